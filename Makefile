@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# make            build/pagewire.elf and build/pagewire.iso
+# make help       everything else
+CROSS_COMPILE ?= x86_64-linux-gnu-
+CC      := $(CROSS_COMPILE)gcc
+LD      := $(CROSS_COMPILE)ld
+OBJCOPY := $(CROSS_COMPILE)objcopy
+NM      := $(CROSS_COMPILE)nm
+NASM    ?= nasm
+B       := build
+
+# -mgeneral-regs-only: no FPU or SSE state in the kernel. -mcmodel=kernel: linked in the top 2 GB.
+CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Wmissing-prototypes -Wstrict-prototypes -Wvla \
+          -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
+          -fno-omit-frame-pointer -fno-strict-aliasing -fno-common -fno-asynchronous-unwind-tables \
+          -fstack-protector-strong -mstack-protector-guard=global \
+          -ffile-prefix-map=$(CURDIR)=. -Iinclude -I. -MMD -MP
+NASMFLAGS := -f elf64 -g -F dwarf
+
+SRCS := $(wildcard kernel/*.c drivers/*.c fs/*.c net/*.c server/*.c tests/guest/*.c)
+ASMS := $(wildcard boot/*.asm kernel/*.asm)
+OBJS := $(SRCS:%.c=$(B)/%.o) $(ASMS:%.asm=$(B)/%.asm.o)
+
+.PHONY: all
+all: $(B)/pagewire.elf $(B)/pagewire.iso
+
+include net/lwip/lwip.mk   # LWIP_CFLAGS, LWIP_OBJS: fetched, checked, patched, built
+include boot/boot.mk       # linking with symbols, the ISO
+include tests/host/host.mk
+include tools/tools.mk     # run, debug, test, help, clean, bench
+
+$(OBJS): CFLAGS += $(LWIP_CFLAGS)
+$(B)/%.o: %.c | $(LWIP_READY)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+$(B)/%.asm.o: %.asm
+	@mkdir -p $(@D)
+	$(NASM) $(NASMFLAGS) -MD $(@:.o=.d) -MP -o $@ $<
+-include $(OBJS:.o=.d)

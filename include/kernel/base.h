@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What every file may lean on: fixed-width types, the handful of macros the compiler lacks, and the
+// error numbers. Functions that fail return a negative number from the list below (Linux's values,
+// so that they can go out to ring 3 unchanged).
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint64_t paddr_t; // physical address; what a device's DMA engine is given
+
+#define PAGE_SHIFT 12
+#define PAGE_SIZE  4096UL
+
+#define ARRAY_SIZE(a)		    (sizeof(a) / sizeof((a)[0]))
+#define CONTAINER_OF(p, type, memb) ((type *)((char *)(p)-offsetof(type, memb)))
+#define ALIGN_UP(x, a)		    (((x) + (a)-1) & ~((__typeof__(x))(a)-1))
+#define ALIGN_DOWN(x, a)	    ((x) & ~((__typeof__(x))(a)-1))
+#define MIN(a, b)		    ((a) < (b) ? (a) : (b))
+#define MAX(a, b)		    ((a) > (b) ? (a) : (b))
+#define LIKELY(x)		    __builtin_expect(!!(x), 1)
+#define UNLIKELY(x)		    __builtin_expect(!!(x), 0)
+#define BIT(n)			    (1UL << (n))
+
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define NORETURN	  __attribute__((noreturn))
+#define MUST_CHECK	  __attribute__((warn_unused_result))
+
+// Tables that each file adds rows to (statistics, console commands, command-line words, guest
+// tests) are arrays the linker gathers: a row is a static struct in section NAME, and the table runs
+// from __start_NAME to __stop_NAME. The host's linker provides the same symbols.
+#define TABLE_ROW(name) __attribute__((used, retain, section(#name), aligned(8)))
+
+#define NS_PER_US  1000ULL
+#define NS_PER_MS  1000000ULL
+#define NS_PER_SEC 1000000000ULL
+
+// On the host the C library has the same names as macros.
+#ifdef PAGEWIRE_HOST
+#include <errno.h>
+#else
+enum error {
+	ENOENT = 2,
+	EIO = 5,
+	ENXIO = 6,
+	E2BIG = 7,
+	EAGAIN = 11, // would have to wait, and the caller may not
+	ENOMEM = 12,
+	EACCES = 13,
+	EBUSY = 16,
+	EEXIST = 17,
+	ENODEV = 19,
+	ENOTDIR = 20,
+	EISDIR = 21,
+	EINVAL = 22,
+	EFBIG = 27,
+	ENOSPC = 28,
+	EROFS = 30,
+	ERANGE = 34,
+	ENAMETOOLONG = 36,
+	ELOOP = 40,
+	EOPNOTSUPP = 95,
+	ENOBUFS = 105,
+	ETIMEDOUT = 110,
+	EUCLEAN = 117, // structure needs cleaning: metadata on the volume is corrupt
+};
+#endif

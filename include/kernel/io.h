@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Port and memory-mapped I/O. Host tests bring their own mmio functions (a fake device).
+#pragma once
+
+#include "kernel/base.h"
+
+#ifdef PAGEWIRE_HOST
+uint32_t mmio_read32(const volatile void *addr);
+void mmio_write32(volatile void *addr, uint32_t value);
+static inline void io_wmb(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+#else
+static inline uint32_t mmio_read32(const volatile void *addr)
+{
+	return *(const volatile uint32_t *)addr;
+}
+static inline void mmio_write32(volatile void *addr, uint32_t value)
+{
+	*(volatile uint32_t *)addr = value;
+}
+// Stores to memory that a device reads are visible before the doorbell that follows. x86 keeps stores
+// in order; only the compiler must be held.
+static inline void io_wmb(void)
+{
+	__asm__ volatile("" ::: "memory");
+}
+static inline void outb(uint16_t port, uint8_t value)
+{
+	__asm__ volatile("outb %0, %1" ::"a"(value), "Nd"(port) : "memory");
+}
+static inline uint8_t inb(uint16_t port)
+{
+	uint8_t value;
+	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+static inline void outl(uint16_t port, uint32_t value)
+{
+	__asm__ volatile("outl %0, %1" ::"a"(value), "Nd"(port) : "memory");
+}
+static inline uint32_t inl(uint16_t port)
+{
+	uint32_t value;
+	__asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+static inline void outw(uint16_t port, uint16_t value)
+{
+	__asm__ volatile("outw %0, %1" ::"a"(value), "Nd"(port) : "memory");
+}
+static inline uint16_t inw(uint16_t port)
+{
+	uint16_t value;
+	__asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+#endif

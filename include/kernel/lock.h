@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Spin locks that can testify, and the two ways of keeping others out on this processor.
+//
+// Three contexts exist: interrupt, fast WTD (both may not sleep), and thread (workers included; may
+// sleep unless it holds one of these). A field touched from
+//   - interrupts:            guard it with spin_lock_irq / spin_unlock_irq,
+//   - fast WTDs and threads: guard it with spin_lock_wtd / spin_unlock_wtd (fast WTDs wait),
+//   - fast WTDs only:        no lock needed while they all run on one processor; say so in the lock key.
+// Nobody sleeps holding a spin lock; nobody takes a lock of a lower or equal rank while holding one of
+// a higher rank. Both are checked on every acquire and are a panic that names both sides.
+#pragma once
+
+#include "kernel/base.h"
+
+// Outermost first: a lock may be taken while holding only locks of smaller rank. docs/locks.md has
+// the table with the fields each one guards.
+enum lock_rank {
+	RANK_HTTP = 10,
+	RANK_NET = 20,
+	RANK_NAME = 30,
+	RANK_VOLUME = 40,
+	RANK_PAGECACHE = 50,
+	RANK_BLOCK = 60,
+	RANK_DRIVER = 70,
+	RANK_POOL = 80,
+	RANK_PMM = 90,
+	RANK_VMM = 100,
+	RANK_TIMER = 110,
+	RANK_SCHED = 120,
+	RANK_CONSOLE = 130,
+	RANK_TRACE = 140,
+};
+
+struct spinlock {
+	volatile uint32_t held;
+	uint32_t rank; // enum lock_rank
+	const char *name;
+	const char *holder;	// function that took it, while held
+	uint64_t saved_flags;	// RFLAGS.IF of the holder of spin_lock_irq
+	struct spinlock *outer; // the lock taken before this one on this processor
+};
+
+#define SPINLOCK_INIT(lock_name, lock_rank)                                                        \
+	{                                                                                          \
+		.name = (lock_name), .rank = (lock_rank)                                           \
+	}
+
+void spin_lock_irq_at(struct spinlock *lock, const char *holder); // any context
+void spin_unlock_irq(struct spinlock *lock);
+void spin_lock_wtd_at(struct spinlock *lock, const char *holder); // fast WTD or thread
+void spin_unlock_wtd(struct spinlock *lock);
+#define spin_lock_irq(lock) spin_lock_irq_at((lock), __func__)
+#define spin_lock_wtd(lock) spin_lock_wtd_at((lock), __func__)
+bool spin_held(const struct spinlock *lock);
+
+// Keeps fast WTDs from running on this processor until the matching enable (which runs those that
+// came due meanwhile). Nests. Thread or fast WTD context; sleeping in between is a panic.
+void wtd_disable(void);
+void wtd_enable(void);

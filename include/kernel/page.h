@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// struct page: one for every frame of RAM, and the only thing that fs/ and net/ share.
+//
+// A cache page's life (fs/pagecache.c makes every transition but the wire count):
+//
+//            get, miss            DMA done             write           write-back starts
+//   EMPTY -----------> READING -----------> CLEAN <-----------> DIRTY -----------> WRITING
+//     ^                   | error             |  written back (CLEAN)                 |
+//     +-------------------+-------------------+---- evicted (wire == 0) <--------------+
+//
+// `wire` counts references that keep a page from changing and from moving: one for each custom pbuf
+// that carries part of it (held until TCP and the card are both done with it), one for each disk
+// command that reads or writes it, one for each caller between pagecache_get and page_wire_put.
+// Whoever drops the last one unlocks: the release hook runs, in the context of that drop.
+//
+// A page that a writer replaced, or that was truncated away, while it was on the wire is DETACHED: it
+// is in no hash and on no LRU, and the release hook frees its frame.
+#pragma once
+
+#include "kernel/base.h"
+
+enum page_state { PAGE_EMPTY, PAGE_READING, PAGE_CLEAN, PAGE_DIRTY, PAGE_WRITING };
+
+enum page_flag {
+	PAGE_CACHE = BIT(0),	 // belongs to the page cache
+	PAGE_DETACHED = BIT(1),	 // lives only until it is off the wire
+	PAGE_HIDDEN = BIT(2),	 // not mapped in the direct map (cache=unmapped)
+	PAGE_ERROR = BIT(3),	 // the last read failed; EMPTY, waiters are told
+	PAGE_READAHEAD = BIT(4), // read ahead and not yet asked for
+	PAGE_META = BIT(5),	 // file-system metadata: read by the CPU, stays mapped
+	PAGE_HEAD = BIT(6),	 // pmm: first frame of a free block
+};
+
+struct page_owner; // fs/pagecache.c: the file (or volume metadata) a page belongs to
+
+// Lock key. C: pagecache lock. W: atomic. P: pmm lock while free. F: frozen while state is READING.
+struct page {
+	struct page_owner *owner;	  // (C) null: not a cache page
+	uint64_t index;			  // (C) page number in the owner
+	struct page *hash_next;		  // (C) hash chain
+	struct page *lru_next, *lru_prev; // (C) LRU list; (P) free list
+	void *waiters;			  // (C) who to post when READING ends
+	uint64_t stamp_ns;		  // (C) when it was last moved to the MRU end
+	volatile uint32_t wire;		  // (W)
+	uint8_t state;			  // (C) enum page_state
+	uint8_t order;			  // (P) size of the free block
+	uint16_t flags;			  // (C) enum page_flag
+};
+_Static_assert(sizeof(struct page) == 64, "struct page is one cache line");
+
+extern struct page *pages;   // pages[n] describes frame n
+extern uint64_t pages_count; // frames described (holes included)
+
+static inline paddr_t page_phys(const struct page *page)
+{
+	return (paddr_t)(page - pages) << PAGE_SHIFT;
+}
+static inline struct page *page_of_phys(paddr_t addr)
+{
+	return &pages[addr >> PAGE_SHIFT];
+}
+
+// Any context. get: the page must be kept from eviction already (by the cache lock or by another
+// reference). put: may run the release hook; the page may be gone afterwards.
+void page_wire_get(struct page *page);
+void page_wire_put(struct page *page);
+
+// Pages with wire > 0 now, and the most there ever were: pagewire_cache_pinned_pages.
+uint64_t page_pinned(void);
+uint64_t page_pinned_high(void);
+
+// The cache's interest in last references. Called with wire just gone to 0, in the context of the
+// last page_wire_put; must not sleep. Registered once, at boot.
+typedef void (*page_release_fn)(struct page *page);
+void page_set_release_hook(page_release_fn fn);

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Page frames. A buddy allocator over all usable RAM, orders 0 (4 KB) to 10 (4 MB), each block
+// physically contiguous and aligned to its size. What it hands out is readable and writable through
+// the direct map (vmm.h: phys_to_virt) until someone hides it.
+#pragma once
+
+#include "kernel/base.h"
+#include "kernel/page.h"
+
+#define PMM_MAX_ORDER 10
+
+// Any context but interrupt. 2^order contiguous frames, contents undefined (junk-filled with
+// PAGE_JUNK under `nic=late` and `selftest`); null when there is none: the caller asks for reclaim or
+// fails. The first frame's struct page is returned with state PAGE_EMPTY and wire 0.
+struct page *pmm_alloc(unsigned order) MUST_CHECK;
+void pmm_free(struct page *page, unsigned order);
+
+// Zeroed memory for kernel structures, by size rounded up to a power-of-two number of pages.
+// kpages_alloc first asks the registered reclaimers when memory is short.
+void *kpages_alloc(size_t bytes) MUST_CHECK;
+void kpages_free(void *p, size_t bytes);
+
+// A reclaimer gives frames back under pressure (the page cache's does). Called in any context but
+// interrupt, must not sleep; returns how many frames it freed.
+typedef size_t (*pmm_reclaim_fn)(size_t frames_wanted);
+void pmm_register_reclaim(pmm_reclaim_fn fn);
+
+struct pmm_stats {
+	uint64_t frames_total, frames_free, frames_free_low; // low: the least ever free
+	uint64_t failed;				     // allocations refused
+	uint64_t reserve;				     // frames the cache must leave free
+};
+void pmm_stats(struct pmm_stats *out);
+
+// Boot: usable ranges come from the boot information; see kernel/main.c for the order.
+void pmm_init(void);

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Fixed-size pools: the way to allocate a kernel object whose size is known. A pool grows by pages up
+// to its maximum and counts what it does; reaching the maximum is an ordinary state (null). Freed
+// objects are filled with junk. Memory is physically contiguous within an object and DMA-able.
+#pragma once
+
+#include "kernel/base.h"
+#include "kernel/lock.h"
+
+struct pool {
+	const char *name;
+	size_t object_bytes; // rounded up to align
+	size_t align;	     // power of two, at most PAGE_SIZE
+	uint32_t maximum;    // objects; derive it in a comment as a sum of its users
+	struct spinlock lock;
+	void *free;		    // (lock) list through the objects' first word
+	uint32_t total, used, high; // (lock) objects made, handed out, most ever handed out
+	uint64_t failed;	    // (lock) refused at the maximum or for lack of memory
+	struct pool *next;	    // all pools, for metrics and MEMORY
+};
+
+#define POOL_INIT(pool_name, type, max_objects)                                                    \
+	{                                                                                          \
+		.name = (pool_name), .object_bytes = sizeof(type), .align = _Alignof(type),        \
+		.maximum = (max_objects), .lock = SPINLOCK_INIT(pool_name, RANK_POOL)              \
+	}
+
+// Any context but interrupt. Zeroed object or null. Growing takes pages from the pmm (and from the
+// cache under pressure).
+void *pool_alloc(struct pool *pool) MUST_CHECK;
+void pool_free(struct pool *pool, void *object);
+// Makes sure `objects` exist now, so that later allocations up to that many cannot fail. Boot.
+bool pool_reserve(struct pool *pool, uint32_t objects) MUST_CHECK;
+// Walks every pool that was ever used, for metrics. Any context.
+struct pool *pool_first(void);
+
+// Makes the next allocations fail, for tests: the k-th from now (0: the next) and all after it until
+// pool_fail_off. Returns nothing; counts how many were refused in pool->failed.
+void pool_fail_after(uint32_t k);
+void pool_fail_off(void);

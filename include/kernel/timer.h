@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The clock. Monotonic since kernel entry, from the invariant TSC where there is one (calibrated
+// against the PIT), never backwards. Tickless: the local APIC's one-shot is armed for the earliest
+// due timer and for nothing else. Delays are asked for with wtd_post_after and thread_sleep_ns.
+#pragma once
+
+#include "kernel/base.h"
+
+uint64_t clock_ns(void);     // nanoseconds since kernel entry; any context
+uint64_t clock_cycles(void); // TSC; any context; the cheapest time stamp
+uint64_t clock_cycles_to_ns(uint64_t cycles);
+// Unix time in nanoseconds (UTC, from the CMOS clock at boot plus clock_ns). Any context.
+uint64_t clock_realtime_ns(void);
+void clock_set_realtime_ns(uint64_t unix_ns);
+void clock_delay_ns(uint64_t ns); // busy wait, for hardware settling times at boot; any context
+
+// Broken-down UTC, proleptic Gregorian. Pure; any context.
+struct civil_time {
+	int year;				   // e.g. 2026
+	unsigned month, day, hour, minute, second; // 1..12, 1..31, 0..23, ...
+	unsigned weekday;			   // 0 = Sunday
+};
+void civil_from_unix(int64_t unix_seconds, struct civil_time *out);
+int64_t civil_to_unix(const struct civil_time *t);

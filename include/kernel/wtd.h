@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Work to do: the scheduler's first class citizens.
+//
+// A node is allocated by its owner (usually inside the object the work is about), tied to a function
+// once with wtd_init, and posted any number of times. Posting allocates nothing, is allowed in every
+// context and is idempotent: posting a node that is queued does nothing. A node is dequeued before its
+// function runs, so the function may post it again, or free the object it lies in.
+//
+//   fast WTD   may not sleep; runs at interrupt exit or at the next switch, ahead of every worker
+//              and thread, on the stack that was interrupted. Packets, completions, cache hits.
+//   WTD        may sleep; runs on a pooled worker, ahead of every thread. Cache misses, name look-ups.
+//
+//        wtd_post*          dequeued by the scheduler
+//   IDLE ----------> QUEUED --------------------------> IDLE (function is called)
+//     |  wtd_post_after      timer due
+//     +--------------> ARMED ----------> QUEUED         wtd_cancel: ARMED or QUEUED -> IDLE
+//
+// After 15 WTDs in a row a ready thread gets one slice. A WTD that runs longer than the hog limit is
+// counted, named and traced. Sleeping in a fast WTD is a panic that names the function.
+#pragma once
+
+#include "kernel/base.h"
+
+enum wtd_class { WTD_FAST, WTD_SLEEP, WTD_CLASSES };
+enum wtd_state { WTD_IDLE, WTD_QUEUED, WTD_ARMED };
+
+struct wtd;
+typedef void (*wtd_fn)(struct wtd *work);
+
+struct wtd {
+	struct wtd *next,
+	    *prev;	   // (S) queue or timer-wheel bucket; S: the scheduler's lock of its cpu
+	wtd_fn fn;	   // constant after wtd_init
+	const char *owner; // constant: who to name in statistics, hog reports and panics
+	uint64_t due;	   // (S) clock_ns at which an ARMED node joins its queue
+	uint64_t posted;   // (S) clock_cycles when it was queued: start of the latency histogram
+	uint8_t class;	   // (S) enum wtd_class
+	uint8_t state;	   // (S) enum wtd_state
+	uint16_t cpu;	   // (S) whose queue it is on
+};
+
+#define WTD_INIT(function, owner_name)                                                             \
+	{                                                                                          \
+		.fn = (function), .owner = (owner_name)                                            \
+	}
+void wtd_init(struct wtd *work, wtd_fn fn, const char *owner);
+
+// Any context. True if this call queued the node; false if it was queued already. A node that was
+// ARMED is taken off the timer wheel and queued now.
+bool wtd_post_fast(struct wtd *work);
+bool wtd_post(struct wtd *work);
+// Any context. Queues the node in `class` once delay_ns have passed; re-arms a node that was ARMED,
+// leaves a QUEUED one alone (false).
+bool wtd_post_after(struct wtd *work, enum wtd_class class, uint64_t delay_ns);
+// Any context. True if the node was ARMED or QUEUED and is now IDLE; false if it was not (its function
+// may be running, on this processor only further down the stack).
+bool wtd_cancel(struct wtd *work);
+
+// Figures of one processor's queue of one class, for metrics and MONITOR. Any context.
+#define WTD_LATENCY_BUCKETS                                                                        \
+	24 // bucket n counts latencies below 2^(n+6) nanoseconds; the last, the rest
+struct wtd_stats {
+	uint64_t posted, run, hogs, slices_given;
+	uint32_t depth, depth_high;
+	uint64_t longest_ns;
+	const char *longest_owner;
+	uint64_t latency[WTD_LATENCY_BUCKETS];
+	uint64_t latency_sum_ns;
+	uint32_t workers, workers_idle, workers_max;
+	uint64_t workers_max_hits;
+};
+void wtd_stats(unsigned cpu, enum wtd_class class, struct wtd_stats *out);
+void wtd_set_hog_limit(uint64_t ns);
+
+// Boot, once, after thread_init: makes this processor's queues and the minimum of workers.
+void wtd_init_cpu(void);
+// For the scheduler's own files and interrupt exit: run what is queued, in contract order.
+void wtd_run_fast(void);
+bool wtd_pending(void);

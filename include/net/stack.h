@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The TCP/IP stack's start, its timers and its addresses. lwIP runs in fast WTD context on one
+// processor; a thread that wants to call it does so between wtd_disable and wtd_enable.
+#pragma once
+
+#include "kernel/base.h"
+
+void stack_init(
+    void); // boot: lwIP, one interface per netdev, DHCP or the `ip=` line; thread context
+// Called (fast WTD context) each time an interface gets its first IPv4 address, and for the ready line.
+void stack_set_address_hook(void (*fn)(const char *address_text));
+bool stack_address_text(char *out,
+			size_t size); // first interface's IPv4, else IPv6; false: none yet
+// Sends what was queued in this batch and rings each card's doorbell once. Called by whoever produced
+// output outside the receive path (which does it at the end of its batch). Fast WTD context.
+void stack_flush(void);
