@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Inside fs/: what a file-system format (ext4*.c, journal.c) gives to the layer above it (volume.c,
+// inode.c, name.c, pagecache.c), and what it gets. Everything here runs in thread or worker context
+// and may sleep, but map_cached.
+#pragma once
+
+#include "fs/inode.h"
+#include "fs/pagecache.h"
+#include "fs/volume.h"
+#include "kernel/block.h"
+
+// A run of file blocks. `disk` is meaningless when hole is set (a hole or an unwritten extent: zeros).
+struct fs_extent {
+	uint64_t file_block; // first block of the run that contains the block asked for
+	uint64_t disk_block;
+	uint64_t count; // blocks, at least 1
+	bool hole;
+};
+
+struct filesystem {
+	const char *name; // "ext4"
+	// Looks at volume->dev. 0: mounted, every field of volume but name uniqueness filled;
+	// -ENODEV: not this format (silent); other: this format but refused, the reason printed with the
+	// device's name (feature by name, inode and block of what is corrupt).
+	int (*mount)(struct volume *volume);
+	void (*unmount)(struct volume *volume);
+	uint64_t root_inode;
+	// Fills the public part of inode and inode_format_data(inode). -ENOENT: no such inode in use.
+	int (*read_inode)(struct inode *inode);
+	void (*forget_inode)(struct inode *inode); // may be null; must not sleep
+	int (*lookup)(struct inode *dir, const char *name, size_t len, uint64_t *number);
+	int (*read_dir)(struct inode *dir, uint64_t *cursor,
+			bool (*visit)(void *ctx, const struct dir_entry *entry), void *ctx);
+	int (*read_link)(struct inode *link, char *target, size_t size); // length or error
+	int (*map)(struct inode *inode, uint64_t file_block, struct fs_extent *out);
+	// The same from memory only, fast WTD or thread context: -EAGAIN when it would have to read.
+	int (*map_cached)(struct inode *inode, uint64_t file_block, struct fs_extent *out);
+};
+extern const struct filesystem ext4_filesystem;
+
+// The format's own part of an inode in memory: INODE_FORMAT_BYTES, zeroed before read_inode.
+#define INODE_FORMAT_BYTES 256
+void *inode_format_data(struct inode *inode);
+
+// Metadata blocks come through the page cache, in pages that stay mapped. Sleeps. Gives a pointer to
+// the whole block (volume->block_bytes, at most one page; larger blocks are refused at mount) and the
+// page it lies in, wired: the caller ends with page_wire_put(*page). 0, -EIO, -ENOMEM, -ERANGE.
+int meta_get(struct volume *volume, uint64_t block, const void **data,
+	     struct page **page) MUST_CHECK;
+// A journal replayed in memory: from now on meta_get of `block` gives `replacement`'s content (a block of
+// the same volume), with the first four bytes set to jbd2's magic when `escaped`. Before any meta_get
+// of that block. 0 or -ENOMEM.
+int meta_replace(struct volume *volume, uint64_t block, uint64_t replacement,
+		 bool escaped) MUST_CHECK;
+// True and the replacement if meta_replace was called for the block (for file data that was journalled).
+bool meta_replaced(struct volume *volume, uint64_t block, uint64_t *replacement, bool *escaped);
