@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What lwIP asks us while it runs (LWIP_HOOK_FILENAME; included after lwIP's own headers).
+#pragma once
+
+#include "kernel/base.h"
+#include "lwip/ip_addr.h"
+
+// net/isn.c, RFC 6528.
+uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote,
+			      uint16_t remote_port);
+#define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port)                                  \
+	tcp_initial_sequence(local, local_port, remote, remote_port)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# lwIP 2.2.1 for the kernel: fetched (or taken from LWIP_DIR), unpacked into $(B)/lwip, patched with
+# patches/*.patch in order, and compiled with our options. Only the files named here are built; its
+# allocators are replaced by memory.c beside this file.
+#     LWIP_CFLAGS   include paths for everybody who includes lwip/*.h
+#     LWIP_READY    the stamp that says the patched sources lie in $(B)/lwip
+#     LWIP_OBJS     what the kernel links
+LWIP_DIR     ?=
+LWIP_HOME    := net/lwip
+LWIP_SRC     := $(B)/lwip
+LWIP_READY   := $(LWIP_SRC)/.ready
+LWIP_PATCHES := $(sort $(wildcard $(LWIP_HOME)/patches/*.patch))
+LWIP_CFLAGS  := -I$(LWIP_HOME) -I$(LWIP_HOME)/port -I$(LWIP_SRC)/src/include
+
+LWIP_FILES := $(addprefix src/core/,def inet_chksum init ip netif pbuf stats tcp tcp_in tcp_out timeouts udp) \
+              $(addprefix src/core/ipv4/,dhcp etharp icmp ip4 ip4_addr ip4_frag) \
+              $(addprefix src/core/ipv6/,ethip6 icmp6 ip6 ip6_addr ip6_frag mld6 nd6) \
+              src/netif/ethernet
+LWIP_UPSTREAM_OBJS := $(LWIP_FILES:%=$(LWIP_SRC)/%.o)
+LWIP_OWN_OBJS      := $(patsubst %.c,$(B)/%.o,$(wildcard $(LWIP_HOME)/*.c))
+LWIP_OBJS          := $(LWIP_UPSTREAM_OBJS) $(LWIP_OWN_OBJS)
+
+# A change of the set of patches, not only of one of them, makes the sources anew.
+$(LWIP_READY): $(LWIP_PATCHES) $(LWIP_HOME)/fetch $(LWIP_HOME)/patches
+	@rm -rf $(LWIP_SRC) && mkdir -p $(LWIP_SRC)
+ifeq ($(LWIP_DIR),)
+	@tarball=$$($(LWIP_HOME)/fetch) && tar -xmf "$$tarball" -C $(LWIP_SRC) --strip-components=1
+else
+	@cp -R $(LWIP_DIR)/. $(LWIP_SRC)/
+endif
+	@for p in $(LWIP_PATCHES); do \
+		patch -d $(LWIP_SRC) -p1 --fuzz=0 --no-backup-if-mismatch -s <$$p || \
+			{ echo "lwip: $$p does not apply" >&2; exit 1; }; done
+	@touch $@
+
+# lwIP's own sources take their few libc headers from port/libc and fewer warnings than ours.
+$(LWIP_UPSTREAM_OBJS): $(LWIP_SRC)/%.o: $(LWIP_READY) $(LWIP_HOME)/lwip.mk
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -Wmissing-prototypes -Wstrict-prototypes,$(CFLAGS)) -Wno-address $(LWIP_CFLAGS) \
+		-I$(LWIP_HOME)/port/libc -c -o $@ $(LWIP_SRC)/$*.c
+$(LWIP_OWN_OBJS): CFLAGS += $(LWIP_CFLAGS)
+
+-include $(LWIP_OBJS:.o=.d)

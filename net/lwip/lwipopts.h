@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Our choice of lwIP's options. Everything is decided here, once; what is not named has lwIP's default.
+// Pool maxima are bounds, not reservations: pools grow by pages as load comes (memory.c).
+#pragma once
+
+// ---- the port: one thread of control (fast WTDs), memory from our own pools -----------------------
+#define NO_SYS		     1
+#define SYS_LIGHTWEIGHT_PROT 0
+#define LWIP_NETCONN	     0
+#define LWIP_SOCKET	     0
+#define MEMP_MEM_MALLOC	     1 // memory.c stands for mem.c and memp.c
+#define MEM_LIBC_MALLOC	     1 // sizes are size_t
+#define MEM_ALIGNMENT	     8
+#define LWIP_TIMERS	     1
+// TCP, IP reassembly, ARP, DHCP (2), ND, IPv6 reassembly, MLD
+#define MEMP_NUM_SYS_TIMEOUT	       8
+#define LWIP_STATS		       1
+#define LWIP_STATS_LARGE	       1 // 64 bits: patches/
+#define MIB2_STATS		       1
+#define MEM_STATS		       0 // the pools count
+#define MEMP_STATS		       0
+#define SYS_STATS		       0
+#define LWIP_HOOK_FILENAME	       "hooks.h"
+#define LWIP_DISABLE_TCP_SANITY_CHECKS 0
+
+// ---- packets ----------------------------------------------------------------------------------------
+#define LWIP_SUPPORT_CUSTOM_PBUF  1
+#define LWIP_PBUF_REF_T		  u32_t // a page of 4,096 one-byte slices must not wrap it
+#define LWIP_NETIF_TX_SINGLE_PBUF 0	// 1 would copy every packet
+#define PBUF_POOL_SIZE		  16	// received frames lie in net/rxpool.c's buffers instead
+#define PBUF_POOL_BUFSIZE	  1600
+// ARP and ND queues (64) + IP reassembly (64) + slack
+#define MEMP_NUM_PBUF 256
+// slices of file pages: TCP_SND_BUF of each of 1,000 busy connections at three slices a page
+#define MEMP_NUM_PBUF_SLICE 262144
+
+// ---- interfaces -------------------------------------------------------------------------------------
+#define LWIP_NETIF_HOSTNAME	   1
+#define LWIP_NETIF_STATUS_CALLBACK 1
+#define LWIP_NETIF_LINK_CALLBACK   1
+#define LWIP_NETIF_HWADDRHINT	   1 // a connection remembers its neighbour's table entry
+#define LWIP_NETIF_LOOPBACK	   0 // would copy; we never talk to ourselves
+#define LWIP_HAVE_LOOPIF	   0
+#define LWIP_NUM_NETIF_CLIENT_DATA 0
+
+// ---- checksums: the card makes IPv4's, TCP's and UDP's; we check what we receive (no card of ours does
+// it reliably) and make ICMP's, which no card does
+#define CHECKSUM_GEN_IP	     0
+#define CHECKSUM_GEN_UDP     0
+#define CHECKSUM_GEN_TCP     0
+#define CHECKSUM_GEN_ICMP    1
+#define CHECKSUM_GEN_ICMP6   1
+#define CHECKSUM_CHECK_IP    1
+#define CHECKSUM_CHECK_UDP   1
+#define CHECKSUM_CHECK_TCP   1
+#define CHECKSUM_CHECK_ICMP  1
+#define CHECKSUM_CHECK_ICMP6 1
+
+// ---- ARP, IPv4 --------------------------------------------------------------------------------------
+#define LWIP_ARP		      1
+#define ARP_TABLE_SIZE		      127 // neighbours on the link; everybody else is behind the gateway's entry
+#define ARP_QUEUEING		      1
+#define ARP_QUEUE_LEN		      16 // an unresolved neighbour holds at most an initial window and a bit
+#define MEMP_NUM_ARP_QUEUE	      64
+#define ETHARP_SUPPORT_STATIC_ENTRIES 0
+#define LWIP_IPV4		      1
+#define IP_FORWARD		      0
+#define IP_OPTIONS_ALLOWED	      1
+#define IP_REASSEMBLY		      1
+#define IP_FRAG			      1 // by reference; TCP never needs it
+#define IP_REASS_MAX_PBUFS	      64
+#define MEMP_NUM_REASSDATA	      16
+#define MEMP_NUM_FRAG_PBUF	      128
+#define IP_DEFAULT_TTL		      64
+#define LWIP_ICMP		      1
+#define LWIP_RAW		      0
+#define LWIP_IGMP		      0
+#define LWIP_AUTOIP		      0
+#define LWIP_ACD		      0
+#define LWIP_DHCP		      1
+#define LWIP_DHCP_DOES_ACD_CHECK      0 // would hold the address back for seconds at every start
+#define LWIP_DNS		      0
+
+// ---- IPv6: link-local and SLAAC addresses, ND, MLD --------------------------------------------------
+#define LWIP_IPV6		       1
+#define LWIP_IPV6_AUTOCONFIG	       1
+#define LWIP_IPV6_DHCP6		       0
+#define LWIP_IPV6_MLD		       1
+#define LWIP_IPV6_FORWARD	       0
+#define LWIP_IPV6_FRAG		       1
+#define LWIP_IPV6_REASS		       1
+#define LWIP_IPV6_NUM_ADDRESSES	       4 // link-local, two prefixes, one in transition
+#define LWIP_IPV6_DUP_DETECT_ATTEMPTS  1
+#define LWIP_IPV6_SEND_ROUTER_SOLICIT  1
+#define LWIP_ND6_QUEUEING	       1
+#define LWIP_ND6_NUM_NEIGHBORS	       127 // its index is an s8_t
+#define LWIP_ND6_NUM_DESTINATIONS      127 // nd6_tmr walks it with an s8_t
+#define LWIP_ND6_NUM_PREFIXES	       8
+#define LWIP_ND6_NUM_ROUTERS	       4
+#define LWIP_ND6_RDNSS_MAX_DNS_SERVERS 0
+#define MEMP_NUM_ND6_QUEUE	       64
+#define MEMP_NUM_MLD6_GROUP	       32
+
+// ---- UDP --------------------------------------------------------------------------------------------
+#define LWIP_UDP	 1
+#define MEMP_NUM_UDP_PCB 64 // DHCP 1 an interface, TFTP 1 a transfer, NCP 2
+
+// ---- TCP --------------------------------------------------------------------------------------------
+#define LWIP_TCP		   1
+#define TCP_MSS			   1460
+#define TCP_CALCULATE_EFF_SEND_MSS 1
+#define LWIP_WND_SCALE		   1
+#define TCP_RCV_SCALE		   3
+#define TCP_WND			   (180 * TCP_MSS) // 262,800: receive window, in receive buffers
+#define TCP_SND_BUF		   (180 * TCP_MSS) // 262,800: pages one connection can keep on the wire
+// pbufs: a header for each of 180 segments, up to three page pieces in each, and short writes
+#define TCP_SND_QUEUELEN      1024
+#define TCP_SNDLOWAT	      (8 * TCP_MSS)
+#define TCP_OVERSIZE	      0	 // 1 would copy file bytes into the tail of an earlier write
+#define TCP_SEG_MAX_PBUFS     24 // pieces in one segment: patches/, below NETDEV_MAX_FRAGS
+#define TCP_QUEUE_OOSEQ	      1
+#define TCP_OOSEQ_MAX_BYTES   TCP_WND
+#define TCP_OOSEQ_MAX_PBUFS   180 // receive buffers one connection can hold out of order
+#define LWIP_TCP_SACK_OUT     1
+#define LWIP_TCP_MAX_SACK_NUM 3
+// Neither PAWS nor round-trip times use them in lwIP; they would cost 12 bytes a segment for nothing.
+#define LWIP_TCP_TIMESTAMPS	   0
+#define TCP_LISTEN_BACKLOG	   1
+#define TCP_DEFAULT_LISTEN_BACKLOG 255
+// 10,000 connections, 2,048 in TIME_WAIT (more are reclaimed, oldest first)
+#define MEMP_NUM_TCP_PCB	12288
+#define MEMP_NUM_TCP_PCB_LISTEN 16
+// segments queued: a full send buffer on 1,000 connections, a few on all others
+#define MEMP_NUM_TCP_SEG 262144
+// A tick of 50 ms; the slow timer (RTO, persist, poll, keepalive) runs every second tick. lwIP's RTO has
+// a floor of three slow ticks, so 300 ms instead of 1.5 s. tcp_poll's interval is in slow ticks too.
+#define TCP_TMR_INTERVAL      50
+#define LWIP_TCP_RTO_TIME     1000 // first RTO (RFC 6298, 2.1)
+#define TCP_MAXRTX	      12   // gives up a silent peer after about 6 minutes
+#define TCP_SYNMAXRTX	      5
+#define TCP_MSL		      15000UL // TIME_WAIT of 30 s; pcbs in it are reclaimed when wanted
+#define LWIP_TCP_KEEPALIVE    1	      // per pcb
+#define TCP_KEEPIDLE_DEFAULT  60000UL
+#define TCP_KEEPINTVL_DEFAULT 10000UL
+#define TCP_KEEPCNT_DEFAULT   6U
+// RFC 6928, 2
+#define LWIP_TCP_CALC_INITIAL_CWND(mss)                                                            \
+	((tcpwnd_size_t)LWIP_MIN(10U * (mss), LWIP_MAX(2U * (mss), 14600U)))
