@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A Pagewire machine in QEMU, for tests: start it, wait for its ready line, talk to its console, read its
+metrics, and check at the end that everything it lent out has come back."""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, "build")
+OVMF = ["/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/ovmf/OVMF.fd"]
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def make_volume(folder, image, label="SYS", *options, size=None):
+    """An ext4 image of `folder` by mke2fs itself; `options` go to mke2fs."""
+    if size is None:
+        out = subprocess.run(["find", str(folder), "-printf", "%b\n"], check=True, capture_output=True,
+                             text=True).stdout.split()
+        size = f"{sum(map(int, out)) // 2 * 11 // 10 + len(out) * 5 + 24576}k"
+    with open(image, "w"):
+        pass
+    subprocess.run(["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", str(folder), "-m", "0",
+                    *options, str(image), size], check=True, stdin=subprocess.DEVNULL,
+                   capture_output=True)
+    return str(image)
+
+
+class GuestDied(AssertionError):
+    pass
+
+
+class VM:
+    """with VM(disks=[image]) as vm: urllib.request.urlopen(vm.url + "/index.html")
+
+    boot: "kernel" (the ELF with `append`), "iso" (BIOS), "uefi" (the ISO under OVMF).
+    net:  "user" (slirp, vm.url on loopback) or a list of QEMU arguments that define netdev id "net"."""
+
+    def __init__(self, disks=(), machine="q35", boot="kernel", mem=256, cpu=None, append="", nic="e1000",
+                 net="user", address=None, extra=(), snapshot=True, name="vm"):
+        self.disks, self.machine, self.boot, self.mem, self.cpu = list(disks), machine, boot, mem, cpu
+        self.append, self.nic, self.net, self.extra = append, nic, net, list(extra)
+        self.snapshot, self.address = snapshot, address
+        self.dir = tempfile.mkdtemp(prefix=f"pagewire-{name}-")
+        self.log = os.path.join(self.dir, "serial.log")
+        self.access_log = os.path.join(self.dir, "access.log")
+        self.process = None
+        self.port = None
+
+    def arguments(self):
+        args = ["qemu-system-x86_64", "-M", self.machine, "-accel", "tcg", "-m", str(self.mem),
+                "-display", "none", "-no-reboot", "-nodefaults", "-vga", "std",
+                "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+                "-chardev", f"socket,id=con,path={self.dir}/console,server=on,wait=off,logfile={self.log}",
+                "-serial", "chardev:con", "-serial", f"file:{self.access_log}",
+                "-qmp", f"unix:{self.dir}/qmp,server=on,wait=off"]
+        if self.cpu:
+            args += ["-cpu", self.cpu]
+        bus = "ide"
+        if self.machine == "pc":
+            args += ["-device", "ich9-ahci,id=ahci"]
+            bus = "ahci"
+        for n, disk in enumerate(self.disks):
+            plain = "=" not in disk
+            source = f"file={disk},format=raw" + (",snapshot=on" if self.snapshot else "") if plain else disk
+            args += ["-drive", f"{source},if=none,id=d{n}", "-device", f"ide-hd,drive=d{n},bus={bus}.{n}"]
+        if self.boot == "kernel":
+            args += ["-kernel", f"{BUILD}/pagewire.elf", "-append", self.append]
+        else:
+            args += ["-drive", f"file={BUILD}/pagewire.iso,format=raw,media=cdrom,readonly=on,if=none,id=cd",
+                     "-device", f"ide-cd,drive=cd,bus={bus}.5,bootindex=0"]
+        if self.boot == "uefi":
+            firmware = next(f for f in OVMF if os.path.exists(f))
+            args += ["-drive", f"if=pflash,format=raw,readonly=on,file={firmware}"]
+        if self.net == "user":
+            self.port = free_port()
+            args += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:80"]
+        elif self.net:
+            args += self.net
+        if self.net:
+            args += ["-device", f"{self.nic},netdev=net,mac=52:54:00:12:34:56"]
+        return args + self.extra
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}" if self.address is None else f"http://{self.address}"
+
+    @property
+    def peer(self):
+        """(address, port) for a raw socket."""
+        return ("127.0.0.1", self.port) if self.address is None else (self.address, 80)
+
+    def spawn(self):
+        self.process = subprocess.Popen(self.arguments(), stdin=subprocess.DEVNULL,
+                                        stderr=open(os.path.join(self.dir, "qemu.err"), "w"))
+        return self
+
+    def __enter__(self):
+        self.spawn()
+        try:
+            self.wait_for(r"pagewire: ready http://(\S+)", 60)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, kind, value, trace):
+        try:
+            if kind is None:
+                self.assert_alive()
+        finally:
+            self.kill()
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        if os.environ.get("KEEP") is None:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def serial(self):
+        try:
+            with open(self.log, errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
+
+    def assert_alive(self):
+        text = self.serial()
+        if "panic" in text.lower() or self.process.poll() is not None:
+            raise GuestDied(f"QEMU status {self.process.poll()}; serial:\n{text[-4000:]}")
+
+    def wait_for(self, pattern, seconds, after=0):
+        """The match of `pattern` in the serial log from offset `after` on."""
+        end = time.monotonic() + seconds
+        while True:
+            match = re.search(pattern, self.serial()[after:])
+            if match:
+                return match
+            if self.process.poll() is not None or time.monotonic() > end:
+                with open(os.path.join(self.dir, "qemu.err")) as f:
+                    raise GuestDied(f"no {pattern!r} in {seconds} s (QEMU status {self.process.poll()}): "
+                                    f"{f.read()}\nserial:\n{self.serial()[-4000:]}")
+            time.sleep(0.02)
+
+    def wait_exit(self, seconds):
+        return self.process.wait(seconds)
+
+    def command(self, text, seconds=10):
+        """Types a line on the console; what the machine printed up to the next prompt."""
+        start = len(self.serial())
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(f"{self.dir}/console")
+            s.sendall(text.encode() + b"\r")
+            self.wait_for(r"\n:", seconds, after=start)
+        return self.serial()[start:]
+
+    def qmp(self, command, **arguments):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(f"{self.dir}/qmp")
+            f = s.makefile("rw")
+            f.readline()
+            for request in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+                f.write(json.dumps(request) + "\n")
+                f.flush()
+                while True:
+                    answer = json.loads(f.readline())
+                    if "return" in answer or "error" in answer:
+                        break
+            assert "return" in answer, answer
+            return answer["return"]
+
+    def keys(self, *names):
+        for name in names:
+            self.qmp("send-key", keys=[{"type": "qcode", "data": name}])
+            time.sleep(0.1)
+
+    def get(self, path, timeout=30, **headers):
+        request = urllib.request.Request(self.url + path, headers=headers)
+        return urllib.request.urlopen(request, timeout=timeout).read()
+
+    def metrics(self):
+        values = {}
+        for line in self.get("/.pagewire/metrics").decode().splitlines():
+            if line and not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                values[name] = float(value)
+        return values
+
+    # What must be the same again when no client is there any more. The request that reads the metrics is
+    # itself a connection, so the first reading and the last are made in the same way.
+    LENT = re.compile(r"pagewire_(cache_pinned_pages|pool_used\{.*|e1000_tx_outstanding.*|rx_buffers_held.*)")
+    # Caches by design: they keep what they have learnt, up to their bounds.
+    CACHES = re.compile(r"inode|name|dentry|extent|meta|worker|thread")
+
+    def lent(self):
+        return {k: v for k, v in self.metrics().items() if self.LENT.match(k) and not self.CACHES.search(k)}
+
+    def assert_returned(self, before, seconds=20):
+        """Pages, pbufs, descriptors and connections are back where they were, nothing was copied."""
+        end = time.monotonic() + seconds
+        while True:
+            now = self.lent()
+            held = {k: (before.get(k, 0), v) for k, v in now.items() if v > before.get(k, 0)}
+            if not held:
+                break
+            assert time.monotonic() < end, f"not given back (before, now): {held}"
+            time.sleep(0.25)
+        values = self.metrics()
+        for site in ("other", "stream_head", "cache_write"):
+            assert values[f'pagewire_copy_bytes_total{{site="{site}"}}'] == 0
+        self.assert_alive()

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The commands people type. Each makes sure of its packages first, so that a fresh clone needs nothing else.
+.PHONY: run debug test bench iso help clean format
+
+help:
+	@echo "make                 build/pagewire.elf and build/pagewire.iso"
+	@echo "make run             boot in QEMU and serve a directory: DIR=path PORT=8080 MEM=512"
+	@echo "make test            all tests (host, guest, end to end); last line: N passed, N failed"
+	@echo "make test ONLY=host  one part: $(shell tools/test --parts)"
+	@echo "make debug           QEMU stopped at entry, gdb with symbols and the pw-* commands"
+	@echo "make iso             build/pagewire.iso alone"
+	@echo "make asm             build/pagewire.asm, the disassembly with source"
+	@echo "make format          clang-format over the tree"
+	@echo "make clean           remove build/"
+
+iso: $(B)/pagewire.iso
+
+run:
+	@tools/deps build run
+	@$(MAKE) --no-print-directory all
+	@tools/run
+
+debug:
+	@tools/deps build run
+	@$(MAKE) --no-print-directory all
+	@tools/debug
+
+test:
+	@tools/deps test
+	@tools/test $(ONLY)
+
+format:
+	clang-format -i $(wildcard include/*/*.h */*.[ch] net/lwip/*.[ch] net/lwip/*/*.[ch] tests/*/*.[ch])
+
+clean:
+	rm -rf $(B)
