@@ -119,9 +119,8 @@ class Tap:
 
 
 def namespace_is_private():
-    """True when no interface but loopback and our own taps is here."""
-    return all(n == "lo" or n.startswith("tap") for n in os.listdir("/sys/class/net")) or \
-        os.environ.get("PAGEWIRE_NETNS") == "1"
+    """tools/test runs the end-to-end tests in a namespace it made, and says so."""
+    return os.environ.get("PAGEWIRE_NETNS") == "1"
 
 
 @pytest.fixture
