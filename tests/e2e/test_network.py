@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The wire: many connections, peers that vanish, stall or lie, frames that are lost or broken. On a tap
+device in a network namespace of the test's own."""
+import hashlib
+import os
+import random
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+
+from conftest import Tap, digest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+@pytest.fixture(params=["", "nic=late"], ids=["plain", "late"])
+def machine(request, tap, tree_image):
+    with tap.vm([tree_image], append=("cache=unmapped " + request.param).strip(), mem=512) as vm:
+        vm.get("/")
+        before = vm.lent()
+        yield vm
+        vm.assert_returned(before, seconds=90)
+
+
+def request(path, **headers):
+    lines = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode()
+
+
+def read_response(s):
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = s.recv(65536)
+        assert piece, data
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(re.search(rb"(?i)content-length: (\d+)", head).group(1))
+    while len(body) < length:
+        piece = s.recv(1 << 20)
+        assert piece, f"closed after {len(body)} of {length}"
+        body += piece
+    return head, body
+
+
+def reset(s):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+
+
+def half_close(s):
+    try:
+        s.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+    s.close()
+
+
+def wrk(machine, connections, path, seconds=5):
+    out = subprocess.run(["wrk", "-t2", f"-c{connections}", f"-d{seconds}", "--timeout", "30", machine.url + path],
+                         capture_output=True, text=True, timeout=seconds + 120).stdout
+    return out, int(re.search(r"(\d+) requests in", out).group(1))
+
+
+def test_500_keepalive_connections(machine):
+    out, requests = wrk(machine, 500, "/size-4096.bin")
+    assert requests > 500 and "Non-2xx" not in out, out
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
+    assert not errors or [int(e) for e in errors.groups()] == [0, 0, 0, 0], out
+
+
+@pytest.mark.parametrize("stage", [0, 1, 1460, 65536, 300000, 900000])
+def test_reset_at_a_stage_of_a_download(machine, tree, stage):
+    for _ in range(10):
+        s = socket.create_connection(machine.peer, timeout=20)
+        s.sendall(request("/size-1048577.bin"))
+        got = 0
+        while got < stage:
+            got += len(s.recv(min(65536, stage - got)))
+        reset(s)
+    with socket.create_connection(machine.peer, timeout=20) as s:
+        s.sendall(request("/size-1048577.bin"))
+        assert hashlib.sha256(read_response(s)[1]).hexdigest() == digest(tree / "size-1048577.bin")
+
+
+def test_reset_in_the_middle_of_a_request(machine):
+    for cut in (1, 5, 20, 30):
+        s = socket.create_connection(machine.peer, timeout=20)
+        s.sendall(request("/size-1.bin")[:cut])
+        reset(s)
+
+
+def test_closing_one_half_still_gets_the_answer(machine, tree):
+    with socket.create_connection(machine.peer, timeout=30) as s:
+        s.sendall(request("/size-262143.bin", Connection="close"))
+        s.shutdown(socket.SHUT_WR)
+        assert read_response(s)[1] == (tree / "size-262143.bin").read_bytes()
+
+
+def test_stalled_readers_do_not_stop_others(machine, tree):
+    stalled = []
+    for _ in range(40):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        s.settimeout(20)
+        s.connect(machine.peer)
+        s.sendall(request("/size-5000001.bin"))
+        stalled.append(s)
+    time.sleep(1)
+    for n in range(5):
+        with socket.create_connection(machine.peer, timeout=20) as s:
+            s.sendall(request("/size-1048577.bin"))
+            assert hashlib.sha256(read_response(s)[1]).hexdigest() == digest(tree / "size-1048577.bin")
+    # A reader that wakes up late still gets every byte.
+    assert read_response(stalled[0])[1] == (tree / "size-5000001.bin").read_bytes()
+    for s in stalled:
+        reset(s)
+
+
+def test_a_full_ring_loses_nothing(machine, tree):
+    """Many large downloads at once: more descriptors wanted than the card's ring has."""
+    wanted = digest(tree / "size-5000001.bin")
+    clients = [subprocess.Popen(["curl", "-sS", "--max-time", "200", machine.url + "/size-5000001.bin"],
+                                stdout=subprocess.PIPE) for _ in range(12)]
+    for c in clients:
+        data = c.communicate(timeout=240)[0]
+        assert c.returncode == 0 and hashlib.sha256(data).hexdigest() == wanted
+
+
+def test_ping_and_ipv6(machine, tap):
+    done = subprocess.run(["ping", "-c", "3", "-W", "5", "-s", "1400", Tap.GUEST], capture_output=True)
+    assert done.returncode == 0, done.stdout
+    link_local = "fe80::5054:ff:fe12:3456"
+    done = subprocess.run(["ping", "-6", "-c", "1", "-w", "10", f"{link_local}%{tap.name}"], capture_output=True)
+    assert done.returncode == 0, done.stdout
+    index = socket.if_nametoindex(tap.name)
+    with socket.socket(socket.AF_INET6) as s:
+        s.settimeout(20)
+        s.connect((link_local, 80, 0, index))
+        s.sendall(request("/size-4097.bin"))
+        assert len(read_response(s)[1]) == 4097
+
+
+def test_packets_are_well_formed_in_wiresharks_eyes(machine, tap, tmp_path):
+    capture = tmp_path / "capture.pcap"
+    machine.qmp("object-add", **{"qom-type": "filter-dump", "id": "dump", "netdev": "net", "file": str(capture)})
+    with socket.create_connection(machine.peer, timeout=20) as s:
+        for name in ("size-1.bin", "size-4096.bin", "size-65537.bin"):
+            s.sendall(request("/" + name))
+            read_response(s)
+    machine.get("/d0/")
+    machine.qmp("object-del", id="dump")
+    bad = subprocess.run(["tshark", "-r", str(capture), "-o", "tcp.check_checksum:TRUE", "-o",
+                          "ip.check_checksum:TRUE", "-Y",
+                          f"ip.src == {Tap.GUEST} and (tcp.checksum.status == 0 or ip.checksum.status == 0 or "
+                          "_ws.malformed or tcp.analysis.retransmission or tcp.analysis.lost_segment)"],
+                         capture_output=True, text=True)
+    assert bad.returncode == 0 and bad.stdout == "", bad.stdout[:2000] + bad.stderr
+    seen = subprocess.run(["tshark", "-r", str(capture), "-Y", f"ip.src == {Tap.GUEST} and tcp.len > 0"],
+                          capture_output=True, text=True).stdout
+    assert len(seen.splitlines()) > 40
+
+
+# Frames pass through a relay between QEMU and the tap device, which harms some of them.
+HARM = {
+    "loss": dict(drop=0.02),
+    "doubling": dict(double=0.05),
+    "reordering": dict(reorder=0.05),
+    "corruption": dict(corrupt=0.02),
+    "everything": dict(drop=0.01, double=0.01, reorder=0.02, corrupt=0.01),
+}
+
+
+@pytest.fixture
+def relay(request, tap, seed):
+    """A relay on the tap; yields (QEMU netdev arguments, counters). relay.py says what it did at its end."""
+    rates = request.param
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as a, \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as b:
+        a.bind(("127.0.0.1", 0))
+        b.bind(("127.0.0.1", 0))
+        ours, theirs = a.getsockname()[1], b.getsockname()[1]
+    command = [sys.executable, os.path.join(HERE, "tap_relay.py"), "--tap", tap.name, "--listen", str(ours),
+               "--send", str(theirs), "--seed", str(seed)]
+    for name, rate in rates.items():
+        command += [f"--{name}", str(rate)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("ready")
+    yield ["-netdev", f"dgram,id=net,local.type=inet,local.host=127.0.0.1,local.port={theirs},"
+           f"remote.type=inet,remote.host=127.0.0.1,remote.port={ours}"], process
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+@pytest.mark.parametrize("relay", HARM.values(), ids=HARM.keys(), indirect=True)
+@pytest.mark.parametrize("mode", ["", "nic=late"], ids=["plain", "late"])
+def test_harmed_frames_never_become_wrong_bytes(relay, mode, tap, tree, tree_image):
+    net, process = relay
+    machine = tap.vm([tree_image], append=("cache=unmapped " + mode).strip())
+    machine.net = net
+    with machine as vm:
+        vm.get("/", timeout=60)
+        before = vm.lent()
+        for name in ("size-1048577.bin", "size-262143.bin", "size-4097.bin") * 2:
+            out = subprocess.run(["curl", "-sS", "--max-time", "150", f"{vm.url}/{name}"], capture_output=True)
+            assert out.returncode == 0, out.stderr
+            assert hashlib.sha256(out.stdout).hexdigest() == digest(tree / name)
+        vm.assert_returned(before, seconds=120)
+        values = vm.metrics()
+        process.send_signal(signal.SIGTERM)
+        summary = process.communicate(timeout=10)[0]
+        if "corrupted=0" not in summary and "corrupted" in summary:
+            dropped = sum(v for k, v in values.items() if re.match(r"pagewire_(tcp|ip|arp|rx)\w*(chk|checksum|err|drop)", k))
+            assert dropped > 0, "a corrupt frame is dropped and counted"
+
+
+def test_a_client_from_random_states_never_hurts_the_next(machine, tree, seed):
+    """Random walks: open, send part of a request, read part of an answer, half-close, close, reset."""
+    rng = random.Random(seed)
+    names = ["/size-0.bin", "/size-4097.bin", "/size-1048577.bin", "/d1/sub/", "/nothing"]
+    for _ in range(150):
+        s = socket.create_connection(machine.peer, timeout=30)
+        for _ in range(rng.randrange(4)):
+            data = request(rng.choice(names)) * rng.randrange(1, 4)
+            try:
+                s.sendall(data[:rng.randrange(len(data) + 1)] if rng.random() < 0.3 else data)
+                if rng.random() < 0.5:
+                    s.settimeout(0.2)
+                    s.recv(rng.randrange(1, 100000))
+            except OSError:
+                break
+        rng.choice([reset, socket.socket.close, half_close])(s)
+    with socket.create_connection(machine.peer, timeout=20) as s:
+        s.sendall(request("/size-65536.bin"))
+        assert read_response(s)[1] == (tree / "size-65536.bin").read_bytes()
