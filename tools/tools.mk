@@ -7,6 +7,7 @@ help:
 	@echo "make run             boot in QEMU and serve a directory: DIR=path PORT=8080 MEM=512"
 	@echo "make test            all tests (host, guest, end to end); last line: N passed, N failed"
 	@echo "make test ONLY=host  one part: $(shell tools/test --parts)"
+	@echo "make bench           side by side with Linux + nginx (root, for a network namespace)"
 	@echo "make debug           QEMU stopped at entry, gdb with symbols and the pw-* commands"
 	@echo "make iso             build/pagewire.iso alone"
 	@echo "make asm             build/pagewire.asm, the disassembly with source"
@@ -34,3 +35,8 @@ format:
 
 clean:
 	rm -rf $(B)
+
+bench:
+	@tools/deps bench
+	@$(MAKE) --no-print-directory all
+	@bench/bench.py $(BENCH)

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""make bench: Pagewire beside Linux + nginx, on the same machine model, the same card, the same client.
+
+Each round starts one machine after the other (so that two never share the processor), runs wrk against each
+size, and the medians of the rounds and their spread are printed as a table. Runs in a network namespace of its
+own with a tap device; needs root, or a kernel that lets users make namespaces. QEMU's TCG: the ratios mean
+something, the absolute figures are those of this machine on this day.
+"""
+import argparse
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
+OUT = os.path.join(ROOT, "build", "bench")
+GUEST, HOST = "10.77.0.2", "10.77.0.1"
+
+# name, file, connections
+WORK = [
+    ("100 B, 16 connections", "100.bin", 16),
+    ("1 KB, 16 connections", "1024.bin", 16),
+    ("1 KB, 1 connection", "1024.bin", 1),
+    ("4 KB, 16 connections", "4096.bin", 16),
+    ("4 KB, 500 connections", "4096.bin", 500),
+    ("16 KB, 16 connections", "16384.bin", 16),
+    ("64 KB, 16 connections", "65536.bin", 16),
+    ("1 MB, 16 connections", "1048576.bin", 16),
+    ("100 MB, 1 connection", "104857600.bin", 1),
+]
+
+
+def run(*command, **options):
+    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+
+
+def in_namespace():
+    if os.environ.get("PAGEWIRE_NETNS") == "1":
+        return
+    flags = ["-n"] if os.geteuid() == 0 else ["-rn"]
+    if subprocess.run(["unshare", *flags, "true"], capture_output=True).returncode != 0:
+        sys.exit("make bench needs a network namespace of its own: run it as root")
+    os.execvp("unshare", ["unshare", *flags, "--kill-child", "--fork", "sh", "-c",
+                          'ip link set lo up && PAGEWIRE_NETNS=1 exec "$@"', "sh", sys.executable, *sys.argv])
+
+
+def seconds(text):
+    value, unit = re.match(r"([\d.]+)(us|ms|s|m)", text).groups()
+    return float(value) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}[unit]
+
+
+def wrk(path, connections, duration):
+    out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{duration}", "--timeout", "60", "--latency",
+                          f"http://{GUEST}/{path}"], capture_output=True, text=True).stdout
+    errors = re.search(r"Socket errors: (.*)", out)
+    return {
+        "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
+        "p50": seconds(re.search(r"50%\s+(\S+)", out).group(1)),
+        "p99": seconds(re.search(r"99%\s+(\S+)", out).group(1)),
+        "errors": errors.group(1) if errors else "Non-2xx" if "Non-2xx" in out else "",
+    }
+
+
+class Linux:
+    name = "Linux + nginx"
+
+    def __enter__(self):
+        log = os.path.join(OUT, "linux.log")
+        if os.path.exists(log):
+            os.remove(log)
+        self.process = subprocess.Popen(
+            ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-m", "1024", "-display", "none",
+             "-kernel", f"{OUT}/linux/vmlinuz", "-initrd", f"{OUT}/linux/initrd",
+             "-append", "console=ttyS0 mitigations=off quiet", "-serial", f"file:{log}",
+             "-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no", "-device", "e1000,netdev=net"])
+        for _ in range(600):
+            if os.path.exists(log) and "peer: ready" in open(log, errors="replace").read():
+                return self
+            time.sleep(0.1)
+        raise RuntimeError("the Linux peer did not start: " + log)
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+class Pagewire:
+    name = "Pagewire"
+
+    def __enter__(self):
+        from vm import VM
+        self.vm = VM(disks=[f"{OUT}/files.img"], address=GUEST, mem=1024, name="bench",
+                     append=f"ip={GUEST}::{HOST}:255.255.255.0:pagewire:eth0:off",
+                     net=["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"])
+        self.vm.__enter__()
+        return self
+
+    def __exit__(self, *arguments):
+        self.vm.__exit__(*arguments)
+
+
+def prepare():
+    os.makedirs(os.path.join(OUT, "files"), exist_ok=True)
+    for name in {w[1] for w in WORK}:
+        path = os.path.join(OUT, "files", name)
+        if not os.path.exists(path):
+            with open(path, "wb") as f:
+                f.write(os.urandom(int(name.split(".")[0])))
+    run(os.path.join(ROOT, "tools", "volume"), f"{OUT}/files", f"{OUT}/files.img")
+    run(os.path.join(ROOT, "bench", "linux-peer"), f"{OUT}/linux")
+
+
+def table(results, systems):
+    def spread(values):
+        middle = statistics.median(values)
+        return middle, (max(values) - min(values)) / middle if middle else 0
+
+    yield "| work | " + " | ".join(f"{s} req/s | p50 | p99" for s in systems) + " | ratio |"
+    yield "|---|" + "---|" * (3 * len(systems) + 1)
+    for name, path, connections in WORK:
+        cells, rates = [], []
+        for system in systems:
+            got = results[system][name]
+            rate, width = spread([g["rate"] for g in got])
+            rates.append(rate)
+            p50, p99 = (statistics.median(g[p] for g in got) * 1e3 for p in ("p50", "p99"))
+            errors = {g["errors"] for g in got} - {""}
+            cells.append(f"{rate:,.0f} ±{width * 50:.0f} %{' (' + '; '.join(errors) + ')' if errors else ''} "
+                         f"| {p50:.2f} ms | {p99:.2f} ms")
+        yield f"| {name} | " + " | ".join(cells) + f" | {rates[0] / rates[-1]:.1f} |"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=4)
+    options = parser.parse_args()
+    in_namespace()
+    prepare()
+    run("ip", "tuntap", "add", "tap0", "mode", "tap")
+    run("ip", "addr", "add", HOST + "/24", "dev", "tap0")
+    run("ip", "link", "set", "tap0", "up")
+    results = {}
+    for _ in range(options.rounds):
+        for system in (Pagewire, Linux):
+            with system():
+                for name, path, connections in WORK:
+                    wrk(path, 1, 1)  # the file is in memory before it is measured, on both sides
+                    got = wrk(path, connections, options.seconds)
+                    results.setdefault(system.name, {}).setdefault(name, []).append(got)
+                    print(f"{system.name}: {name}: {got['rate']:.0f} req/s", file=sys.stderr, flush=True)
+    print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} processors, "
+          + run("qemu-system-x86_64", "--version").splitlines()[0] + f", {options.rounds} rounds\n")
+    for line in table(results, [Pagewire.name, Linux.name]):
+        print(line)
+
+
+main()
