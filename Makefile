@@ -27,7 +27,8 @@ all: $(B)/pagewire.elf $(B)/pagewire.iso
 include net/lwip/lwip.mk   # LWIP_CFLAGS, LWIP_OBJS: fetched, checked, patched, built
 include boot/boot.mk       # linking with symbols, the ISO
 include tests/host/host.mk
-include tools/tools.mk     # run, debug, test, help, clean, bench
+include bench/bench.mk     # the floor, bench
+include tools/tools.mk     # run, debug, test, help, clean
 
 $(OBJS): CFLAGS += $(LWIP_CFLAGS)
 $(B)/%.o: %.c | $(LWIP_READY)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""make bench: Pagewire beside Linux + nginx, on the same machine model, the same card, the same client.
+"""make bench: Pagewire beside Linux + nginx and beside the floor (bench/floor: the cheapest thing that this card
+can carry), on the same machine model, the same card, the same client.
 
 Each round starts one machine after the other (so that two never share the processor), runs wrk against each
 size, and the medians of the rounds and their spread are printed as a table. Runs in a network namespace of its
@@ -66,27 +67,39 @@ def wrk(path, connections, duration):
     }
 
 
-class Linux:
-    name = "Linux + nginx"
+class Bare:
+    """A QEMU that says `peer: ready` on its serial port."""
 
     def __enter__(self):
-        log = os.path.join(OUT, "linux.log")
+        log = os.path.join(OUT, "peer.log")
         if os.path.exists(log):
             os.remove(log)
         self.process = subprocess.Popen(
             ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-m", "1024", "-display", "none",
-             "-kernel", f"{OUT}/linux/vmlinuz", "-initrd", f"{OUT}/linux/initrd",
-             "-append", "console=ttyS0 mitigations=off quiet", "-serial", f"file:{log}",
+             *self.arguments, "-serial", f"file:{log}",
              "-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no", "-device", "e1000,netdev=net"])
         for _ in range(600):
             if os.path.exists(log) and "peer: ready" in open(log, errors="replace").read():
                 return self
             time.sleep(0.1)
-        raise RuntimeError("the Linux peer did not start: " + log)
+        raise RuntimeError("the peer did not start: " + log)
 
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
+
+
+class Linux(Bare):
+    name = "Linux + nginx"
+    arguments = ["-kernel", f"{OUT}/linux/vmlinuz", "-initrd", f"{OUT}/linux/initrd", "-append",
+                 "console=ttyS0 mitigations=off quiet"]
+
+
+class Floor(Bare):
+    """Answers with at most 60,000 bytes and keeps no state: above that there is nothing to compare."""
+    name = "floor"
+    arguments = ["-kernel", os.path.join(ROOT, "build", "floor.elf")]
+    biggest = 65536
 
 
 class Pagewire:
@@ -116,23 +129,24 @@ def prepare():
 
 
 def table(results, systems):
-    def spread(values):
-        middle = statistics.median(values)
-        return middle, (max(values) - min(values)) / middle if middle else 0
-
-    yield "| work | " + " | ".join(f"{s} req/s | p50 | p99" for s in systems) + " | ratio |"
-    yield "|---|" + "---|" * (3 * len(systems) + 1)
-    for name, path, connections in WORK:
-        cells, rates = [], []
+    yield "| work | " + " | ".join(f"{s.name} req/s | p50 | p99" for s in systems) + " | to Linux | to the floor |"
+    yield "|---|" + "---|" * (3 * len(systems) + 2)
+    for name, _, _ in WORK:
+        cells, rates = [], {}
         for system in systems:
-            got = results[system][name]
-            rate, width = spread([g["rate"] for g in got])
-            rates.append(rate)
+            got = results[system.name].get(name)
+            if not got:
+                cells.append("| | ")
+                continue
+            every = [g["rate"] for g in got]
+            rates[system] = statistics.median(every)
+            width = (max(every) - min(every)) / 2 / rates[system] if rates[system] else 0
             p50, p99 = (statistics.median(g[p] for g in got) * 1e3 for p in ("p50", "p99"))
             errors = {g["errors"] for g in got} - {""}
-            cells.append(f"{rate:,.0f} ±{width * 50:.0f} %{' (' + '; '.join(errors) + ')' if errors else ''} "
-                         f"| {p50:.2f} ms | {p99:.2f} ms")
-        yield f"| {name} | " + " | ".join(cells) + f" | {rates[0] / rates[-1]:.1f} |"
+            cells.append(f"{rates[system]:,.0f} ±{width * 100:.0f} %{' (' + '; '.join(errors) + ')' if errors else ''}"
+                         f" | {p50:.2f} ms | {p99:.2f} ms")
+        floor = f"{rates[Pagewire] / rates[Floor]:.0%}" if Floor in rates else ""
+        yield f"| {name} | " + " | ".join(cells) + f" | {rates[Pagewire] / rates[Linux]:.1f}x | {floor} |"
 
 
 def main():
@@ -147,16 +161,18 @@ def main():
     run("ip", "link", "set", "tap0", "up")
     results = {}
     for _ in range(options.rounds):
-        for system in (Pagewire, Linux):
+        for system in (Pagewire, Linux, Floor):
             with system():
                 for name, path, connections in WORK:
+                    if int(path.split(".")[0]) > getattr(system, "biggest", 1 << 40):
+                        continue
                     wrk(path, 1, 1)  # the file is in memory before it is measured, on both sides
                     got = wrk(path, connections, options.seconds)
                     results.setdefault(system.name, {}).setdefault(name, []).append(got)
                     print(f"{system.name}: {name}: {got['rate']:.0f} req/s", file=sys.stderr, flush=True)
     print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} processors, "
           + run("qemu-system-x86_64", "--version").splitlines()[0] + f", {options.rounds} rounds\n")
-    for line in table(results, [Pagewire.name, Linux.name]):
+    for line in table(results, [Pagewire, Linux, Floor]):
         print(line)
 
 

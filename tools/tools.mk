@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The commands people type. Each makes sure of its packages first, so that a fresh clone needs nothing else.
-.PHONY: run debug test bench iso help clean format
+.PHONY: run debug test iso help clean format
 
 help:
 	@echo "make                 build/pagewire.elf and build/pagewire.iso"
@@ -35,8 +35,3 @@ format:
 
 clean:
 	rm -rf $(B)
-
-bench:
-	@tools/deps bench
-	@$(MAKE) --no-print-directory all
-	@bench/bench.py $(BENCH)

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The floor (bench/floor) is a machine of its own: one C file, one way in, its own link.
+FLOOR_FLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only \
+               -fno-stack-protector -fno-asynchronous-unwind-tables -mcmodel=small
+$(B)/floor.elf: bench/floor/floor.c bench/floor/entry.asm bench/floor/floor.ld
+	@mkdir -p $(B)/bench
+	$(CC) $(FLOOR_FLAGS) -c -o $(B)/bench/floor.o bench/floor/floor.c
+	$(NASM) -f elf64 -o $(B)/bench/floor-entry.o bench/floor/entry.asm
+	$(LD) -n -z noexecstack --no-warn-rwx-segments -T bench/floor/floor.ld -o $@ $(B)/bench/floor-entry.o $(B)/bench/floor.o
+
+.PHONY: bench
+bench:
+	@tools/deps bench
+	@$(MAKE) --no-print-directory all $(B)/floor.elf
+	@bench/bench.py $(BENCH)
