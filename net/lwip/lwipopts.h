@@ -118,6 +118,7 @@
 #define TCP_SNDLOWAT	      (8 * TCP_MSS)
 #define TCP_OVERSIZE	      0	 // 1 would copy file bytes into the tail of an earlier write
 #define TCP_SEG_MAX_PBUFS     24 // pieces in one segment: patches/, below NETDEV_MAX_FRAGS
+#define TCP_MIN_MSS	      64 // a peer that wants less makes us thousands of segments a page
 #define TCP_QUEUE_OOSEQ	      1
 #define TCP_OOSEQ_MAX_BYTES   TCP_WND
 #define TCP_OOSEQ_MAX_PBUFS   180 // receive buffers one connection can hold out of order
