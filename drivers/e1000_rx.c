@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Stages 1 and 3 of the read path: the card's interrupt, and frames from descriptors to the stack.
+//
+// The interrupt takes a note: it reads the cause, masks the card and posts `poll`. Polling goes on,
+// E1000_RX_BUDGET frames a pass, until no descriptor is done; only then is the card unmasked. The stack
+// hears of each frame with rx_input and of the pass's end with rx_batch_end, where it sends what the
+// frames produced. Then the ring gets new buffers, E1000_RX_REFILL a doorbell.
+//
+// The card may run receives inside any register write (an answer arrives within the doorbell that
+// asked for it): nothing here assumes that memory holds still across one.
+//
+// Device accesses: two in the interrupt, two when polling ends, one for each E1000_RX_REFILL frames.
+// Forbidden: reading RDH, or any register but ICR.
+#include "drivers/e1000.h"
+#include "kernel/panic.h"
+
+#define RX_MASK		(E1000_RX_RING - 1)
+#define RX_STARVED_WAIT (10 * NS_PER_MS) // before the pool is asked again when nothing else happens
+#define IMS_ENABLED	(ICR_RXT0 | ICR_LSC)
+
+// Stage 1. Interrupt context. While we poll, the card is masked, so an interrupt on a shared line is
+// somebody else's: the card is not even asked. Section 13.4.17: reading ICR clears it.
+bool e1000_interrupt(void *arg)
+{
+	struct e1000 *nic = arg;
+	if (nic->masked)
+		return false;
+	uint32_t causes = e1000_read(nic, E1000_ICR);
+	if (!(causes & IMS_ENABLED))
+		return false;
+	e1000_write(nic, E1000_IMC, 0xffffffff);
+	nic->masked = true;
+	__atomic_fetch_or(&nic->causes, causes, __ATOMIC_RELAXED);
+	e1000_stats.interrupts++;
+	wtd_post_fast(&nic->rx.poll);
+	return true;
+}
+
+// Section 3.2.3.1: DD says that the card has written the frame and the rest of the descriptor.
+static bool rx_ready(const struct e1000_rx *rx)
+{
+	if (rx->clean == rx->fill)
+		return false;
+	const volatile struct e1000_rx_desc *desc = &rx->ring[rx->clean & RX_MASK];
+	return desc->status & RXD_STAT_DD;
+}
+
+// Section 3.2.3.2. Checksum bits are not errors here: the stack verifies in software. A frame that
+// goes on in the next buffer is longer than we take; its parts are dropped up to the last.
+static bool rx_acceptable(struct e1000_rx *rx, const struct e1000_rx_desc *desc)
+{
+	if (!(desc->status & RXD_STAT_EOP)) {
+		e1000_stats.rx_long += !rx->skipping;
+		rx->skipping = true;
+		return false;
+	}
+	if (rx->skipping) {
+		rx->skipping = false;
+		return false;
+	}
+	if (desc->errors & RXD_ERR_FRAME) {
+		e1000_stats.rx_error++;
+		return false;
+	}
+	if (desc->length > E1000_FRAME_MAX) {
+		e1000_stats.rx_long++;
+		return false;
+	}
+	if (desc->length < E1000_FRAME_MIN) {
+		e1000_stats.rx_short++;
+		return false;
+	}
+	return true;
+}
+
+// Stage 3. Returns how many descriptors it took.
+static uint32_t rx_pass(struct e1000 *nic)
+{
+	struct e1000_rx *rx = &nic->rx;
+	const struct netdev_client *client = nic->dev.client;
+	uint32_t taken = 0;
+	while (taken < E1000_RX_BUDGET && rx_ready(rx)) {
+		uint32_t slot = rx->clean & RX_MASK;
+		const struct e1000_rx_desc desc = rx->ring[slot];
+		void *cookie = rx->cookies[slot];
+		rx->cookies[slot] = NULL;
+		rx->clean++;
+		taken++;
+		if (UNLIKELY(!rx_acceptable(rx, &desc))) {
+			client->rx_drop(nic->dev.client_ctx, cookie);
+			continue;
+		}
+		e1000_stats.rx_packets++;
+		e1000_stats.rx_bytes += desc.length;
+		client->rx_input(nic->dev.client_ctx, cookie, desc.length);
+	}
+	if (taken > e1000_stats.rx_high)
+		e1000_stats.rx_high = taken;
+	return taken;
+}
+
+static void rx_doorbell(struct e1000 *nic)
+{
+	io_wmb();
+	e1000_stats.rx_doorbells++;
+	e1000_write(nic, E1000_RDT, nic->rx.fill & RX_MASK);
+}
+
+// Section 3.2.6: the tail is never moved onto the head (one slot stays empty), so head == tail always
+// means a ring without buffers, in which the card keeps or drops frames and harms nothing.
+void e1000_fill(struct e1000 *nic)
+{
+	struct e1000_rx *rx = &nic->rx;
+	const struct netdev_client *client = nic->dev.client;
+	uint32_t space = E1000_RX_RING - 1 - (rx->fill - rx->clean), added = 0;
+	if (space < E1000_RX_REFILL || nic->state != E1000_RUNNING)
+		return;
+	while (added < space) {
+		paddr_t addr;
+		void *cookie;
+		if (!client->rx_buffer(nic->dev.client_ctx, &addr, &cookie))
+			break;
+		uint32_t slot = rx->fill & RX_MASK;
+		rx->ring[slot] = (struct e1000_rx_desc){.addr = addr};
+		rx->cookies[slot] = cookie;
+		rx->fill++;
+		if (++added % E1000_RX_REFILL == 0)
+			rx_doorbell(nic);
+	}
+	if (added % E1000_RX_REFILL)
+		rx_doorbell(nic);
+	rx->hungry = added < space;
+	if (LIKELY(!rx->hungry))
+		return;
+	e1000_stats.rx_no_buffer++;
+	e1000_stats.rx_ring_dry += rx->clean == rx->fill;
+	wtd_post_after(&rx->refill, WTD_FAST, RX_STARVED_WAIT);
+}
+
+// The pool was empty a while ago. A hypervisor may hold an RDT write back until another register is
+// touched (KVM's coalesced MMIO); the read sees to it, in this rare path only.
+void e1000_refill_late(struct wtd *work)
+{
+	struct e1000 *nic = CONTAINER_OF(work, struct e1000, rx.refill);
+	e1000_fill(nic);
+	(void)e1000_read(nic, E1000_STATUS);
+}
+
+void e1000_rx_refill(struct netdev *dev)
+{
+	struct e1000 *nic = dev->driver;
+	if (!nic->rx.hungry)
+		return;
+	wtd_cancel(&nic->rx.refill);
+	e1000_refill_late(&nic->rx.refill);
+}
+
+// Causes that came up while we polled are old news: ICR is read first, so that they do not interrupt
+// again. A frame that slips in before that read is seen by the look at the ring afterwards; one that
+// slips in after it raises RXT0 anew.
+static void rx_unmask(struct e1000 *nic)
+{
+	if (nic->masked) {
+		uint32_t causes = e1000_read(nic, E1000_ICR);
+		__atomic_fetch_or(&nic->causes, causes & ICR_LSC, __ATOMIC_RELAXED);
+		nic->masked = false;
+		e1000_write(nic, E1000_IMS, IMS_ENABLED);
+	}
+	if (rx_ready(&nic->rx) || __atomic_load_n(&nic->causes, __ATOMIC_RELAXED) & ICR_LSC)
+		wtd_post_fast(&nic->rx.poll);
+}
+
+// Its order is the driver's: link, reclaim, receive, send (in rx_batch_end), refill, sleep.
+void e1000_poll(struct wtd *work)
+{
+	struct e1000 *nic = CONTAINER_OF(work, struct e1000, rx.poll);
+	if (nic->state != E1000_RUNNING && nic->state != E1000_DRAINING)
+		return;
+	e1000_stats.polls++;
+	uint32_t causes = __atomic_exchange_n(&nic->causes, 0, __ATOMIC_RELAXED);
+	if (UNLIKELY(causes & ICR_LSC))
+		e1000_link_check(nic);
+	e1000_tx_reclaim(nic);
+	if (UNLIKELY(nic->late) && rx_ready(&nic->rx) && e1000_late_hold_rx(nic))
+		return;
+	if (rx_pass(nic)) {
+		e1000_stats.rx_batches++;
+		nic->dev.client->rx_batch_end(nic->dev.client_ctx);
+	}
+	e1000_fill(nic);
+	if (rx_ready(&nic->rx))
+		wtd_post_fast(&nic->rx.poll);
+	else
+		rx_unmask(nic);
+}
+
+void e1000_rx_give_back(struct e1000 *nic)
+{
+	struct e1000_rx *rx = &nic->rx;
+	wtd_cancel(&rx->refill);
+	rx->hungry = false;
+	rx->skipping = false;
+	for (; rx->clean != rx->fill; rx->clean++) {
+		void *cookie = rx->cookies[rx->clean & RX_MASK];
+		rx->cookies[rx->clean & RX_MASK] = NULL;
+		nic->dev.client->rx_unused(nic->dev.client_ctx, cookie);
+	}
+}

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Stages 9 and 10 of the read path: packets become descriptors, a doorbell sends the batch, and done
+// descriptors give their references back.
+//
+//	transmit   checks the packet, reserves every descriptor it needs or none, writes the checksum
+//	           seed into the header, the context if it changed, then the data. No register access.
+//	kick       one TDT write for all packets since the last, then reclaim.
+//	reclaim    DD of a packet's last descriptor gives back every cookie of the packet, once. It runs
+//	           at each kick and poll, before a refusal, and from `work`, which stays on the timer
+//	           wheel while the card holds anything: no page waits for the next packet to be unlocked.
+//
+// QEMU's card sends inside the TDT write, so there the reclaim in kick finds everything done and no
+// timer is ever armed. TXDW and TXQE stay masked. Forbidden: touching a payload's bytes (they are
+// named by physical address), filling the ring (TDT == TDH means empty), reading TDH.
+#include "drivers/e1000.h"
+#include "kernel/panic.h"
+#include "kernel/timer.h"
+#include "kernel/vmm.h"
+
+#define TX_MASK	      (E1000_TX_RING - 1)
+#define TX_LOOK_AGAIN NS_PER_MS		// while the card holds packets and nothing else happens
+#define TX_LOOK_SOON  (100 * NS_PER_US) // the same while a refused packet waits for room
+#define TX_STUCK      (5 * NS_PER_SEC)	// no progress for so long with the link up: a hung card
+#define TX_SENTINEL   4U
+
+struct tx_plan {
+	union e1000_tx_desc context;
+	bool with_context;     // the packet refers to a context
+	bool new_context;      // and the card does not have it
+	bool sentinel;	       // the last four bytes go in a descriptor of their own
+	uint32_t bytes;	       // of the frame
+	uint32_t slots;	       // descriptors in all
+	uint32_t lower, upper; // what all data descriptors have in common
+};
+
+static uint32_t tx_free(const struct e1000_tx *tx)
+{
+	return E1000_TX_RING - 1 - (tx->next - tx->clean);
+}
+
+static uint32_t pieces(uint32_t bytes, uint32_t most)
+{
+	return LIKELY(bytes <= most) ? 1 : (bytes + most - 1) / most;
+}
+
+// Section 3.3.6. The TCP or UDP checksum runs to the end of the packet (TUCSE 0). A packet with only
+// an IP checksum takes the context that TCP packets with the same offsets use.
+static void plan_context(struct tx_plan *plan, const struct netoffload *offload)
+{
+	plan->context.context.ipcss = (uint8_t)offload->l3_offset;
+	plan->context.context.ipcso = (uint8_t)(offload->l3_offset + 10);
+	plan->context.context.ipcse = offload->ipv6 ? 0 : (uint16_t)(offload->l4_offset - 1);
+	plan->context.context.tucss = (uint8_t)offload->l4_offset;
+	plan->context.context.tucso = (uint8_t)(offload->l4_offset + (offload->udp ? 6 : 16));
+	plan->context.context.lower =
+	    TXD_DEXT | (offload->udp ? 0 : TXC_TCP) | (offload->ipv6 ? 0 : TXC_IP);
+	plan->upper =
+	    (offload->ip_csum && !offload->ipv6 ? TXD_IXSM : 0) | (offload->l4_csum ? TXD_TXSM : 0);
+	if (!offload->mss)
+		return;
+	plan->context.context.lower |= TXD_TSE | (plan->bytes - offload->header_bytes);
+	plan->context.context.hdrlen = (uint8_t)offload->header_bytes;
+	plan->context.context.mss = offload->mss;
+	plan->lower |= TXD_TSE;
+}
+
+// The card writes MSS + HDRLEN - IPCSS into an IPv6 payload length (section 3.5.9), which is 40 too
+// much: segmentation is for IPv4 only. HDRLEN may be up to 240 (section 3.5.7).
+static bool offload_valid(const struct netfrag *head, const struct netoffload *offload,
+			  uint32_t bytes)
+{
+	uint32_t l3 = offload->l3_offset, l4 = offload->l4_offset, end = offload->header_bytes;
+	if (l3 < 14 || l4 < l3 + (offload->ipv6 ? 40 : 20) || l4 > end || end > 240)
+		return false;
+	if (offload->l4_csum && end < l4 + (offload->udp ? 8 : 20))
+		return false;
+	if (end > head->bytes || end > bytes)
+		return false;
+	if (!offload->mss)
+		return bytes <= E1000_FRAME_MAX;
+	return !offload->ipv6 && !offload->udp && offload->l4_csum && offload->ip_csum &&
+	       bytes > end && bytes <= E1000_TSO_MAX && offload->mss + end <= E1000_FRAME_MAX;
+}
+
+// Checks the packet and counts its descriptors. Nothing is changed. Cards of this family may report a
+// descriptor done before its data is fetched, when it is the last of a segmented packet or the whole
+// of the packet after one; a sentinel of four bytes behind it takes that away (and with it a page
+// unlocked too early).
+static bool tx_plan(const struct e1000_tx *tx, struct tx_plan *plan, const struct netfrag *frags,
+		    unsigned count, const struct netoffload *offload)
+{
+	*plan = (struct tx_plan){.lower = TXD_DTYP_DATA | TXD_DEXT | TXD_IFCS};
+	if (!count || count > NETDEV_MAX_FRAGS)
+		return false;
+	for (unsigned n = 0; n < count; n++) {
+		if (!frags[n].bytes || frags[n].bytes > E1000_TSO_MAX)
+			return false;
+		plan->bytes += frags[n].bytes;
+		plan->slots += pieces(frags[n].bytes, n ? E1000_TX_PIECE : tx->first_max);
+	}
+	if (offload && (offload->ip_csum || offload->l4_csum || offload->mss)) {
+		if (!offload_valid(&frags[0], offload, plan->bytes))
+			return false;
+		plan_context(plan, offload);
+		const uint64_t *have = offload->mss ? tx->tso : tx->plain;
+		plan->with_context = true;
+		plan->new_context =
+		    have[0] != plan->context.words[0] || have[1] != plan->context.words[1];
+		plan->slots += plan->new_context;
+	} else if (plan->bytes > E1000_FRAME_MAX || plan->bytes < E1000_FRAME_MIN) {
+		return false;
+	}
+	bool risky = plan->lower & TXD_TSE || (tx->after_tso && count == 1);
+	plan->sentinel = risky && frags[count - 1].bytes > 2 * TX_SENTINEL;
+	plan->slots += plan->sentinel;
+	return true;
+}
+
+static uint64_t load32(const uint8_t *p)
+{
+	uint32_t value;
+	__builtin_memcpy(&value, p, sizeof(value));
+	return value;
+}
+
+static void store16(uint8_t *p, uint16_t value)
+{
+	__builtin_memcpy(p, &value, sizeof(value));
+}
+
+// Sections 3.5.8 and 3.6: the checksum field starts as the pseudo-header's sum (RFC 9293 section 3.1,
+// RFC 8200 section 8.1), folded, not complemented; for segmentation without the length, which the card
+// adds. The sum is the same whatever the byte order it is taken in (RFC 1071), so the addresses are
+// added as they lie.
+static void write_seed(const struct netfrag *head, const struct netoffload *offload, uint32_t bytes)
+{
+	uint8_t *frame = phys_to_virt(head->addr);
+	uint8_t *ip = frame + offload->l3_offset, *l4 = frame + offload->l4_offset;
+	if (!offload->ipv6) {
+		if (offload->ip_csum)
+			store16(ip + 10, 0);
+		if (offload->mss)
+			store16(ip + 2, 0);
+	}
+	if (!offload->l4_csum)
+		return;
+	uint64_t sum = __builtin_bswap16(offload->udp ? 17 : 6);
+	if (!offload->mss)
+		sum += __builtin_bswap16((uint16_t)(bytes - offload->l4_offset));
+	unsigned from = offload->ipv6 ? 8 : 12, to = offload->ipv6 ? 40 : 20;
+	for (unsigned at = from; at < to; at += 4)
+		sum += load32(ip + at);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	store16(l4 + (offload->udp ? 6 : 16), (uint16_t)sum);
+}
+
+static void put(struct e1000_tx *tx, paddr_t addr, uint32_t lower, uint32_t upper, void *cookie)
+{
+	uint32_t slot = tx->next++ & TX_MASK;
+	tx->ring[slot].data.addr = addr;
+	tx->ring[slot].data.lower = lower;
+	tx->ring[slot].data.upper = upper;
+	tx->cookies[slot] = cookie;
+}
+
+// A fragment in pieces of at most `most` bytes; the cookie goes with the first.
+static void put_fragment(struct e1000_tx *tx, const struct netfrag *frag, uint32_t bytes,
+			 uint32_t most, const struct tx_plan *plan)
+{
+	void *cookie = frag->cookie;
+	for (uint32_t at = 0; at < bytes;) {
+		uint32_t piece = MIN(bytes - at, most);
+		put(tx, frag->addr + at, plan->lower | piece, plan->upper, cookie);
+		cookie = NULL;
+		at += piece;
+	}
+}
+
+// Room has been reserved; this cannot fail.
+static void put_packet(struct e1000 *nic, const struct tx_plan *plan, const struct netfrag *frags,
+		       unsigned count)
+{
+	struct e1000_tx *tx = &nic->tx;
+	uint32_t first = tx->next;
+	if (plan->new_context) {
+		uint64_t *have = plan->lower & TXD_TSE ? tx->tso : tx->plain;
+		uint32_t slot = tx->next++ & TX_MASK;
+		tx->ring[slot] = plan->context;
+		tx->cookies[slot] = NULL;
+		have[0] = plan->context.words[0];
+		have[1] = plan->context.words[1];
+	}
+	for (unsigned n = 0; n < count; n++) {
+		bool cut = n == count - 1 && plan->sentinel;
+		put_fragment(tx, &frags[n], frags[n].bytes - (cut ? TX_SENTINEL : 0),
+			     n ? E1000_TX_PIECE : tx->first_max, plan);
+	}
+	if (plan->sentinel) {
+		const struct netfrag *end = &frags[count - 1];
+		put(tx, end->addr + end->bytes - TX_SENTINEL, plan->lower | TX_SENTINEL,
+		    plan->upper, NULL);
+	}
+	uint32_t last = (tx->next - 1) & TX_MASK;
+	tx->ring[last].data.lower |= TXD_EOP | TXD_RS;
+	tx->last[first & TX_MASK] = (uint16_t)last;
+	tx->after_tso = plan->lower & TXD_TSE || (tx->after_tso && !plan->sentinel);
+	if (UNLIKELY(nic->late))
+		e1000_late_packet(nic, first & TX_MASK, &frags[0]);
+}
+
+// The ring is full: send what is held back and take what is done. True if that made room.
+static bool tx_make_room(struct e1000 *nic, uint32_t slots)
+{
+	e1000_kick(&nic->dev);
+	e1000_tx_reclaim(nic);
+	return tx_free(&nic->tx) >= slots;
+}
+
+int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned count,
+		   const struct netoffload *offload)
+{
+	struct e1000 *nic = dev->driver;
+	struct e1000_tx *tx = &nic->tx;
+	struct tx_plan plan;
+	if (UNLIKELY(!dev->link_up || nic->state != E1000_RUNNING)) {
+		e1000_stats.tx_link_down++;
+		return -ENODEV;
+	}
+	if (UNLIKELY(!tx_plan(tx, &plan, frags, count, offload))) {
+		e1000_stats.tx_invalid++;
+		return -EINVAL;
+	}
+	if (UNLIKELY(tx_free(tx) < plan.slots) && !tx_make_room(nic, plan.slots)) {
+		e1000_stats.tx_ring_full++;
+		tx->wanted = plan.slots;
+		return -ENOBUFS;
+	}
+	if (plan.with_context) {
+		write_seed(&frags[0], offload, plan.bytes);
+		e1000_stats.context_written += plan.new_context;
+		e1000_stats.context_skipped += !plan.new_context;
+		e1000_stats.tx_tso += offload->mss != 0;
+	}
+	put_packet(nic, &plan, frags, count);
+	e1000_stats.tx_packets++;
+	e1000_stats.tx_bytes += plan.bytes;
+	return 0;
+}
+
+static bool tx_room_for_refused(const struct e1000_tx *tx)
+{
+	return tx->wanted && tx_free(tx) >= MAX(tx->wanted, E1000_TX_RING / 4);
+}
+
+// Section 3.4.1 and 13.4.39: descriptors are done when DD is set in memory, in order.
+void e1000_tx_reclaim(struct e1000 *nic)
+{
+	struct e1000_tx *tx = &nic->tx;
+	if (tx->reclaiming)
+		return;
+	tx->reclaiming = true;
+	while (tx->clean != tx->rung) {
+		uint32_t first = tx->clean & TX_MASK, last = tx->last[first], slot;
+		const volatile uint32_t *upper = &tx->ring[last].data.upper;
+		if (!(*upper & TXD_STAT_DD))
+			break;
+		if (UNLIKELY(nic->late) && !e1000_late_done(nic, first))
+			break;
+		do {
+			slot = tx->clean++ & TX_MASK;
+			void *cookie = tx->cookies[slot];
+			tx->cookies[slot] = NULL;
+			if (cookie)
+				nic->dev.client->tx_release(nic->dev.client_ctx, cookie);
+		} while (slot != last);
+	}
+	tx->reclaiming = false;
+	// From `work`, not from here: whoever called may be in the middle of sending.
+	if (UNLIKELY(tx_room_for_refused(tx)))
+		wtd_post_fast(&tx->work);
+}
+
+// While the card holds something, someone looks again.
+static void tx_watch(struct e1000_tx *tx)
+{
+	if (tx->clean == tx->next || tx->armed)
+		return;
+	tx->armed = true;
+	wtd_post_after(&tx->work, WTD_FAST, tx->wanted ? TX_LOOK_SOON : TX_LOOK_AGAIN);
+}
+
+void e1000_tx_doorbell(struct e1000 *nic)
+{
+	struct e1000_tx *tx = &nic->tx;
+	uint32_t used = tx->next - tx->clean;
+	if (used > e1000_stats.tx_high)
+		e1000_stats.tx_high = used;
+	tx->rung = tx->next;
+	e1000_stats.tx_doorbells++;
+	io_wmb();
+	e1000_write(nic, E1000_TDT, tx->next & TX_MASK);
+	e1000_tx_reclaim(nic);
+	tx_watch(tx);
+}
+
+void e1000_kick(struct netdev *dev)
+{
+	struct e1000 *nic = dev->driver;
+	if (nic->tx.next == nic->tx.rung || nic->state != E1000_RUNNING)
+		return;
+	if (UNLIKELY(nic->late))
+		e1000_late_kick(nic);
+	else
+		e1000_tx_doorbell(nic);
+}
+
+// True when the card has had packets for TX_STUCK and finished none of them.
+static bool tx_stuck(struct e1000_tx *tx)
+{
+	uint64_t now = clock_ns();
+	if (tx->clean == tx->rung) {
+		tx->stuck_since = 0;
+		return false;
+	}
+	if (tx->clean != tx->stuck_clean || !tx->stuck_since) {
+		tx->stuck_clean = tx->clean;
+		tx->stuck_since = now;
+	}
+	return now - tx->stuck_since > TX_STUCK;
+}
+
+// The timer and the notice of room. Fast WTD.
+void e1000_tx_work(struct wtd *work)
+{
+	struct e1000 *nic = CONTAINER_OF(work, struct e1000, tx.work);
+	struct e1000_tx *tx = &nic->tx;
+	tx->armed = false;
+	if (nic->state != E1000_RUNNING)
+		return;
+	e1000_tx_reclaim(nic);
+	if (UNLIKELY(tx_stuck(tx))) {
+		e1000_restart(nic);
+		return;
+	}
+	if (tx_room_for_refused(tx)) {
+		tx->wanted = 0;
+		nic->dev.client->tx_room(nic->dev.client_ctx);
+	}
+	tx_watch(tx);
+}
+
+void e1000_tx_forget_context(struct e1000 *nic)
+{
+	nic->tx.plain[0] = nic->tx.plain[1] = UINT64_MAX;
+	nic->tx.tso[0] = nic->tx.tso[1] = UINT64_MAX;
+	nic->tx.after_tso = false;
+}
+
+// Releases the cookies of slots from .. to-1 and makes those slots free again, from the back.
+static void tx_discard(struct e1000 *nic, uint32_t from)
+{
+	struct e1000_tx *tx = &nic->tx;
+	uint32_t end = tx->next;
+	tx->next = from;
+	e1000_stats.tx_discarded += end != from;
+	for (uint32_t at = from; at != end; at++) {
+		void *cookie = tx->cookies[at & TX_MASK];
+		tx->cookies[at & TX_MASK] = NULL;
+		if (cookie)
+			nic->dev.client->tx_release(nic->dev.client_ctx, cookie);
+	}
+}
+
+void e1000_tx_drop_unrung(struct e1000 *nic)
+{
+	tx_discard(nic, nic->tx.rung);
+	e1000_tx_forget_context(nic);
+}
+
+void e1000_tx_give_back(struct e1000 *nic)
+{
+	struct e1000_tx *tx = &nic->tx;
+	wtd_cancel(&tx->work);
+	tx->armed = false;
+	tx->rung = tx->clean;
+	tx->stuck_since = 0;
+	tx_discard(nic, tx->clean);
+	e1000_tx_forget_context(nic);
+}
