@@ -22,6 +22,8 @@ struct boot_info {
 	uint8_t fb_red_shift, fb_green_shift, fb_blue_shift;
 	bool text_mode;	       // 80x25 at 0xb8000
 	uint64_t entry_cycles; // TSC at kernel entry
+	bool rsdp_copied;      // the loader gave the root pointer itself rather than its address
+	uint8_t rsdp_copy[40];
 };
 extern struct boot_info boot_info;
 

@@ -21,3 +21,5 @@ int irq_attach_self(irq_handler handler, void *arg, const char *name, unsigned *
 void irq_raise_self(unsigned vector);
 
 void irq_init(void); // boot: masks the 8259s, programs local APIC and I/O APICs
+// Calls visit for each handler: its name, its line (-1: none), the interrupts it claimed. Any context.
+void irq_each(void (*visit)(void *ctx, const char *name, int line, uint64_t count), void *ctx);

@@ -23,9 +23,11 @@ void kprintf(const char *format, ...) PRINTF_LIKE(1, 2);
 void kvprintf(const char *format, va_list args) PRINTF_LIKE(1, 0);
 
 // Where kprintf's characters go. Each sink is called with whole pieces of text, in any context, and
-// must not sleep or call kprintf. Register once, at boot.
+// must not sleep or call kprintf. Register once, at boot; a new sink gets what was logged before.
 struct kprintf_sink {
 	struct kprintf_sink *next;
 	void (*write)(struct kprintf_sink *sink, const char *text, size_t len);
 };
 void kprintf_add_sink(struct kprintf_sink *sink);
+// The last 32 KB of the log, oldest first, in one or two pieces. Any context; visit must not print.
+void kprintf_history(void (*visit)(void *ctx, const char *text, size_t len), void *ctx);

@@ -17,3 +17,7 @@ NORETURN void panic_at(const char *file, int line, const char *function, const c
 		if (UNLIKELY(!(cond)))                                                             \
 			panic_at(__FILE__, __LINE__, __func__, "assertion failed: %s", #cond);     \
 	} while (0)
+
+// For ktest_panics: called first by every panic that is not inside another, with its message and
+// interrupts off; may jump away, and then there was no panic. Null: none. Thread context.
+void panic_set_test_hook(bool (*hook)(const char *message));

@@ -8,6 +8,7 @@
 #include "kernel/page.h"
 
 #define PMM_MAX_ORDER 10
+#define PAGE_JUNK     0xdb // what free and fresh frames are filled with, if at all
 
 // Any context but interrupt. 2^order contiguous frames, contents undefined (junk-filled with
 // PAGE_JUNK under `nic=late` and `selftest`); null when there is none: the caller asks for reclaim or
@@ -31,6 +32,11 @@ struct pmm_stats {
 	uint64_t reserve;				     // frames the cache must leave free
 };
 void pmm_stats(struct pmm_stats *out);
+// Any context. No more than the reserve is free: who can do without (the cache) takes nothing now.
+bool pmm_low(void);
+// Boot, by the owners of `nic=late` and `selftest`: from now on frames are filled with PAGE_JUNK when
+// they are handed out and when they are freed.
+void pmm_set_junk(bool on);
 
-// Boot: usable ranges come from the boot information; see kernel/main.c for the order.
+// Boot, after vmm_init (which makes the direct map): usable ranges come from the boot information.
 void pmm_init(void);

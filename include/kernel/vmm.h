@@ -43,6 +43,10 @@ void vmm_unmap(void *p, size_t len);
 void *vmm_stack_alloc(size_t bytes) MUST_CHECK; // lowest usable address
 void vmm_stack_free(void *stack, size_t bytes);
 bool vmm_is_guard(uintptr_t address); // for the page-fault handler: "stack overflow"
+// Any context. What kind of address it is, in words, for the page-fault handler.
+const char *vmm_describe(uintptr_t address);
+// Any context. Whether it can be read without a fault (for the backtrace).
+bool vmm_readable(uintptr_t address);
 
 // cache=unmapped. hide/show take a frame out of the direct map and put it back; no-ops when the mode
 // is off. A window maps one hidden page for one of the two permitted copies (or for zero-filling a

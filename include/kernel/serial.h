@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The first two serial ports (16550, 115200 8N1). The first carries the kernel log and the console,
+// the second the access log.
+#pragma once
+
+#include "kernel/base.h"
+
+enum serial_port { SERIAL_1, SERIAL_2, SERIAL_PORTS };
+
+// True if the machine has the port. Any context, after serial_init.
+bool serial_present(enum serial_port port);
+// Writes all of it before it returns, at the line's pace ('\n' goes out as CR LF). Any context. Text
+// for a port that is absent or does not drain for 100 ms is dropped and counted.
+void serial_write(enum serial_port port, const char *text, size_t len);
+// Never waits: the text goes into the port's ring and an interrupt drains it. All or nothing: false
+// (and counted) when the ring lacks room or the port is absent. Any context, after
+// serial_start_interrupts. For logs that must not hold up the work they report.
+bool serial_queue(enum serial_port port, const char *text, size_t len);
+// Characters received go to fn, one call each, in interrupt context. Replaces the one before; null:
+// thrown away. Thread context, after serial_start_interrupts.
+void serial_set_receive(enum serial_port port, void (*fn)(void *ctx, uint8_t byte), void *ctx);
+
+void serial_init(void);		    // boot, first: polled output, the kernel log's first sink
+void serial_start_interrupts(void); // boot, after irq_init

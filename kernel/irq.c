@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Interrupts; contract in include/kernel/irq.h and lapic.h. The read path's stage 1 goes through
+// irq_dispatch.
+//
+//   vectors 0x20-0x2f  the masked 8259s, should one of them speak all the same
+//           0x30-0xdf  lines, MSIs and tests, given out upwards
+//           0xe0       local APIC timer, 0xfe its errors, 0xff spurious
+//
+// Registers: Intel SDM volume 3A chapter 11 (local APIC), 82093AA data sheet (I/O APIC).
+#include "kernel/irq.h"
+#include "kernel/cpu.h"
+#include "kernel/cpu_private.h"
+#include "kernel/io.h"
+#include "kernel/irq_private.h"
+#include "kernel/kprintf.h"
+#include "kernel/kstat.h"
+#include "kernel/lapic.h"
+#include "kernel/panic.h"
+#include "kernel/thread.h"
+#include "kernel/wtd.h"
+
+enum { VECTOR_FIRST = 0x30, VECTOR_LAST = 0xdf, VECTOR_TIMER = 0xe0 };
+enum { VECTOR_ERROR = 0xfe, VECTOR_SPURIOUS = 0xff };
+#define ACTIONS_MAX 128	  // handlers of the whole machine: a PC has some 20 devices that interrupt
+#define STORM_LIMIT 10000 // interrupts in a row that nobody claims
+
+struct action {
+	irq_handler handler;
+	void *arg;
+	const char *name;
+	struct action *next;
+	uint64_t claimed; // own processor, interrupts off
+};
+struct vector {
+	struct action *first;
+	int gsi;	    // -1: not an I/O APIC line
+	uint32_t unclaimed; // in a row; own processor, interrupts off
+};
+static struct vector vectors[256];
+static struct action actions[ACTIONS_MAX];
+static unsigned actions_used, next_vector = VECTOR_FIRST;
+static void (*timer_handler)(void);
+
+static uint64_t spurious, unexpected, storms, apic_errors;
+KSTAT_COUNTER(spurious, "pagewire_irq_spurious_total", "Spurious interrupts of the local APIC");
+KSTAT_COUNTER(unexpected, "pagewire_irq_unexpected_total",
+	      "Interrupts of a vector without a handler");
+KSTAT_COUNTER(storms, "pagewire_irq_storms_total",
+	      "Lines masked because nobody claimed their interrupts");
+KSTAT_COUNTER(apic_errors, "pagewire_irq_apic_errors_total", "Errors the local APIC reported");
+
+static void unclaimed(struct vector *v)
+{
+	if (++v->unclaimed < STORM_LIMIT || v->gsi < 0)
+		return;
+	storms++;
+	v->unclaimed = 0;
+	ioapic_mask((unsigned)v->gsi);
+	kprintf("irq: line %d (%s) is masked: %u interrupts in a row that nobody claimed\n", v->gsi,
+		v->first ? v->first->name : "nobody", STORM_LIMIT);
+}
+
+// What is not a device: rare, or the timer.
+static void dispatch_other(unsigned vector)
+{
+	if (vector == VECTOR_TIMER && timer_handler) {
+		timer_handler();
+	} else if (vector == VECTOR_ERROR) {
+		apic_errors++;
+		lapic_clear_error();
+	} else {
+		unexpected++;
+	}
+}
+
+void irq_dispatch(unsigned vector);
+void irq_dispatch(unsigned vector)
+{
+	struct cpu *cpu = this_cpu();
+	struct vector *v = &vectors[vector];
+	bool claimed = false;
+
+	if (UNLIKELY(vector == VECTOR_SPURIOUS)) { // no end of interrupt: SDM 11.9
+		spurious++;
+		return;
+	}
+	cpu->irq_depth++;
+	for (struct action *a = v->first; a; a = a->next)
+		if (a->handler(a->arg)) {
+			claimed = true;
+			a->claimed++;
+		}
+	if (LIKELY(claimed))
+		v->unclaimed = 0;
+	else if (v->first)
+		unclaimed(v);
+	else
+		dispatch_other(vector);
+	lapic_eoi();
+	cpu->irq_depth--;
+	if (cpu->irq_depth || cpu->wtd_disabled || cpu->in_fast_wtd)
+		return;
+	if (wtd_pending())
+		wtd_run_fast();
+	if (cpu->need_switch)
+		thread_reschedule_at_irq_exit();
+}
+
+static struct action *new_action(irq_handler handler, void *arg, const char *name)
+{
+	struct action *a;
+
+	if (actions_used == ACTIONS_MAX) {
+		kprintf("irq: more than %u handlers, %s gets none\n", ACTIONS_MAX, name);
+		return NULL;
+	}
+	a = &actions[actions_used++];
+	*a = (struct action){.handler = handler, .arg = arg, .name = name};
+	return a;
+}
+
+static void chain(struct vector *v, struct action *a)
+{
+	bool on = irq_save();
+
+	a->next = v->first;
+	v->first = a;
+	irq_restore(on);
+}
+
+static struct vector *vector_of_gsi(unsigned gsi)
+{
+	for (unsigned n = VECTOR_FIRST; n < next_vector; n++)
+		if (vectors[n].gsi == (int)gsi)
+			return &vectors[n];
+	return NULL;
+}
+
+// A vector for one handler, or null.
+static struct vector *new_vector(int gsi)
+{
+	if (next_vector > VECTOR_LAST)
+		return NULL;
+	vectors[next_vector].gsi = gsi;
+	return &vectors[next_vector++];
+}
+
+static unsigned vector_number(const struct vector *v)
+{
+	return (unsigned)(v - vectors);
+}
+
+int irq_attach_line(unsigned line, bool level, bool active_low, irq_handler handler, void *arg,
+		    const char *name)
+{
+	unsigned gsi = ioapic_gsi_of_line(line, &level, &active_low);
+	struct vector *v = vector_of_gsi(gsi);
+	struct action *a;
+	bool shared = v != NULL;
+
+	if (!ioapic_has(gsi))
+		return -ENODEV;
+	if (!v && !(v = new_vector((int)gsi)))
+		return -ENOMEM;
+	if (!(a = new_action(handler, arg, name)))
+		return -ENOMEM;
+	chain(v, a);
+	if (!shared)
+		ioapic_route(gsi, vector_number(v), level, active_low);
+	return 0;
+}
+
+static int attach_vector(irq_handler handler, void *arg, const char *name, unsigned *number)
+{
+	struct vector *v = new_vector(-1);
+	struct action *a = v ? new_action(handler, arg, name) : NULL;
+
+	if (!a)
+		return -ENOMEM;
+	chain(v, a);
+	*number = vector_number(v);
+	return 0;
+}
+
+int irq_attach_msi(irq_handler handler, void *arg, const char *name, uint64_t *address,
+		   uint32_t *data)
+{
+	unsigned number;
+	int error = attach_vector(handler, arg, name, &number);
+
+	if (error)
+		return error;
+	*address = 0xfee00000UL | (uint64_t)lapic_id()
+				      << 12; // SDM 11.11.1: physical, this processor
+	*data = number;			     // SDM 11.11.2: fixed, edge
+	return 0;
+}
+
+int irq_attach_self(irq_handler handler, void *arg, const char *name, unsigned *vector)
+{
+	return attach_vector(handler, arg, name, vector);
+}
+
+void irq_raise_self(unsigned vector)
+{
+	lapic_self_ipi(vector);
+}
+
+void lapic_timer_set_handler(void (*fn)(void))
+{
+	timer_handler = fn;
+}
+
+void irq_each(void (*visit)(void *ctx, const char *name, int line, uint64_t count), void *ctx)
+{
+	for (unsigned n = VECTOR_FIRST; n < next_vector; n++)
+		for (const struct action *a = vectors[n].first; a; a = a->next)
+			visit(ctx, a->name, vectors[n].gsi, a->claimed);
+}
+
+void irq_init(void)
+{
+	for (unsigned n = 0; n < ARRAY_SIZE(vectors); n++)
+		vectors[n].gsi = -1;
+	apic_init(VECTOR_TIMER, VECTOR_ERROR, VECTOR_SPURIOUS);
+	__asm__ volatile("sti");
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The order in which the machine comes to life, and nothing else. The one file that may name every
+// layer. Each step may use what the ones above it made.
+#include "kernel/acpi.h"
+#include "kernel/bootinfo.h"
+#include "kernel/cmdline.h"
+#include "kernel/cpu.h"
+#include "kernel/irq.h"
+#include "kernel/kprintf.h"
+#include "kernel/panic.h"
+#include "kernel/pmm.h"
+#include "kernel/serial.h"
+#include "kernel/thread.h"
+#include "kernel/vmm.h"
+
+struct boot_info boot_info;
+extern char image_phys_start[], image_phys_end[];
+
+#define LOW_MEMORY (1UL << 20) // the firmware's, and where other processors will start
+
+// Physical memory as entry.asm's page tables map it.
+static const void *boot_memory(void *ctx, paddr_t addr, uint64_t len)
+{
+	return addr + len >= addr && addr + len <= 4UL << 30 ? phys_to_virt(addr) : NULL;
+}
+
+static void read_boot_information(enum boot_door door, paddr_t addr)
+{
+	static const struct boot_reader reader = {.at = boot_memory};
+
+	if (!bootinfo_parse(door, addr, &reader, &boot_info))
+		PANIC("the boot loader's information (%s) makes no sense",
+		      boot_info.loader ? boot_info.loader : "unknown");
+	bootinfo_reserve(&boot_info, 0, LOW_MEMORY);
+	bootinfo_reserve(&boot_info, (paddr_t)image_phys_start, (paddr_t)image_phys_end);
+}
+
+void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles);
+void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
+{
+	boot_info.entry_cycles = entry_cycles;
+	cpu_init();
+	serial_init();
+	kprintf("Pagewire\n");
+	read_boot_information(door, info);
+	cmdline_parse(boot_info.cmdline);
+	vmm_init();
+	pmm_init();
+	acpi_init();
+	irq_init();
+	serial_start_interrupts();
+	thread_idle_loop();
+}
