@@ -65,8 +65,10 @@ bool http_range_applies(const char *head, const struct http_request *request,
 
 	if (request->range.len == 0 || request->method != HTTP_GET)
 		return false;
-	if (len == 0)
+	if (request->if_range.at == 0)
 		return true;
+	if (len == 0)
+		return false;
 	if (text[0] == '"' || text[0] == 'W')
 		if (len > 1 && (text[0] == '"' || text[1] == '/'))
 			return tag_is(text, len, v, false);

@@ -138,16 +138,21 @@ static void connection_options(const char *text, size_t len, struct framing *f)
 	}
 }
 
+// An empty element makes some parsers see another list than others: as bad as a misplaced chunked.
 static void transfer_codings(const char *text, size_t len, struct framing *f)
 {
-	const char *item;
-	size_t at = 0, n;
-
 	f->coded = true;
-	while (http_list_next(text, len, &at, &item, &n)) {
-		f->chunked_early |= f->chunked_last;
-		f->chunked_last = same_word(item, n, "chunked");
+	for (size_t at = 0; at <= len;) {
+		const char *comma = memchr(text + at, ',', len - at);
+		size_t end = comma ? (size_t)(comma - text) : len, from = at, to = end;
+		while (from < to && (text[from] == ' ' || text[from] == '\t'))
+			from++;
+		while (to > from && (text[to - 1] == ' ' || text[to - 1] == '\t'))
+			to--;
+		f->chunked_early |= f->chunked_last || from == to;
+		f->chunked_last = same_word(text + from, to - from, "chunked");
 		f->unknown_coding |= !f->chunked_last;
+		at = end + 1;
 	}
 }
 
@@ -224,7 +229,7 @@ static struct http_view *single(struct http_request *out, enum field id)
 
 static void once(struct http_view *slot, struct http_view value, uint32_t *seen, enum field id)
 {
-	*slot = *seen & BIT(id) ? (struct http_view){0} : value;
+	*slot = (struct http_view){value.at, *seen & BIT(id) ? 0 : value.len};
 	*seen |= BIT(id);
 }
 

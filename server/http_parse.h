@@ -78,7 +78,7 @@ struct http_request {
 	bool has_query;
 	struct http_view host;	  // from the target in absolute form, else the field
 	struct http_view headers; // all the field lines
-	// Fields that may stand once only. One that stands twice is ignored as if absent.
+	// Fields that may stand once only. One that stands twice is void: len 0, but at not 0.
 	struct http_view range, if_range, if_modified_since, if_unmodified_since;
 	struct http_view referer, user_agent;
 	bool has_if_match, has_if_none_match, has_accept; // lists: walk with http_header_next

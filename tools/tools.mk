@@ -35,3 +35,5 @@ format:
 
 clean:
 	rm -rf $(B)
+
+include tests/fuzz/fuzz.mk
