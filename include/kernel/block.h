@@ -30,10 +30,13 @@ struct block_request {
 	uint64_t lba; // 512-byte sectors from the start of `dev`
 	int status;   // valid in done
 	void (*done)(struct block_request *request);
-	void *context;		    // caller's
-	struct block_device *dev;   // block_submit's: the device asked, for messages
-	struct block_request *next; // driver's queue
-	uint64_t started;	    // clock_cycles at submission, for statistics
+	void *context; // caller's
+	// block_submit's.
+	struct block_device *dev; // the device asked, for messages and figures
+	uint64_t disk_lba;	  // 512-byte sectors from the start of the whole disk
+	uint64_t started;	  // clock_cycles at submission, for statistics
+	// The driver's while it has the request: queue links.
+	struct block_request *next, *child;
 };
 
 struct block_device {
@@ -44,9 +47,10 @@ struct block_device {
 	uint32_t max_sectors;  // in one request
 	uint32_t queue_depth;  // commands in flight the device takes at once
 	bool read_only;
-	struct block_device *parent; // partition: the disk; start is added to lba
+	struct block_device *parent; // partition: the disk, which gets disk_lba = lba + start
 	uint64_t start;
-	// Driver's. Must accept the request (queueing it when the hardware is full), any context but
+	char model[41], serial[21]; // what the disk calls itself; empty: nothing known
+	// Driver's (null for a partition). Acts on request->disk_lba. Must accept the request (queueing it when the hardware is full), any context but
 	// interrupt; calls block_complete when it is over.
 	void (*submit)(struct block_device *dev, struct block_request *request);
 	void *driver;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Port and memory-mapped I/O. Host tests bring their own mmio functions (a fake device).
+// Port and memory-mapped I/O. Host tests bring their own functions (a fake device).
 #pragma once
 
 #include "kernel/base.h"
@@ -7,6 +7,10 @@
 #ifdef PAGEWIRE_HOST
 uint32_t mmio_read32(const volatile void *addr);
 void mmio_write32(volatile void *addr, uint32_t value);
+void outb(uint16_t port, uint8_t value);
+uint8_t inb(uint16_t port);
+void outl(uint16_t port, uint32_t value);
+uint32_t inl(uint16_t port);
 static inline void io_wmb(void)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
