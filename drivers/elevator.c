@@ -62,7 +62,7 @@ struct block_request *elevator_take(struct elevator *e)
 	if (!r)
 		return NULL;
 	e->sweep = meld_siblings(r->child);
-	e->head = r->disk_lba;
+	e->head = r->disk_lba + 1; // every sweep moves on, whatever is added meanwhile
 	e->waiting--;
 	r->next = NULL;
 	r->child = NULL;

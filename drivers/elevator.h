@@ -9,7 +9,7 @@
 struct elevator {
 	struct block_request *sweep;	  // heap by disk_lba: at or above `head`
 	struct block_request *next_sweep; // heap by disk_lba: below
-	uint64_t head;			  // where the last request taken ends, roughly
+	uint64_t head;			  // the sector after the last request taken began
 	uint32_t waiting, waiting_high;
 };
 

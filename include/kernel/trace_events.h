@@ -9,3 +9,5 @@ TRACE_EVENT(THREAD_SLICE, "after %a WTDs in a row a ready thread gets a slice")
 // memory
 TRACE_EVENT(PMM_FAILED, "no block of order %a; %b frames free")
 TRACE_EVENT(POOL_FULL, "pool %sa is at its maximum of %b")
+// disks
+TRACE_EVENT(DISK_TROUBLE, "disk %sa: %sb; outstanding slots %xc")
