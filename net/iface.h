@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// One network card as both sides see it: lwIP's netif above, the driver's netdev below. net/netdev.c
+// joins them, net/txqueue.c holds what the card has no room for, net/stack.c gives it addresses.
+#pragma once
+
+#include "kernel/netdev.h"
+#include "kernel/wtd.h"
+#include "lwip/netif.h"
+
+// Packets that found the ring full, oldest first. Each holds the card's references already.
+struct txqueue_packet;
+struct txqueue {
+	struct txqueue_packet *first, *last;
+	uint32_t packets, bytes;
+	bool refused; // a packet was turned away since the queue was last empty
+};
+
+// Fast WTD context, one processor: no lock.
+struct iface {
+	struct netif netif;
+	struct netdev *dev;
+	struct txqueue queue;
+	struct wtd room; // drains the queue
+	bool kick;	 // descriptors were written since the last doorbell
+	bool announced;	 // the address hook knows
+	char hostname[32];
+	struct iface *next;
+};
+
+struct iface *iface_first(void);
+// Makes the interface of a card, without addresses, and starts the card. Null, with a message: no
+// memory, or the driver refused. Thread context with WTDs disabled.
+struct iface *iface_add(struct netdev *dev);
+void iface_kick_all(void); // rings the doorbell of every card that was written to
+
+// net/txqueue.c. Fast WTD context.
+// Takes count fragments, whose references it keeps until the card has them; false when it is full
+// (nothing was taken).
+bool txqueue_add(struct txqueue *queue, const struct netfrag *frags, unsigned count,
+		 const struct netoffload *offload);
+// Hands over to the card what it has room for, in order. Returns true if the queue is empty.
+bool txqueue_drain(struct iface *iface);
+void txqueue_drop(struct iface *iface); // link down: gives every reference back

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Between lwIP's netif and the driver's netdev. Up: filled receive buffers become packets (stage 4 of
+// the read path). Down: a packet's pbufs become fragments with physical addresses (stage 9), and come
+// back one by one when the card is done (stage 10).
+//
+// The card gets a reference on *every* pbuf of a packet: TCP trims and splits its chains while the card
+// reads them, so a reference on the first would not keep the rest. The reference on the first also is
+// what tcp_output_segment_busy sees: a segment that the card still holds is not touched.
+//
+// Nothing here copies or reads payload.
+#include "kernel/kprintf.h"
+#include "kernel/kstat.h"
+#include "kernel/kstring.h"
+#include "kernel/pool.h"
+#include "kernel/vmm.h"
+#include "lwip/etharp.h"
+#include "lwip/ethip6.h"
+#include "lwip/priv/tcp_priv.h"
+#include "netif/ethernet.h"
+#include "net/flow.h"
+#include "net/iface.h"
+#include "net/rxpool.h"
+#include "net/stack.h"
+
+// More cards than a PC has slots.
+static struct pool iface_pool = POOL_INIT("iface", struct iface, 32);
+static struct iface *ifaces;
+
+static uint64_t rx_frames, rx_bytes, tx_packets, tx_bytes, tx_unsendable;
+KSTAT_COUNTER(rx_frames, "pagewire_net_rx_frames_total", "Frames handed to the stack.");
+KSTAT_COUNTER(rx_bytes, "pagewire_net_rx_bytes_total", "Bytes of frames handed to the stack.");
+KSTAT_COUNTER(tx_packets, "pagewire_net_tx_packets_total", "Packets given to cards.");
+KSTAT_COUNTER(tx_bytes, "pagewire_net_tx_bytes_total", "Bytes of packets given to cards.");
+KSTAT_COUNTER(tx_unsendable, "pagewire_net_tx_unsendable_total",
+	      "Packets that no card can send: too many pieces, or headers in pieces.");
+
+struct iface *iface_first(void)
+{
+	return ifaces;
+}
+
+// ---- down -------------------------------------------------------------------------------------------
+
+// The packet's pbufs as fragments; 0 when there are too many. Each gets the card's reference.
+static unsigned reference_pbufs(struct pbuf *packet, struct netfrag frags[NETDEV_MAX_FRAGS])
+{
+	unsigned count = 0;
+
+	for (struct pbuf *q = packet; q; q = q->next) {
+		if (!q->len)
+			continue;
+		if (count == NETDEV_MAX_FRAGS)
+			return 0;
+		frags[count++] = (struct netfrag){virt_to_phys(q->payload), q->len, q};
+	}
+	for (unsigned i = 0; i < count; i++)
+		pbuf_ref(frags[i].cookie);
+	return count;
+}
+
+static void release_pbufs(const struct netfrag *frags, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		pbuf_free(frags[i].cookie);
+}
+
+// netif->linkoutput. ERR_OK: the card or the queue holds references. Else nothing is held: TCP keeps
+// the segment as unsent.
+static err_t link_output(struct netif *netif, struct pbuf *packet)
+{
+	struct iface *iface = netif->state;
+	struct netfrag frags[NETDEV_MAX_FRAGS];
+	struct netoffload offload;
+	unsigned count;
+	int err = -ENOBUFS;
+
+	if (!flow_offload(packet, &offload)) {
+		tx_unsendable++;
+		return ERR_VAL;
+	}
+	count = reference_pbufs(packet, frags);
+	if (!count) {
+		tx_unsendable++;
+		return ERR_VAL;
+	}
+	if (!iface->queue.first) {
+		err = iface->dev->transmit(iface->dev, frags, count, &offload);
+		if (!err)
+			iface->kick = true;
+	}
+	if (err == -ENOBUFS && txqueue_add(&iface->queue, frags, count, &offload))
+		err = 0;
+	if (err) {
+		release_pbufs(frags, count);
+		return err == -ENOBUFS ? ERR_MEM : ERR_IF;
+	}
+	tx_packets++;
+	tx_bytes += packet->tot_len;
+	return ERR_OK;
+}
+
+static void tx_release(void *ctx, void *cookie)
+{
+	pbuf_free(cookie);
+}
+
+static void drain(struct wtd *work)
+{
+	struct iface *iface = CONTAINER_OF(work, struct iface, room);
+
+	if (txqueue_drain(iface) && iface->queue.refused) {
+		// Connections whose packets were turned away would wait for an ACK or a timer.
+		iface->queue.refused = false;
+		tcp_txnow();
+	}
+	stack_flush();
+}
+
+// The driver may be inside transmit, and that inside TCP: so not here, but as the next work.
+static void tx_room(void *ctx)
+{
+	struct iface *iface = ctx;
+
+	wtd_post_fast(&iface->room);
+}
+
+void iface_kick_all(void)
+{
+	for (struct iface *iface = ifaces; iface; iface = iface->next) {
+		if (!iface->kick)
+			continue;
+		iface->kick = false;
+		iface->dev->kick(iface->dev);
+	}
+}
+
+// ---- up ---------------------------------------------------------------------------------------------
+
+static bool rx_buffer(void *ctx, paddr_t *addr, void **cookie)
+{
+	*cookie = rxpool_get(addr);
+	return *cookie;
+}
+
+static void rx_unused(void *ctx, void *cookie)
+{
+	rxpool_put(cookie);
+}
+
+static void rx_input(void *ctx, void *cookie, uint32_t bytes)
+{
+	struct iface *iface = ctx;
+	struct pbuf *p = rxpool_packet(cookie, bytes);
+
+	if (!p)
+		return;
+	rx_frames++;
+	rx_bytes += bytes;
+	if (iface->netif.input(p, &iface->netif) != ERR_OK)
+		pbuf_free(p);
+}
+
+static void rx_batch_end(void *ctx)
+{
+	stack_flush();
+}
+
+static void link_changed(void *ctx, bool up)
+{
+	struct iface *iface = ctx;
+
+	if (up) {
+		netif_set_link_up(&iface->netif);
+	} else {
+		netif_set_link_down(&iface->netif);
+		txqueue_drop(iface);
+	}
+	stack_flush();
+}
+
+static const struct netdev_client client = {
+    .rx_buffer = rx_buffer,
+    .rx_unused = rx_unused,
+    .rx_input = rx_input,
+    .rx_drop = rx_unused,
+    .rx_batch_end = rx_batch_end,
+    .tx_release = tx_release,
+    .tx_room = tx_room,
+    .link_changed = link_changed,
+};
+
+static void refill_all(void)
+{
+	for (struct iface *iface = ifaces; iface; iface = iface->next)
+		iface->dev->rx_refill(iface->dev);
+}
+
+// ---- start ------------------------------------------------------------------------------------------
+
+static err_t set_up_netif(struct netif *netif)
+{
+	struct iface *iface = netif->state;
+
+	netif->name[0] = 'e';
+	netif->name[1] = 'n';
+	netif->hwaddr_len = ETH_HWADDR_LEN;
+	memcpy(netif->hwaddr, iface->dev->mac, ETH_HWADDR_LEN);
+	netif->mtu = iface->dev->mtu;
+	netif->mtu6 = iface->dev->mtu;
+	netif->flags =
+	    NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET | NETIF_FLAG_MLD6;
+	netif->output = etharp_output;
+	netif->output_ip6 = ethip6_output;
+	netif->linkoutput = link_output;
+	netif->hostname = iface->hostname;
+	return ERR_OK;
+}
+
+struct iface *iface_add(struct netdev *dev)
+{
+	struct iface *iface = pool_alloc(&iface_pool);
+	struct iface **end = &ifaces;
+	int err;
+
+	if (!iface) {
+		kprintf("net: no memory for an interface on %s\n", dev->name);
+		return NULL;
+	}
+	iface->dev = dev;
+	wtd_init(&iface->room, drain, "tx room");
+	kstrlcpy(iface->hostname, "pagewire", sizeof(iface->hostname));
+	rxpool_init(dev->rx_ring_size);
+	rxpool_set_refill_hook(refill_all);
+	dev->client = &client;
+	dev->client_ctx = iface;
+	netif_add_noaddr(&iface->netif, iface, set_up_netif, ethernet_input);
+	while (*end)
+		end = &(*end)->next;
+	*end = iface;
+	err = dev->start(dev);
+	if (err) {
+		kprintf("net: %s does not start: error %d\n", dev->name, -err);
+		*end = NULL;
+		netif_remove(&iface->netif);
+		pool_free(&iface_pool, iface);
+		return NULL;
+	}
+	if (dev->link_up)
+		netif_set_link_up(&iface->netif);
+	return iface;
+}

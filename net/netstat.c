@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// lwIP's own counters as metrics: pagewire_tcp_*, pagewire_ip_*, pagewire_arp_* and their like. Reads
+// only; any context.
+#include "kernel/kstat.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/stats.h"
+
+_Static_assert(sizeof(STAT_COUNTER) == sizeof(uint64_t), "our patch makes them wide");
+
+#define COUNTER(id, metric, text, field) KSTAT_COUNTER_L(id, metric, NULL, text, lwip_stats.field)
+
+// ---- TCP --------------------------------------------------------------------------------------------
+
+static uint64_t count_pcbs(const struct tcp_pcb *pcb)
+{
+	uint64_t count = 0;
+
+	for (; pcb; pcb = pcb->next)
+		count++;
+	return count;
+}
+
+static uint64_t active(void)
+{
+	return count_pcbs(tcp_active_pcbs);
+}
+
+static uint64_t in_time_wait(void)
+{
+	return count_pcbs(tcp_tw_pcbs);
+}
+
+static uint64_t count_state(enum tcp_state state)
+{
+	uint64_t count = 0;
+
+	for (const struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next)
+		count += pcb->state == state;
+	return count;
+}
+
+static uint64_t half_open(void)
+{
+	return count_state(SYN_RCVD);
+}
+
+static uint64_t established(void)
+{
+	return count_state(ESTABLISHED);
+}
+
+KSTAT_GAUGE_FN(tcp_active, "pagewire_tcp_connections", NULL,
+	       "Connections in any state but TIME_WAIT.", active);
+KSTAT_GAUGE_FN(tcp_established, "pagewire_tcp_connections_established", NULL,
+	       "Connections in ESTABLISHED.", established);
+KSTAT_GAUGE_FN(tcp_half_open, "pagewire_tcp_connections_half_open", NULL,
+	       "Connections in SYN_RCVD.", half_open);
+KSTAT_GAUGE_FN(tcp_tw, "pagewire_tcp_connections_time_wait", NULL, "Connections in TIME_WAIT.",
+	       in_time_wait);
+COUNTER(tcp_opened, "pagewire_tcp_opened_total", "Connections that peers asked for.",
+	mib2.tcppassiveopens);
+COUNTER(tcp_in, "pagewire_tcp_segments_in_total", "Segments received.", mib2.tcpinsegs);
+COUNTER(tcp_out, "pagewire_tcp_segments_out_total",
+	"Segments of the send queue sent, without retransmissions and bare ACKs.", mib2.tcpoutsegs);
+COUNTER(tcp_xmit, "pagewire_tcp_packets_out_total", "TCP packets of every kind given to IP.",
+	tcp.xmit);
+COUNTER(tcp_retrans, "pagewire_tcp_retransmits_total", "Segments queued for retransmission.",
+	mib2.tcpretranssegs);
+COUNTER(tcp_resets_in, "pagewire_tcp_resets_in_total", "Connections reset by the peer.",
+	mib2.tcpestabresets);
+COUNTER(tcp_resets_out, "pagewire_tcp_resets_out_total", "RST segments sent.", mib2.tcpoutrsts);
+
+#define TCP_DROP(id, why, field)                                                                   \
+	KSTAT_COUNTER_L(id, "pagewire_tcp_dropped_total", "reason=\"" why "\"",                    \
+			"Segments not accepted, by reason.", lwip_stats.tcp.field)
+TCP_DROP(tcp_drop_checksum, "checksum", chkerr);
+TCP_DROP(tcp_drop_length, "length", lenerr);
+TCP_DROP(tcp_drop_memory, "memory", memerr);
+TCP_DROP(tcp_drop_protocol, "protocol", proterr);
+TCP_DROP(tcp_drop_option, "option", opterr);
+COUNTER(tcp_drop_all, "pagewire_tcp_discarded_total",
+	"Segments thrown away as a whole, for whatever reason.", tcp.drop);
+
+// ---- IP ---------------------------------------------------------------------------------------------
+
+#define FAMILY_IN(id, family, group)                                                               \
+	KSTAT_COUNTER_L(id, "pagewire_ip_packets_in_total", "version=\"" family "\"",              \
+			"IP packets received.", lwip_stats.group.recv)
+FAMILY_IN(ip4_in, "4", ip);
+FAMILY_IN(ip6_in, "6", ip6);
+#define FAMILY_OUT(id, family, group)                                                              \
+	KSTAT_COUNTER_L(id, "pagewire_ip_packets_out_total", "version=\"" family "\"",             \
+			"IP packets sent.", lwip_stats.group.xmit)
+FAMILY_OUT(ip4_out, "4", ip);
+FAMILY_OUT(ip6_out, "6", ip6);
+#define IP_DROP(id, family, why, group, field)                                                     \
+	KSTAT_COUNTER_L(id, "pagewire_ip_dropped_total",                                           \
+			"version=\"" family "\",reason=\"" why "\"",                               \
+			"IP packets not accepted or not sent, by reason.", lwip_stats.group.field)
+IP_DROP(ip4_drop_checksum, "4", "checksum", ip, chkerr);
+IP_DROP(ip4_drop_length, "4", "length", ip, lenerr);
+IP_DROP(ip4_drop_memory, "4", "memory", ip, memerr);
+IP_DROP(ip4_drop_route, "4", "route", ip, rterr);
+IP_DROP(ip4_drop_protocol, "4", "protocol", ip, proterr);
+IP_DROP(ip4_drop_reassembly, "4", "reassembly", ip_frag, drop);
+IP_DROP(ip6_drop_length, "6", "length", ip6, lenerr);
+IP_DROP(ip6_drop_memory, "6", "memory", ip6, memerr);
+IP_DROP(ip6_drop_route, "6", "route", ip6, rterr);
+IP_DROP(ip6_drop_protocol, "6", "protocol", ip6, proterr);
+IP_DROP(ip6_drop_reassembly, "6", "reassembly", ip6_frag, drop);
+
+// ---- ARP, ND, ICMP, UDP -----------------------------------------------------------------------------
+
+COUNTER(arp_in, "pagewire_arp_packets_in_total", "ARP packets received.", etharp.recv);
+COUNTER(arp_out, "pagewire_arp_packets_out_total", "ARP packets sent.", etharp.xmit);
+#define ARP_DROP(id, why, field)                                                                   \
+	KSTAT_COUNTER_L(id, "pagewire_arp_dropped_total", "reason=\"" why "\"",                    \
+			"ARP packets not accepted, packets not sent for lack of an address.",      \
+			lwip_stats.etharp.field)
+ARP_DROP(arp_drop_length, "length", lenerr);
+ARP_DROP(arp_drop_protocol, "protocol", proterr);
+ARP_DROP(arp_drop_memory, "memory", memerr);
+COUNTER(nd_in, "pagewire_nd_packets_in_total", "Neighbour discovery packets received.", nd6.recv);
+COUNTER(nd_drop, "pagewire_nd_dropped_total", "Neighbour discovery packets not accepted.",
+	nd6.drop);
+COUNTER(icmp_in, "pagewire_icmp_packets_in_total", "ICMP packets received.", icmp.recv);
+COUNTER(icmp_drop, "pagewire_icmp_dropped_total", "ICMP packets not accepted.", icmp.drop);
+COUNTER(icmp6_in, "pagewire_icmp6_packets_in_total", "ICMPv6 packets received.", icmp6.recv);
+COUNTER(icmp6_drop, "pagewire_icmp6_dropped_total", "ICMPv6 packets not accepted.", icmp6.drop);
+COUNTER(udp_in, "pagewire_udp_datagrams_in_total", "UDP datagrams received.", udp.recv);
+COUNTER(udp_drop, "pagewire_udp_dropped_total", "UDP datagrams not accepted.", udp.drop);
+COUNTER(link_drop, "pagewire_link_dropped_total",
+	"Frames of a kind or for an address that is not ours.", link.drop);

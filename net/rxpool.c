@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The pool of receive buffers, see the header for its states and its rules.
+#include "net/rxpool.h"
+#include "kernel/console.h"
+#include "kernel/kstat.h"
+#include "kernel/panic.h"
+#include "kernel/pmm.h"
+#include "kernel/pool.h"
+#include "kernel/vmm.h"
+#include "kernel/wtd.h"
+#include "lwip/stats.h"
+
+struct rxbuf {
+	struct pbuf_custom custom; // first: the free function is given its pbuf
+	uint8_t *data;		   // RXBUF_BYTES in the direct map
+	struct rxbuf *next_free;
+	uint8_t place; // enum rx_place
+};
+enum rx_place { RX_FREE, RX_WITH_CARD, RX_HELD };
+
+// A frame not longer than this is small: headers and a short request, no bulk data.
+#define SMALL_FRAME 400
+// HELD_MAX: 64 MB of RAM give 2,048 buffers (4 MB), 512 MB and more 16,384 (32 MB).
+#define HELD_MIN      1024
+#define HELD_MAX      16384
+#define HELD_FRACTION 32 // of RAM, in buffers
+// Fewer left than this part of HELD_MAX: copy small frames aside. Fewer than half of that: drop large
+// ones, after taking data out of order from up to OOSEQ_TRIES connections for each.
+#define LOW_PART    4
+#define OOSEQ_TRIES 8
+
+// Only fast WTDs (or threads with WTDs disabled) touch these, on one processor: no lock.
+static struct rxbuf *free_list;
+static uint32_t maximum, held_maximum;
+static uint64_t total, free_now, with_card, held, held_high;
+static bool starved; // rxpool_get had none since the last refill
+static void (*refill_hook)(void);
+static uint64_t copied_aside, dropped, starvations, ooseq_reclaims;
+
+KSTAT_ROW(rx_free, .name = "pagewire_rx_buffers", .labels = "place=\"free\"",
+	  .help = "Receive buffers by place.", .type = KSTAT_GAUGE_T, .value = &free_now);
+KSTAT_ROW(rx_card, .name = "pagewire_rx_buffers", .labels = "place=\"card\"",
+	  .help = "Receive buffers by place.", .type = KSTAT_GAUGE_T, .value = &with_card);
+KSTAT_ROW(rx_held, .name = "pagewire_rx_buffers", .labels = "place=\"held\"",
+	  .help = "Receive buffers by place.", .type = KSTAT_GAUGE_T, .value = &held);
+KSTAT_GAUGE(held_high, "pagewire_rx_buffers_held_high",
+	    "Most receive buffers ever held by the stack and the servers.");
+KSTAT_COUNTER(copied_aside, "pagewire_rx_copied_aside_total",
+	      "Small frames copied out of their receive buffer because buffers ran low.");
+KSTAT_COUNTER(dropped, "pagewire_rx_dropped_total",
+	      "Frames dropped because receive buffers ran low.");
+KSTAT_COUNTER(starvations, "pagewire_rx_starved_total",
+	      "Times the card asked for a receive buffer and there was none.");
+KSTAT_COUNTER(ooseq_reclaims, "pagewire_rx_ooseq_reclaimed_total",
+	      "Times data out of order was thrown away because receive buffers ran low.");
+
+static struct pool rxbufs = POOL_INIT("rxbuf", struct rxbuf, 0);
+
+static void refill(struct wtd *work)
+{
+	if (refill_hook)
+		refill_hook();
+}
+static struct wtd refill_work = WTD_INIT(refill, "rx refill");
+
+void rxpool_set_refill_hook(void (*fn)(void))
+{
+	refill_hook = fn;
+}
+
+void rxpool_init(uint32_t for_card)
+{
+	struct pmm_stats memory;
+
+	pmm_stats(&memory);
+	held_maximum = memory.frames_total * PAGE_SIZE / RXBUF_BYTES / HELD_FRACTION;
+	held_maximum = MAX(HELD_MIN, MIN(HELD_MAX, held_maximum));
+	maximum = MAX(maximum, held_maximum) + for_card;
+	rxbufs.maximum = maximum + PAGE_SIZE / RXBUF_BYTES;
+}
+
+static void make_free(struct rxbuf *buf)
+{
+	buf->place = RX_FREE;
+	buf->next_free = free_list;
+	free_list = buf;
+	free_now++;
+	if (starved) {
+		starved = false;
+		wtd_post_fast(&refill_work);
+	}
+}
+
+// One frame more: two buffers.
+static void grow(void)
+{
+	struct rxbuf *made[PAGE_SIZE / RXBUF_BYTES];
+	struct page *page;
+
+	if (total + ARRAY_SIZE(made) > maximum)
+		return;
+	page = pmm_alloc(0);
+	if (!page)
+		return;
+	for (unsigned i = 0; i < ARRAY_SIZE(made); i++) {
+		made[i] = pool_alloc(&rxbufs);
+		if (!made[i]) {
+			while (i--)
+				pool_free(&rxbufs, made[i]);
+			pmm_free(page, 0);
+			return;
+		}
+		made[i]->data = (uint8_t *)page_virt(page) + i * RXBUF_BYTES;
+	}
+	total += ARRAY_SIZE(made);
+	for (unsigned i = ARRAY_SIZE(made); i--;)
+		make_free(made[i]);
+}
+
+struct rxbuf *rxpool_get(paddr_t *addr)
+{
+	struct rxbuf *buf;
+
+	if (!free_list)
+		grow();
+	buf = free_list;
+	if (!buf) {
+		starved = true;
+		starvations++;
+		return NULL;
+	}
+	free_list = buf->next_free;
+	free_now--;
+	with_card++;
+	buf->place = RX_WITH_CARD;
+	*addr = virt_to_phys(buf->data);
+	return buf;
+}
+
+void rxpool_put(struct rxbuf *buf)
+{
+	ASSERT(buf->place == RX_WITH_CARD);
+	with_card--;
+	make_free(buf);
+}
+
+static void rxbuf_free(struct pbuf *p)
+{
+	struct rxbuf *buf = (struct rxbuf *)(void *)p;
+
+	ASSERT(buf->place == RX_HELD);
+	held--;
+	make_free(buf);
+}
+
+// Buffers that may yet become HELD.
+static uint64_t left(void)
+{
+	return held < held_maximum ? held_maximum - held : 0;
+}
+
+static struct pbuf *copy_aside(struct rxbuf *buf, uint32_t bytes)
+{
+	struct pbuf *p = pbuf_alloc(PBUF_RAW, bytes, PBUF_RAM);
+
+	if (!p)
+		return NULL;
+	MEMCPY(p->payload, buf->data, bytes);
+	copied_aside++;
+	rxpool_put(buf);
+	return p;
+}
+
+// Takes data out of order from connections until there is room to hold a large frame.
+static bool reclaim_ooseq(void)
+{
+	for (unsigned tries = 0; tries < OOSEQ_TRIES; tries++) {
+		uint64_t before = held;
+
+		pbuf_free_ooseq();
+		if (held == before)
+			return false;
+		ooseq_reclaims++;
+		if (left() > held_maximum / LOW_PART / 2)
+			return true;
+	}
+	return left() > 0;
+}
+
+struct pbuf *rxpool_packet(struct rxbuf *buf, uint32_t bytes)
+{
+	ASSERT(buf->place == RX_WITH_CARD && bytes <= RXBUF_BYTES);
+	if (UNLIKELY(left() <= held_maximum / LOW_PART)) {
+		if (bytes <= SMALL_FRAME) {
+			struct pbuf *p = copy_aside(buf, bytes);
+
+			if (p)
+				return p;
+		}
+		if (left() <= held_maximum / LOW_PART / 2 && !reclaim_ooseq()) {
+			dropped++;
+			rxpool_put(buf);
+			return NULL;
+		}
+	}
+	with_card--;
+	held++;
+	held_high = MAX(held_high, held);
+	buf->place = RX_HELD;
+	buf->custom.custom_free_function = rxbuf_free;
+	return pbuf_alloced_custom(PBUF_RAW, bytes, PBUF_REF, &buf->custom, buf->data, RXBUF_BYTES);
+}
+
+static void show(void)
+{
+	console_printf("Packet receive buffers: %lu (at most %u), %lu with the card, %lu held "
+		       "(most ever %lu)\n",
+		       (unsigned long)total, maximum, (unsigned long)with_card, (unsigned long)held,
+		       (unsigned long)held_high);
+}
+CONSOLE_SECTION(rx_monitor, "MONITOR", 40, show);
+CONSOLE_SECTION(rx_config, "CONFIG", 41, show);

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The stack's start, its timers and its addresses, see net/stack.h.
+//
+// All of lwIP's timers hang on one delayed WTD, armed for the earliest of them; whoever lets lwIP work
+// ends with stack_flush, which rings the doorbells and arms the timer anew.
+#include "net/stack.h"
+#include "kernel/cmdline.h"
+#include "kernel/console.h"
+#include "kernel/kprintf.h"
+#include "kernel/kstring.h"
+#include "kernel/lock.h"
+#include "kernel/timer.h"
+#include "kernel/wtd.h"
+#include "lwip/dhcp.h"
+#include "lwip/init.h"
+#include "lwip/sys.h"
+#include "lwip/timeouts.h"
+#include "net/iface.h"
+#include "net/ipline.h"
+#include "net/random.h"
+
+// Fast WTD context (or WTDs disabled), one processor: no lock.
+static struct ip_line ip_line; // method IP_DHCP unless the command line says otherwise
+static void (*address_hook)(const char *address_text);
+static uint64_t timer_due; // clock_ns; 0: not armed
+
+static bool parse_ip(const char *value)
+{
+	struct ip_line parsed;
+
+	if (!value || !ip_line_parse(value, &parsed))
+		return false;
+	ip_line = parsed;
+	return true;
+}
+CMDLINE_OPTION(ip, "ip", "ip=dhcp | ip=<client>::<gateway>:<mask>:<host>:<dev>:off  IPv4 address",
+	       parse_ip);
+
+// ---- timers -----------------------------------------------------------------------------------------
+
+// lwIP's clock: milliseconds that wrap.
+u32_t sys_now(void)
+{
+	return clock_ns() / NS_PER_MS;
+}
+
+static void run_timers(struct wtd *work)
+{
+	timer_due = 0;
+	sys_check_timeouts();
+	stack_flush();
+}
+static struct wtd timer_work = WTD_INIT(run_timers, "lwIP timers");
+
+static void arm_timer(void)
+{
+	uint32_t ms = sys_timeouts_sleeptime();
+	uint64_t now, due;
+
+	if (ms == SYS_TIMEOUTS_SLEEPTIME_INFINITE)
+		return;
+	now = clock_ns();
+	due = now + ms * NS_PER_MS;
+	if (timer_due && timer_due <= due)
+		return;
+	timer_due = due;
+	wtd_post_after(&timer_work, WTD_FAST, due - now);
+}
+
+void stack_flush(void)
+{
+	iface_kick_all();
+	arm_timer();
+}
+
+// ---- addresses --------------------------------------------------------------------------------------
+
+static bool iface_text(const struct iface *iface, char *out, size_t size)
+{
+	const struct netif *netif = &iface->netif;
+
+	if (!netif_is_up(netif) || !netif_is_link_up(netif) ||
+	    ip4_addr_isany(netif_ip4_addr(netif)))
+		return false;
+	return ip4addr_ntoa_r(netif_ip4_addr(netif), out, size);
+}
+
+static bool iface_text6(const struct iface *iface, char *out, size_t size)
+{
+	const struct netif *netif = &iface->netif;
+
+	for (unsigned i = LWIP_IPV6_NUM_ADDRESSES; i--;)
+		if (ip6_addr_isvalid(netif_ip6_addr_state(netif, i)))
+			return ip6addr_ntoa_r(netif_ip6_addr(netif, i), out, size);
+	return false;
+}
+
+static void announce(struct iface *iface)
+{
+	char text[IP4ADDR_STRLEN_MAX];
+
+	if (!iface_text(iface, text, sizeof(text))) {
+		iface->announced = false;
+		return;
+	}
+	if (iface->announced || !address_hook)
+		return;
+	iface->announced = true;
+	address_hook(text);
+}
+
+static void status_changed(struct netif *netif)
+{
+	announce(netif->state);
+}
+
+void stack_set_address_hook(void (*fn)(const char *address_text))
+{
+	wtd_disable();
+	address_hook = fn;
+	for (struct iface *iface = iface_first(); iface; iface = iface->next)
+		announce(iface);
+	wtd_enable();
+}
+
+bool stack_address_text(char *out, size_t size)
+{
+	for (struct iface *iface = iface_first(); iface; iface = iface->next)
+		if (iface_text(iface, out, size))
+			return true;
+	for (struct iface *iface = iface_first(); iface; iface = iface->next)
+		if (iface_text6(iface, out, size))
+			return true;
+	return false;
+}
+
+// Whether the `ip=` line means the index-th card.
+static bool line_is_for(const struct netdev *dev, unsigned index)
+{
+	char name[8];
+
+	if (!ip_line.device[0])
+		return index == 0;
+	ksnprintf(name, sizeof(name), "eth%u", index);
+	return !strcmp(ip_line.device, dev->name) || !strcmp(ip_line.device, name);
+}
+
+static void give_address(struct iface *iface, bool line_applies)
+{
+	struct netif *netif = &iface->netif;
+	enum ip_method method = line_applies ? ip_line.method : IP_DHCP;
+
+	if (ip_line.method == IP_OFF)
+		method = IP_OFF;
+	netif_set_status_callback(netif, status_changed);
+	netif_set_link_callback(netif, status_changed);
+	netif_create_ip6_linklocal_address(netif, 1);
+	netif_set_ip6_autoconfig_enabled(netif, 1);
+	if (line_applies && ip_line.host[0])
+		kstrlcpy(iface->hostname, ip_line.host, sizeof(iface->hostname));
+	if (method == IP_STATIC) {
+		ip4_addr_t client = {ip_line.client}, mask = {ip_line.mask};
+		ip4_addr_t gateway = {ip_line.gateway};
+
+		netif_set_addr(netif, &client, &mask, &gateway);
+	}
+	netif_set_up(netif);
+	if (!netif_default)
+		netif_set_default(netif);
+	if (method == IP_DHCP && dhcp_start(netif) != ERR_OK)
+		kprintf("net: %s: no memory for DHCP\n", iface->dev->name);
+}
+
+void stack_init(void)
+{
+	unsigned index = 0;
+	bool line_used = false;
+
+	wtd_disable();
+	net_random_init();
+	lwip_init();
+	for (struct netdev *dev = netdev_first(); dev; dev = dev->next, index++) {
+		struct iface *iface = iface_add(dev);
+		bool applies = line_is_for(dev, index);
+
+		if (!iface)
+			continue;
+		line_used |= applies;
+		give_address(iface, applies);
+	}
+	if (!index)
+		kprintf("net: no network card that we know\n");
+	else if (ip_line.device[0] && !line_used)
+		kprintf("net: ip= names %s, which is no card of ours\n", ip_line.device);
+	stack_flush();
+	wtd_enable();
+}
+
+static void show(void)
+{
+	for (struct iface *iface = iface_first(); iface; iface = iface->next) {
+		const uint8_t *mac = iface->dev->mac;
+		char text[IP6ADDR_STRLEN_MAX];
+
+		console_printf("%s (%s): %02x:%02x:%02x:%02x:%02x:%02x, link %s\n",
+			       iface->dev->name, iface->dev->model, mac[0], mac[1], mac[2], mac[3],
+			       mac[4], mac[5], iface->dev->link_up ? "up" : "down");
+		if (iface_text(iface, text, sizeof(text)))
+			console_printf("  IPv4 %s\n", text);
+		for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++)
+			if (ip6_addr_isvalid(netif_ip6_addr_state(&iface->netif, i)) &&
+			    ip6addr_ntoa_r(netif_ip6_addr(&iface->netif, i), text, sizeof(text)))
+				console_printf("  IPv6 %s\n", text);
+	}
+}
+CONSOLE_SECTION(net_config, "CONFIG", 40, show);
