@@ -31,12 +31,14 @@ enum lock_rank {
 	RANK_TRACE = 140,
 };
 
+enum lock_mode { LOCK_MODE_IRQ_WAS_OFF, LOCK_MODE_IRQ_WAS_ON, LOCK_MODE_WTD };
+
 struct spinlock {
 	volatile uint32_t held;
 	uint32_t rank; // enum lock_rank
 	const char *name;
 	const char *holder;	// function that took it, while held
-	uint64_t saved_flags;	// RFLAGS.IF of the holder of spin_lock_irq
+	uint64_t saved_flags;	// enum lock_mode, while held
 	struct spinlock *outer; // the lock taken before this one on this processor
 };
 
@@ -52,6 +54,16 @@ void spin_unlock_wtd(struct spinlock *lock);
 #define spin_lock_irq(lock) spin_lock_irq_at((lock), __func__)
 #define spin_lock_wtd(lock) spin_lock_wtd_at((lock), __func__)
 bool spin_held(const struct spinlock *lock);
+// Rank of the innermost lock that this processor holds, 0 when it holds none. Any context.
+uint32_t spin_rank_held(void);
+// For waitq_sleep: drops `lock` without running what came due meanwhile, and takes it again the way it
+// had been taken. Thread context, interrupts off around release; the token goes to reacquire.
+struct spin_token {
+	const char *holder;
+	uint64_t mode;
+};
+struct spin_token spin_release_to_sleep(struct spinlock *lock);
+void spin_reacquire(struct spinlock *lock, struct spin_token token);
 
 // Keeps fast WTDs from running on this processor until the matching enable (which runs those that
 // came due meanwhile). Nests. Thread or fast WTD context; sleeping in between is a panic.

@@ -7,11 +7,15 @@
 #include "kernel/base.h"
 #include "kernel/lock.h"
 
+#define POOL_JUNK	0x5a
+#define POOL_JUNK_BYTES 64
+
 struct pool {
 	const char *name;
 	size_t object_bytes; // rounded up to align
 	size_t align;	     // power of two, at most PAGE_SIZE
 	uint32_t maximum;    // objects; derive it in a comment as a sum of its users
+	bool raw;	     // buffers: pool_alloc does not zero them
 	struct spinlock lock;
 	void *free;		    // (lock) list through the objects' first word
 	uint32_t total, used, high; // (lock) objects made, handed out, most ever handed out
@@ -25,14 +29,17 @@ struct pool {
 		.maximum = (max_objects), .lock = SPINLOCK_INIT(pool_name, RANK_POOL)              \
 	}
 
-// Any context but interrupt. Zeroed object or null. Growing takes pages from the pmm (and from the
-// cache under pressure).
+// Any context but interrupt. Zeroed object (unless the pool is raw) or null. Growing takes pages from
+// the pmm (and from the cache under pressure, when the caller holds no lock that the cache may need).
 void *pool_alloc(struct pool *pool) MUST_CHECK;
 void pool_free(struct pool *pool, void *object);
 // Makes sure `objects` exist now, so that later allocations up to that many cannot fail. Boot.
 bool pool_reserve(struct pool *pool, uint32_t objects) MUST_CHECK;
 // Walks every pool that was ever used, for metrics. Any context.
 struct pool *pool_first(void);
+
+// Whether freed objects are filled with junk from end to end. Boot, or a test.
+void pool_junk_all(bool on);
 
 // Makes the next allocations fail, for tests: the k-th from now (0: the next) and all after it until
 // pool_fail_off. Returns nothing; counts how many were refused in pool->failed.

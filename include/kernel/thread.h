@@ -44,7 +44,9 @@ bool waitq_sleep_for(struct waitq *q, struct spinlock *lock, uint64_t ns);
 void waitq_wake_one(struct waitq *q); // any context
 void waitq_wake_all(struct waitq *q); // any context
 
-// A lock that sleeps. Thread or worker context only. Not recursive (panic).
+// A lock that sleeps. Thread or worker context only. Not recursive (panic); only its holder may drop it
+// (panic). It is handed to whoever has waited longest. There is no priority inheritance: a THREAD_LOW
+// thread must not hold one that others want, or they wait behind every normal thread.
 struct mutex {
 	struct thread *holder; // (S)
 	struct waitq waiters;  // (S)
@@ -61,3 +63,5 @@ void mutex_unlock(struct mutex *m);
 void thread_init(void);			  // boot, once: the running code becomes the first thread
 void thread_idle_loop(void) NORETURN;	  // the boot thread's last call: HLT until there is work
 void thread_reschedule_at_irq_exit(void); // interrupt exit only, after fast WTDs ran
+// Time that a processor was halted since kernel entry, for MONITOR's utilization. Any context.
+uint64_t cpu_idle_ns(unsigned cpu);

@@ -6,9 +6,10 @@
 
 #include "kernel/base.h"
 
-uint64_t clock_ns(void);     // nanoseconds since kernel entry; any context
-uint64_t clock_cycles(void); // TSC; any context; the cheapest time stamp
-uint64_t clock_cycles_to_ns(uint64_t cycles);
+uint64_t clock_ns(void);		      // nanoseconds since kernel entry; any context
+uint64_t clock_cycles(void);		      // TSC; any context; the cheapest time stamp
+uint64_t clock_cycles_to_ns(uint64_t cycles); // a difference of two stamps; any context
+uint64_t clock_ns_to_cycles(uint64_t ns);     // any context
 // Unix time in nanoseconds (UTC, from the CMOS clock at boot plus clock_ns). Any context.
 uint64_t clock_realtime_ns(void);
 void clock_set_realtime_ns(uint64_t unix_ns);
@@ -22,3 +23,9 @@ struct civil_time {
 };
 void civil_from_unix(int64_t unix_seconds, struct civil_time *out);
 int64_t civil_to_unix(const struct civil_time *t);
+
+// Boot, once, after irq_init: calibrates the clock and makes the local APIC's timer ready. Before it
+// clock_ns takes the TSC for 1 GHz.
+void timer_init(void);
+// For the scheduler's own files, interrupts off: an interrupt no later than clock_ns() == due.
+void timer_want(uint64_t due);

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The copy rule's counters (include/kernel/copy.h). copy_other is on the path of every packet header
+// that lwIP builds, so the question "is this a file byte?" is two compares and one load a side.
+#include "kernel/copy.h"
+#include "kernel/kstat.h"
+#include "kernel/kstring.h"
+#include "kernel/page.h"
+#include "kernel/vmm.h"
+
+static uint64_t bytes_at[COPY_SITES]; // atomic
+KSTAT_COUNTER_L(copy_stream_head, "pagewire_copy_bytes_total", "site=\"stream_head\"",
+		"Bytes that may be file bytes, copied by the processor.",
+		bytes_at[COPY_STREAM_HEAD]);
+KSTAT_COUNTER_L(copy_cache_write, "pagewire_copy_bytes_total", "site=\"cache_write\"",
+		"Bytes that may be file bytes, copied by the processor.",
+		bytes_at[COPY_CACHE_WRITE]);
+KSTAT_COUNTER_L(copy_other_site, "pagewire_copy_bytes_total", "site=\"other\"",
+		"Bytes that may be file bytes, copied by the processor.", bytes_at[COPY_OTHER]);
+
+uint64_t copy_bytes(enum copy_site site)
+{
+	return __atomic_load_n(&bytes_at[site], __ATOMIC_RELAXED);
+}
+
+// Cache pages are frames of RAM, reached through the direct map only. Pages of metadata are the file
+// system's to read and do not count.
+static inline bool holds_file_bytes(const void *p, size_t len)
+{
+	uintptr_t first = (uintptr_t)p - DIRECT_BASE, last = first + len - 1;
+
+	if (last >> PAGE_SHIFT >= pages_count)
+		return false;
+	for (uintptr_t frame = first >> PAGE_SHIFT; frame <= last >> PAGE_SHIFT; frame++)
+		if ((pages[frame].flags & (PAGE_CACHE | PAGE_META)) == PAGE_CACHE)
+			return true;
+	return false;
+}
+
+void *copy_other(void *to, const void *from, size_t len)
+{
+	if (len == 0)
+		return to;
+	if (UNLIKELY(holds_file_bytes(from, len) || holds_file_bytes(to, len)))
+		__atomic_fetch_add(&bytes_at[COPY_OTHER], len, __ATOMIC_RELAXED);
+	return memmove(to, from, len);
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The wire count of struct page (include/kernel/page.h): stage 12 of the read path ends here. Whoever
+// drops a page's last reference unlocks it and runs the cache's release hook, in its own context.
+#include "kernel/page.h"
+#include "kernel/kstat.h"
+#include "kernel/panic.h"
+
+static page_release_fn release_hook; // set once at boot
+static uint64_t pinned;		     // (W) pages with wire > 0
+static uint64_t pinned_high;	     // (W) the most there ever were
+KSTAT_GAUGE(pinned, "pagewire_cache_pinned_pages",
+	    "Pages that a connection, the card or the disk holds now.");
+KSTAT_GAUGE(pinned_high, "pagewire_cache_pinned_pages_high",
+	    "The most pages ever held at one time.");
+
+void page_wire_get(struct page *page)
+{
+	uint64_t now;
+
+	if (__atomic_fetch_add(&page->wire, 1, __ATOMIC_ACQ_REL) != 0)
+		return;
+	now = __atomic_add_fetch(&pinned, 1, __ATOMIC_RELAXED);
+	if (now > __atomic_load_n(&pinned_high, __ATOMIC_RELAXED))
+		__atomic_store_n(&pinned_high, now, __ATOMIC_RELAXED);
+}
+
+void page_wire_put(struct page *page)
+{
+	uint32_t before = __atomic_fetch_sub(&page->wire, 1, __ATOMIC_ACQ_REL);
+
+	if (UNLIKELY(before == 0))
+		PANIC("page %lu is unlocked more often than it was locked (flags %x, index %lu)",
+		      (unsigned long)(page - pages), page->flags, (unsigned long)page->index);
+	if (before > 1)
+		return;
+	__atomic_fetch_sub(&pinned, 1, __ATOMIC_RELAXED);
+	if (release_hook)
+		release_hook(page);
+}
+
+uint64_t page_pinned(void)
+{
+	return __atomic_load_n(&pinned, __ATOMIC_RELAXED);
+}
+
+uint64_t page_pinned_high(void)
+{
+	return __atomic_load_n(&pinned_high, __ATOMIC_RELAXED);
+}
+
+void page_set_release_hook(page_release_fn fn)
+{
+	ASSERT(!release_hook || release_hook == fn);
+	release_hook = fn;
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Fixed-size pools (include/kernel/pool.h). Objects are cut from runs of pages and kept on a list
+// through their first word; the second word of a free object holds a seal made from its address, which
+// is how a second free of the same object shows at the price of one compare.
+//
+//	+--------+--------+-------------------+
+//	| next   | seal   | junk ...          |   free
+//	+--------+--------+-------------------+
+#include "kernel/pool.h"
+#include "kernel/kstat.h"
+#include "kernel/kstring.h"
+#include "kernel/panic.h"
+#include "kernel/pmm.h"
+#include "kernel/trace.h"
+#include "kernel/vmm.h"
+
+#define POOL_SEAL 0xf4eedf4eedf4eedfUL
+
+struct free_object {
+	struct free_object *next;
+	uintptr_t seal; // POOL_SEAL ^ address
+};
+
+static struct pool *pools;	// every pool ever grown; pushed atomically, never removed
+static bool junk_all;		// set at boot or by a test
+static bool fail_armed;		// test: pool_fail_after is in force
+static uint32_t fail_countdown; // test: allocations that still succeed
+static struct spinlock fail_lock = SPINLOCK_INIT("pool-fail", RANK_POOL);
+
+static uintptr_t seal_of(const struct free_object *o)
+{
+	return POOL_SEAL ^ (uintptr_t)o;
+}
+
+static size_t object_stride(const struct pool *pool)
+{
+	return ALIGN_UP(MAX(pool->object_bytes, sizeof(struct free_object)),
+			MAX(pool->align, sizeof(void *)));
+}
+
+// Pages taken at a time: one for small objects; for those above an eighth of a page, whichever of up
+// to eight wastes least; for larger ones the fewest that hold one.
+static unsigned run_order(size_t stride)
+{
+	unsigned best = 0;
+	size_t best_waste = SIZE_MAX;
+
+	while (best < PMM_MAX_ORDER && PAGE_SIZE << best < stride)
+		best++;
+	if (stride <= PAGE_SIZE / 8 || best > 3)
+		return best;
+	for (unsigned order = best; order <= 3; order++) {
+		size_t waste = ((PAGE_SIZE << order) % stride) << (3 - order);
+
+		if (waste < best_waste) {
+			best_waste = waste;
+			best = order;
+		}
+	}
+	return best;
+}
+
+// Under pressure the cache gives pages back; asking it takes its lock, so who holds that one or any
+// inner lock gets only what is free.
+static void *take_run(unsigned order)
+{
+	struct page *page = pmm_alloc(order);
+
+	if (page)
+		return page_virt(page);
+	if (spin_rank_held() >= RANK_PAGECACHE)
+		return NULL;
+	return kpages_alloc(PAGE_SIZE << order);
+}
+
+static void register_pool(struct pool *pool)
+{
+	pool->next = __atomic_load_n(&pools, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&pools, &pool->next, pool, false, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
+		;
+}
+
+// Adds one run of pages. Called without the pool's lock: taking pages may call the cache.
+static bool grow(struct pool *pool)
+{
+	size_t stride = object_stride(pool);
+	unsigned order = run_order(stride);
+	char *run;
+	bool first;
+
+	ASSERT(pool->align <= PAGE_SIZE && (pool->align & (pool->align - 1)) == 0);
+	run = take_run(order);
+	if (!run)
+		return false;
+	spin_lock_wtd(&pool->lock);
+	first = pool->total == 0;
+	for (size_t at = 0; at + stride <= PAGE_SIZE << order; at += stride) {
+		struct free_object *o = (struct free_object *)(run + at);
+
+		o->next = pool->free;
+		o->seal = seal_of(o);
+		pool->free = o;
+		pool->total++;
+	}
+	spin_unlock_wtd(&pool->lock);
+	if (first)
+		register_pool(pool);
+	return true;
+}
+
+static bool injected_failure(void)
+{
+	bool fail;
+
+	if (LIKELY(!fail_armed))
+		return false;
+	spin_lock_wtd(&fail_lock);
+	fail = fail_armed && fail_countdown == 0;
+	if (fail_armed && fail_countdown > 0)
+		fail_countdown--;
+	spin_unlock_wtd(&fail_lock);
+	return fail;
+}
+
+// The first free object, or null: none, or as many handed out as allowed.
+static struct free_object *take(struct pool *pool)
+{
+	struct free_object *o;
+
+	spin_lock_wtd(&pool->lock);
+	o = pool->used < pool->maximum ? pool->free : NULL;
+	if (o) {
+		if (UNLIKELY(o->seal != seal_of(o)))
+			PANIC("pool %s: free object %p was written to", pool->name, (void *)o);
+		pool->free = o->next;
+		pool->used++;
+		if (pool->used > pool->high)
+			pool->high = pool->used;
+	}
+	spin_unlock_wtd(&pool->lock);
+	return o;
+}
+
+static void *refuse(struct pool *pool)
+{
+	spin_lock_wtd(&pool->lock);
+	pool->failed++;
+	spin_unlock_wtd(&pool->lock);
+	trace(TRACE_POOL_FULL, (uintptr_t)pool->name, pool->used, pool->maximum);
+	return NULL;
+}
+
+void *pool_alloc(struct pool *pool)
+{
+	struct free_object *o;
+
+	if (injected_failure())
+		return refuse(pool);
+	while (!(o = take(pool)))
+		if (pool->used >= pool->maximum || !grow(pool))
+			return refuse(pool);
+	if (pool->raw)
+		o->seal = 0;
+	else
+		memset(o, 0, pool->object_bytes);
+	return o;
+}
+
+void pool_free(struct pool *pool, void *object)
+{
+	struct free_object *o = object;
+	size_t bytes = MAX(pool->object_bytes, sizeof(*o));
+
+	if (UNLIKELY(o->seal == seal_of(o)))
+		PANIC("pool %s: object %p is freed twice", pool->name, object);
+	memset(o, POOL_JUNK, junk_all ? bytes : MIN(bytes, (size_t)POOL_JUNK_BYTES));
+	spin_lock_wtd(&pool->lock);
+	if (UNLIKELY(pool->used == 0))
+		PANIC("pool %s: %p is freed but nothing is out", pool->name, object);
+	o->seal = seal_of(o);
+	o->next = pool->free;
+	pool->free = o;
+	pool->used--;
+	spin_unlock_wtd(&pool->lock);
+}
+
+bool pool_reserve(struct pool *pool, uint32_t objects)
+{
+	if (objects > pool->maximum)
+		return false;
+	while (pool->total < objects)
+		if (!grow(pool))
+			return false;
+	return true;
+}
+
+struct pool *pool_first(void)
+{
+	return __atomic_load_n(&pools, __ATOMIC_ACQUIRE);
+}
+
+void pool_junk_all(bool on)
+{
+	junk_all = on;
+}
+
+void pool_fail_after(uint32_t k)
+{
+	spin_lock_wtd(&fail_lock);
+	fail_countdown = k;
+	fail_armed = true;
+	spin_unlock_wtd(&fail_lock);
+}
+
+void pool_fail_off(void)
+{
+	spin_lock_wtd(&fail_lock);
+	fail_armed = false;
+	spin_unlock_wtd(&fail_lock);
+}
+
+static void write_figure(void (*emit)(void *ctx, const char *format, ...), void *ctx,
+			 const char *name, const char *type, const char *help,
+			 uint64_t (*figure)(const struct pool *pool))
+{
+	emit(ctx, "# HELP pagewire_pool_%s %s\n# TYPE pagewire_pool_%s %s\n", name, help, name,
+	     type);
+	for (const struct pool *p = pool_first(); p; p = p->next)
+		emit(ctx, "pagewire_pool_%s{pool=\"%s\"} %lu\n", name, p->name,
+		     (unsigned long)figure(p));
+}
+
+static uint64_t figure_total(const struct pool *pool)
+{
+	return pool->total;
+}
+
+static uint64_t figure_used(const struct pool *pool)
+{
+	return pool->used;
+}
+
+static uint64_t figure_high(const struct pool *pool)
+{
+	return pool->high;
+}
+
+static uint64_t figure_maximum(const struct pool *pool)
+{
+	return pool->maximum;
+}
+
+static uint64_t figure_failed(const struct pool *pool)
+{
+	return pool->failed;
+}
+
+static void write_pools(void (*emit)(void *ctx, const char *format, ...), void *ctx)
+{
+	write_figure(emit, ctx, "objects", "gauge", "Objects made, handed out or not.",
+		     figure_total);
+	write_figure(emit, ctx, "used", "gauge", "Objects handed out now.", figure_used);
+	write_figure(emit, ctx, "high", "gauge", "The most objects ever handed out.", figure_high);
+	write_figure(emit, ctx, "maximum", "gauge", "Objects the pool may hand out.",
+		     figure_maximum);
+	write_figure(emit, ctx, "failed_total", "counter",
+		     "Allocations refused: pool at its maximum or no memory.", figure_failed);
+}
+KSTAT_FAMILY(pools, write_pools);
