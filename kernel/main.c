@@ -11,7 +11,9 @@
 #include "kernel/pmm.h"
 #include "kernel/serial.h"
 #include "kernel/thread.h"
+#include "kernel/timer.h"
 #include "kernel/vmm.h"
+#include "kernel/wtd.h"
 
 struct boot_info boot_info;
 extern char image_phys_start[], image_phys_end[];
@@ -46,8 +48,11 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	cmdline_parse(boot_info.cmdline);
 	vmm_init();
 	pmm_init();
+	thread_init();
 	acpi_init();
 	irq_init();
+	timer_init();
+	wtd_init_cpu();
 	serial_start_interrupts();
 	thread_idle_loop();
 }

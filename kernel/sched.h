@@ -20,6 +20,7 @@
 #pragma once
 
 #include "kernel/cpu.h"
+#include "kernel/lock.h"
 #include "kernel/thread.h"
 #include "kernel/wheel.h"
 #include "kernel/wtd.h"

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Making and ending threads (include/kernel/thread.h). Who runs when is sched.c's.
 #include "kernel/kstat.h"
-#include "kernel/lock.h"
 #include "kernel/panic.h"
 #include "kernel/pool.h"
 #include "kernel/sched.h"

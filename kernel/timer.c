@@ -36,6 +36,18 @@ static inline uint64_t scaled(uint64_t value, uint64_t mult)
 	return (uint64_t)(((unsigned __int128)value * mult) >> 32);
 }
 
+// numerator / denominator with 32 fraction bits; less than 2^32.
+static uint64_t ratio(uint64_t numerator, uint64_t denominator)
+{
+	uint64_t quotient, rest;
+
+	__asm__("divq %4"
+		: "=a"(quotient), "=d"(rest)
+		: "a"(numerator << 32), "d"(numerator >> 32), "r"(denominator)
+		: "cc");
+	return quotient;
+}
+
 uint64_t clock_cycles(void)
 {
 	uint32_t low, high;
@@ -93,8 +105,8 @@ static void set_rate(uint64_t hz)
 
 	next->base_ns = clock_ns();
 	next->base_cycles = clock_cycles();
-	next->mult = (uint64_t)(((unsigned __int128)NS_PER_SEC << 32) / hz);
-	next->inverse = (uint64_t)(((unsigned __int128)hz << 32) / NS_PER_SEC);
+	next->mult = ratio(NS_PER_SEC, hz);
+	next->inverse = ratio(hz, NS_PER_SEC);
 	__atomic_store_n(&scale, next, __ATOMIC_RELEASE);
 	irq_restore(on);
 	sched_set_rates();
@@ -103,7 +115,7 @@ static void set_rate(uint64_t hz)
 // The first rate is also that of the time before.
 static void set_first_rate(uint64_t hz)
 {
-	scales[0].mult = (uint64_t)(((unsigned __int128)NS_PER_SEC << 32) / hz);
+	scales[0].mult = ratio(NS_PER_SEC, hz);
 	last_ns = 0;
 	set_rate(hz);
 }
@@ -162,7 +174,7 @@ void timer_init(void)
 
 	calibrate(&c, &first_mark);
 	set_first_rate(c.tsc_hz);
-	lapic_mult = (uint64_t)(((unsigned __int128)c.lapic_hz << 32) / NS_PER_SEC);
+	lapic_mult = ratio(c.lapic_hz, NS_PER_SEC);
 	lapic_timer_set_handler(timer_interrupt);
 	on = irq_save();
 	ready = true;

@@ -445,15 +445,10 @@ static void map_image(const char *start, const char *end, uint64_t flags)
 		  LEVEL_4K);
 }
 
-static void map_ram(void)
+static void map_ram(const struct boot_range *ranges, unsigned count)
 {
-	// The early frames come off these ranges while they are being mapped; they are RAM like the
-	// rest, so what is mapped is the ranges as they were.
-	static struct boot_range ranges[BOOT_MAX_RANGES];
-	unsigned count = boot_info.range_count;
 	int largest = cache_unmapped ? LEVEL_4K : cpu_has.pages_1g ? LEVEL_1G : LEVEL_2M;
 
-	memcpy(ranges, boot_info.ranges, sizeof(ranges));
 	for (unsigned i = 0; i < count; i++)
 		if (ranges[i].usable)
 			map_range(DIRECT_BASE + ranges[i].start, ranges[i].start,
@@ -463,12 +458,18 @@ static void map_ram(void)
 
 void vmm_init(void)
 {
+	// The early frames come off these ranges from here on; they are RAM like the rest, so what is
+	// mapped is the ranges as they were.
+	static struct boot_range ranges[BOOT_MAX_RANGES];
+	unsigned count = boot_info.range_count;
+
+	memcpy(ranges, boot_info.ranges, sizeof(ranges));
 	nx = cpu_has.nx ? PTE_NX : 0;
 	root = phys_to_virt(pmm_early_alloc(1));
 	map_image(text_start, text_end, 0);
 	map_image(rodata_start, rodata_end, nx);
 	map_image(data_start, data_end, PTE_WRITE | nx);
-	map_ram();
+	map_ram(ranges, count);
 	set_guard((uintptr_t)boot_stack_guard);
 	for (unsigned i = 0; i < IST_COUNT; i++)
 		set_guard((uintptr_t)cpu_ist_guard(i));

@@ -3,7 +3,6 @@
 // links and the mutex's fields are guarded by the scheduler's lock (S), so a wake-up cannot be lost
 // between a sleeper's look at its condition and its sleep: the sleeper still holds its own lock when it
 // joins the queue.
-#include "kernel/lock.h"
 #include "kernel/panic.h"
 #include "kernel/sched.h"
 
