@@ -37,6 +37,14 @@ static void read_boot_information(enum boot_door door, paddr_t addr)
 	bootinfo_reserve(&boot_info, (paddr_t)image_phys_start, (paddr_t)image_phys_end);
 }
 
+static uint64_t memory_mb(void)
+{
+	struct pmm_stats stats;
+
+	pmm_stats(&stats);
+	return stats.frames_total >> (20 - PAGE_SHIFT);
+}
+
 void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles);
 void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 {
@@ -53,6 +61,7 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	irq_init();
 	timer_init();
 	wtd_init_cpu();
+	kprintf("%s, %lu MB of memory, %s\n", boot_info.loader, memory_mb(), cpu_model_text());
 	serial_start_interrupts();
 	thread_idle_loop();
 }

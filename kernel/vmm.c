@@ -458,8 +458,8 @@ static void map_ram(const struct boot_range *ranges, unsigned count)
 
 void vmm_init(void)
 {
-	// The early frames come off these ranges from here on; they are RAM like the rest, so what is
-	// mapped is the ranges as they were.
+	// The tables' own frames come off the ends of these ranges while RAM is being mapped; they are
+	// RAM like the rest, so what is mapped is the ranges as they were.
 	static struct boot_range ranges[BOOT_MAX_RANGES];
 	unsigned count = boot_info.range_count;
 
