@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A gigabit card for host tests, behind mmio_read32 and mmio_write32, written from the manual and not
+// from the driver. It executes descriptors from fake RAM by physical address, at once (like QEMU's) or
+// when told to, and calls the interrupt handler as soon as an unmasked cause is up. It aborts the test
+// when the driver does what the manual forbids.
+//
+// Beside it: a client that hands out numbered buffers and counts every cookie in and out.
+#pragma once
+
+#include "kernel/netdev.h"
+
+// ---- the card ----
+
+struct fake_frame {
+	uint32_t bytes;
+	uint8_t data[2048];
+};
+
+void fake_plug(uint16_t device); // finds the driver's row and lets it probe
+struct netdev *fake_netdev(void);
+void fake_reset(void); // between tests: modes back to normal, counts and sent frames gone
+
+// true: a TDT write only moves the tail; fake_transmit(n) executes n packets (-1: all).
+void fake_set_delayed(bool on);
+unsigned fake_transmit(int packets);
+void fake_set_writeback(bool on); // false: packets are sent, the head moves, DD is not written
+void fake_set_link(bool up);
+void fake_set_hung(bool on); // the card fetches nothing, link or not
+
+// A frame from the wire: written to memory, or kept in a queue while the ring has no buffer.
+// parts > 1: spread over so many descriptors. errors: the descriptor's error bits.
+void fake_receive(const void *data, uint32_t bytes);
+void fake_receive_odd(const void *data, uint32_t bytes, uint8_t errors, unsigned parts);
+unsigned fake_waiting(void); // frames in the queue
+
+unsigned fake_sent(void);
+const struct fake_frame *fake_frame(unsigned n);
+void fake_on_sent(void (*fn)(const struct fake_frame *frame)); // runs inside the TDT write
+void fake_on_write(void (*fn)(uint32_t reg, uint32_t value));  // before the write takes effect
+void fake_on_icr(void (*fn)(void));			       // after ICR was read and cleared
+
+uint32_t fake_register(uint32_t reg);
+unsigned fake_reads(void), fake_writes(uint32_t reg), fake_contexts(void), fake_descriptors(void);
+bool fake_interrupt_elsewhere(void); // another device on the line raises it; what the handler says
+void fake_missed(uint32_t frames);   // the card's own counter
+
+// ---- the client ----
+
+#define CLIENT_BUFFERS 600
+struct client {
+	unsigned limit; // buffers it is willing to have out
+	unsigned out;	// buffers the driver has
+	unsigned unused, dropped, batches, inputs, rooms, link_calls;
+	bool link;
+	uint64_t bytes;
+	unsigned released; // cookies given back
+	void (*on_input)(const uint8_t *frame, uint32_t bytes);
+	void (*on_room)(void);
+	void (*on_batch)(void);
+};
+extern struct client client;
+void client_attach(struct netdev *dev);
+void client_start(void);  // start, with the buffers' pages allocated
+void client_finish(void); // stop, and every buffer and cookie is back, or the test fails
+const struct fake_frame *client_frame(unsigned n); // the n-th rx_input since start
+
+// A cookie: handed to transmit, given back exactly once.
+void *client_cookie(void);
+unsigned client_cookies_out(void);
