@@ -54,8 +54,9 @@ _Static_assert(E1000_TX_RING % E1000_RING_MULTIPLE == 0, "TDLEN");
 
 enum e1000_state { E1000_IDLE, E1000_RUNNING, E1000_DRAINING, E1000_RESETTING };
 
-// Head (RDH) is the card's alone. Tail (RDT) is ours: it is written from `fill` and from nothing else.
-// Slots clean .. fill-1 hold buffers and belong to the card until DD is set; the others are empty.
+// Head (RDH) is the card's alone. Tail (RDT) is ours: it is written from `fill` and from nothing
+// else. Slots clean .. fill-1 hold buffers and belong to the card until DD is set; the others are
+// empty.
 struct e1000_rx {
 	struct e1000_rx_desc *ring;
 	void *cookies[E1000_RX_RING];
@@ -68,8 +69,9 @@ struct e1000_rx {
 };
 
 // Head (TDH) is the card's alone and is never read: DD in memory says what is done. Tail (TDT) is
-// ours: it is written from `next` by e1000_tx_doorbell. Slots clean .. rung-1 belong to the card until
-// the DD of their packet's last slot, rung .. next-1 wait for the doorbell, the others are free.
+// ours: it is written from `next` by e1000_tx_doorbell. Slots clean .. rung-1 belong to the card
+// until the DD of their packet's last slot, rung .. next-1 wait for the doorbell, the others are
+// free.
 struct e1000_tx {
 	union e1000_tx_desc *ring;
 	void *cookies[E1000_TX_RING];
@@ -128,13 +130,14 @@ struct e1000_stats {
 extern struct e1000_stats e1000_stats;
 struct e1000 *e1000_first(void);
 
-// e1000_init.c. Writes every register the driver relies on; the rings are empty afterwards. Needs the
-// card reset and silent. Any context.
+// e1000_init.c. Writes every register the driver relies on; the rings are empty afterwards. Needs
+// the card reset and silent. Any context.
 void e1000_program(struct e1000 *nic);
-// Programs the card if need be, fills the receive ring, unmasks, asks for the link. Fast WTD context.
+// Programs the card if need be, fills the receive ring, unmasks, asks for the link. Fast WTD
+// context.
 void e1000_begin(struct e1000 *nic);
-// Stops interrupts and DMA for good (sections 13.4.22, 13.4.33, 13.4.1): the card is silent once 1 ms
-// has passed. Any context.
+// Stops interrupts and DMA for good (sections 13.4.22, 13.4.33, 13.4.1): the card is silent once 1
+// ms has passed. Any context.
 void e1000_quiesce(struct e1000 *nic);
 
 // e1000_rx.c
@@ -156,8 +159,8 @@ void e1000_tx_give_back(struct e1000 *nic); // after the DMA has stopped: every 
 void e1000_tx_drop_unrung(struct e1000 *nic);
 void e1000_tx_forget_context(struct e1000 *nic); // the card lost it, or never saw it
 
-// e1000_link.c. check: reads STATUS and tells the stack what changed. restart: takes everything back
-// from a card that does not let go (fast WTD context; ends 15 ms later).
+// e1000_link.c. check: reads STATUS and tells the stack what changed. restart: takes everything
+// back from a card that does not let go (fast WTD context; ends 15 ms later).
 void e1000_link_check(struct e1000 *nic);
 void e1000_link_work(struct wtd *work);
 void e1000_restart(struct e1000 *nic);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The cold part of the driver: find the card, reset it, program it, start it, stop it. Thread context
-// but for e1000_program and e1000_begin, which the link's restart calls from a fast WTD.
+// The cold part of the driver: find the card, reset it, program it, start it, stop it. Thread
+// context but for e1000_program and e1000_begin, which the link's restart calls from a fast WTD.
 //
-// The card is programmed at probe, receiver on, with an empty ring: QEMU's card does not receive for
-// one second after any write to RCTL, and that second then passes while the rest of the system boots.
+// The card is programmed at probe, receiver on, with an empty ring: QEMU's card does not receive
+// for one second after any write to RCTL, and that second then passes while the rest of the system
+// boots.
 #include "drivers/e1000.h"
 #include "kernel/kprintf.h"
 #include "kernel/kstring.h"
@@ -38,7 +39,8 @@ static const char *model_name(uint16_t device)
 	return "8254x";
 }
 
-// Receiver and transmitter off first, so that no DMA is cut in the middle; then section 14.3's reset.
+// Receiver and transmitter off first, so that no DMA is cut in the middle; then section 14.3's
+// reset.
 void e1000_quiesce(struct e1000 *nic)
 {
 	nic->rctl = 0;
@@ -72,8 +74,8 @@ static bool mac_valid(const uint8_t *mac)
 	return !(mac[0] & 1) && memcmp(mac, none, 6);
 }
 
-// Section 13.5.2: the reset loads RAL and RAH from the EEPROM; where it did not, words 0 to 2 of the
-// EEPROM are read (section 5.6.1).
+// Section 13.5.2: the reset loads RAL and RAH from the EEPROM; where it did not, words 0 to 2 of
+// the EEPROM are read (section 5.6.1).
 static bool read_mac(struct e1000 *nic)
 {
 	uint32_t low = e1000_read(nic, E1000_RAL), high = e1000_read(nic, E1000_RAH);
@@ -88,7 +90,8 @@ static bool read_mac(struct e1000 *nic)
 	return mac_valid(nic->dev.mac);
 }
 
-// Section 14.3: link up, speed and duplex as negotiated; no VLANs, no pause frames (TCP has its own).
+// Section 14.3: link up, speed and duplex as negotiated; no VLANs, no pause frames (TCP has its
+// own).
 static void program_general(struct e1000 *nic)
 {
 	uint32_t ctrl = e1000_read(nic, E1000_CTRL);
@@ -168,7 +171,8 @@ void e1000_program(struct e1000 *nic)
 	program_receive(nic);
 }
 
-// Fills the ring, then lets the card interrupt, then asks for the link, so that no change is missed.
+// Fills the ring, then lets the card interrupt, then asks for the link, so that no change is
+// missed.
 void e1000_begin(struct e1000 *nic)
 {
 	if (!nic->rctl)

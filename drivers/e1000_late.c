@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// `nic=late`: makes QEMU's card as late as a real one, and later. QEMU sends everything inside the TDT
-// write, so a page or a header that is freed too early goes out intact there and torn on a real card.
-// In this mode
+// `nic=late`: makes QEMU's card as late as a real one, and later. QEMU sends everything inside the
+// TDT write, so a page or a header that is freed too early goes out intact there and torn on a real
+// card. In this mode
 //
 //   - a doorbell is held back for 50 to 500 us (what was freed meanwhile goes out as junk),
-//   - a done packet is reported 1 to 20 ms after it was queued, at random, out of phase with its ACK,
+//   - a done packet is reported 1 to 20 ms after it was queued, out of phase with its ACK,
 //   - received frames wait, in small batches, for up to 1 ms, every other time,
 //   - a packet's header is summed when it is queued and when it is given back: a header that changed
 //     in between was freed or rewritten while the card still had it, which is a panic,
 //   - the page allocator junk-fills freed frames (pools always do).
 //
-// All of it comes from one seed, printed at boot; `nic=late:SEED` repeats it. Driver side of stages 3,
-// 9 and 10 of the read path. Costs the normal mode one predictable branch on nic->late at each stage.
+// All of it comes from one seed, printed at boot; `nic=late:SEED` repeats it. Driver side of stages
+// 3, 9 and 10 of the read path. Costs the normal mode one predictable branch on nic->late at each
+// stage.
 #include "drivers/e1000.h"
 #include "kernel/cmdline.h"
 #include "kernel/cpu.h"

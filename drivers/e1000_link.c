@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Link changes. A card without a link keeps what it was given to send until the link comes back, which
-// may be never; pages and headers must not wait for that. So when the link goes, packets that were
-// not yet rung in are released at once, the transmitter is stopped, and 10 ms later what is not done
-// is taken back by resetting the card. The same restart serves a card that hangs.
+// Link changes. A card without a link keeps what it was given to send until the link comes back,
+// which may be never; pages and headers must not wait for that. So when the link goes, packets that
+// were not yet rung in are released at once, the transmitter is stopped, and 10 ms later what is
+// not done is taken back by resetting the card. The same restart serves a card that hangs.
 #include "drivers/e1000.h"
 #include "kernel/kprintf.h"
 

@@ -7,8 +7,8 @@
 
 #include "kernel/base.h"
 
-// R(name, offset, access, datasheet's name), section 13.2. Access: RW, RO, WO, or RC for what a read
-// clears: the dump leaves RC and WO alone.
+// R(name, offset, access, datasheet's name), section 13.2. Access: RW, RO, WO, or RC for what a
+// read clears: the dump leaves RC and WO alone.
 #define E1000_REGISTERS(R)                                                                         \
 	R(CTRL, 0x0000, RW, "Device Control")                                                      \
 	R(STATUS, 0x0008, RO, "Device Status")                                                     \

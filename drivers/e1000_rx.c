@@ -2,15 +2,15 @@
 // Stages 1 and 3 of the read path: the card's interrupt, and frames from descriptors to the stack.
 //
 // The interrupt takes a note: it reads the cause, masks the card and posts `poll`. Polling goes on,
-// E1000_RX_BUDGET frames a pass, until no descriptor is done; only then is the card unmasked. The stack
-// hears of each frame with rx_input and of the pass's end with rx_batch_end, where it sends what the
-// frames produced. Then the ring gets new buffers, E1000_RX_REFILL a doorbell.
+// E1000_RX_BUDGET frames a pass, until no descriptor is done; only then is the card unmasked. The
+// stack hears of each frame with rx_input and of the pass's end with rx_batch_end, where it sends
+// what the frames produced. Then the ring gets new buffers, E1000_RX_REFILL a doorbell.
 //
 // The card may run receives inside any register write (an answer arrives within the doorbell that
 // asked for it): nothing here assumes that memory holds still across one.
 //
-// Device accesses: two in the interrupt, two when polling ends, one for each E1000_RX_REFILL frames.
-// Forbidden: reading RDH, or any register but ICR.
+// Device accesses: two in the interrupt, two when polling ends, one for each E1000_RX_REFILL
+// frames. Forbidden: reading RDH, or any register but ICR.
 #include "drivers/e1000.h"
 #include "kernel/panic.h"
 
@@ -18,8 +18,8 @@
 #define RX_STARVED_WAIT (10 * NS_PER_MS) // before the pool is asked again when nothing else happens
 #define IMS_ENABLED	(ICR_RXT0 | ICR_LSC)
 
-// Stage 1. Interrupt context. While we poll, the card is masked, so an interrupt on a shared line is
-// somebody else's: the card is not even asked. Section 13.4.17: reading ICR clears it.
+// Stage 1. Interrupt context. While we poll, the card is masked, so an interrupt on a shared line
+// is somebody else's: the card is not even asked. Section 13.4.17: reading ICR clears it.
 bool e1000_interrupt(void *arg)
 {
 	struct e1000 *nic = arg;
@@ -106,8 +106,8 @@ static void rx_doorbell(struct e1000 *nic)
 	e1000_write(nic, E1000_RDT, nic->rx.fill & RX_MASK);
 }
 
-// Section 3.2.6: the tail is never moved onto the head (one slot stays empty), so head == tail always
-// means a ring without buffers, in which the card keeps or drops frames and harms nothing.
+// Section 3.2.6: the tail is never moved onto the head (one slot stays empty), so head == tail
+// always means a ring without buffers, in which the card keeps or drops frames and harms nothing.
 void e1000_fill(struct e1000 *nic)
 {
 	struct e1000_rx *rx = &nic->rx;
@@ -155,9 +155,9 @@ void e1000_rx_refill(struct netdev *dev)
 	e1000_refill_late(&nic->rx.refill);
 }
 
-// Causes that came up while we polled are old news: ICR is read first, so that they do not interrupt
-// again. A frame that slips in before that read is seen by the look at the ring afterwards; one that
-// slips in after it raises RXT0 anew.
+// Causes that came up while we polled are old news: ICR is read first, so that they do not
+// interrupt again. A frame that slips in before that read is seen by the look at the ring
+// afterwards; one that slips in after it raises RXT0 anew.
 static void rx_unmask(struct e1000 *nic)
 {
 	if (nic->masked) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the cards did: statistics, the lines in CONFIG, and the console's E1000 command, which prints
-// the register table. The counters are plain variables of all cards together, counted in the hot
-// files; the card's own read-to-clear counters are read here, on demand, and added up.
+// What the cards did: statistics, the lines in CONFIG, and the console's E1000 command, which
+// prints the register table. The counters are plain variables of all cards together, counted in the
+// hot files; the card's own read-to-clear counters are read here, on demand, and added up.
 #include "drivers/e1000.h"
 #include "kernel/console.h"
 #include "kernel/kstat.h"
@@ -52,7 +52,8 @@ static uint64_t add_up(uint32_t reg, size_t field)
 	return sum;
 }
 
-// Section 13.7: statistics registers are 32 bits wide, stick at all ones, and are cleared by reading.
+// Section 13.7: statistics registers are 32 bits wide, stick at all ones, and are cleared by
+// reading.
 static uint64_t read_missed(void)
 {
 	return add_up(E1000_MPC, offsetof(struct e1000, missed));

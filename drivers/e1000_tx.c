@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Stages 9 and 10 of the read path: packets become descriptors, a doorbell sends the batch, and done
-// descriptors give their references back.
+// Stages 9 and 10 of the read path: packets become descriptors, a doorbell sends the batch, and
+// done descriptors give their references back.
 //
-//	transmit   checks the packet, reserves every descriptor it needs or none, writes the checksum
-//	           seed into the header, the context if it changed, then the data. No register access.
+//	transmit   checks the packet, reserves every descriptor it needs or none, writes the
+//	           checksum seed into the header, the context if it changed, then the data. No
+//	           register access.
 //	kick       one TDT write for all packets since the last, then reclaim.
-//	reclaim    DD of a packet's last descriptor gives back every cookie of the packet, once. It runs
-//	           at each kick and poll, before a refusal, and from `work`, which stays on the timer
-//	           wheel while the card holds anything: no page waits for the next packet to be unlocked.
+//	reclaim    DD of a packet's last descriptor gives back every cookie of the packet, once.
+//	           It runs at each kick and poll, before a refusal, and from `work`, which stays on
+//	           the timer wheel while the card holds anything: no page waits for the next packet
+//	           to be unlocked.
 //
 // QEMU's card sends inside the TDT write, so there the reclaim in kick finds everything done and no
 // timer is ever armed. TXDW and TXQE stay masked. Forbidden: touching a payload's bytes (they are
@@ -43,8 +45,8 @@ static uint32_t pieces(uint32_t bytes, uint32_t most)
 	return LIKELY(bytes <= most) ? 1 : (bytes + most - 1) / most;
 }
 
-// Section 3.3.6. The TCP or UDP checksum runs to the end of the packet (TUCSE 0). A packet with only
-// an IP checksum takes the context that TCP packets with the same offsets use.
+// Section 3.3.6. The TCP or UDP checksum runs to the end of the packet (TUCSE 0). A packet with
+// only an IP checksum takes the context that TCP packets with the same offsets use.
 static void plan_context(struct tx_plan *plan, const struct netoffload *offload)
 {
 	plan->context.context.ipcss = (uint8_t)offload->l3_offset;
@@ -82,10 +84,10 @@ static bool offload_valid(const struct netfrag *head, const struct netoffload *o
 	       bytes > end && bytes <= E1000_TSO_MAX && offload->mss + end <= E1000_FRAME_MAX;
 }
 
-// Checks the packet and counts its descriptors. Nothing is changed. Cards of this family may report a
-// descriptor done before its data is fetched, when it is the last of a segmented packet or the whole
-// of the packet after one; a sentinel of four bytes behind it takes that away (and with it a page
-// unlocked too early).
+// Checks the packet and counts its descriptors. Nothing is changed. Cards of this family may report
+// a descriptor done before its data is fetched, when it is the last of a segmented packet or the
+// whole of the packet after one; a sentinel of four bytes behind it takes that away (and with it a
+// page unlocked too early).
 static bool tx_plan(const struct e1000_tx *tx, struct tx_plan *plan, const struct netfrag *frags,
 		    unsigned count, const struct netoffload *offload)
 {
@@ -116,31 +118,23 @@ static bool tx_plan(const struct e1000_tx *tx, struct tx_plan *plan, const struc
 	return true;
 }
 
-static uint64_t load32(const uint8_t *p)
-{
-	uint32_t value;
-	__builtin_memcpy(&value, p, sizeof(value));
-	return value;
-}
+// Header fields as they lie, aligned or not.
+typedef uint32_t field32 __attribute__((may_alias, aligned(1)));
+typedef uint16_t field16 __attribute__((may_alias, aligned(1)));
 
-static void store16(uint8_t *p, uint16_t value)
-{
-	__builtin_memcpy(p, &value, sizeof(value));
-}
-
-// Sections 3.5.8 and 3.6: the checksum field starts as the pseudo-header's sum (RFC 9293 section 3.1,
-// RFC 8200 section 8.1), folded, not complemented; for segmentation without the length, which the card
-// adds. The sum is the same whatever the byte order it is taken in (RFC 1071), so the addresses are
-// added as they lie.
+// Sections 3.5.8 and 3.6: the checksum field starts as the pseudo-header's sum (RFC 9293 section
+// 3.1, RFC 8200 section 8.1), folded, not complemented; for segmentation without the length, which
+// the card adds. The sum is the same whatever the byte order it is taken in (RFC 1071), so the
+// addresses are added as they lie.
 static void write_seed(const struct netfrag *head, const struct netoffload *offload, uint32_t bytes)
 {
 	uint8_t *frame = phys_to_virt(head->addr);
 	uint8_t *ip = frame + offload->l3_offset, *l4 = frame + offload->l4_offset;
 	if (!offload->ipv6) {
 		if (offload->ip_csum)
-			store16(ip + 10, 0);
+			*(field16 *)(ip + 10) = 0;
 		if (offload->mss)
-			store16(ip + 2, 0);
+			*(field16 *)(ip + 2) = 0;
 	}
 	if (!offload->l4_csum)
 		return;
@@ -149,12 +143,12 @@ static void write_seed(const struct netfrag *head, const struct netoffload *offl
 		sum += __builtin_bswap16((uint16_t)(bytes - offload->l4_offset));
 	unsigned from = offload->ipv6 ? 8 : 12, to = offload->ipv6 ? 40 : 20;
 	for (unsigned at = from; at < to; at += 4)
-		sum += load32(ip + at);
+		sum += *(const field32 *)(ip + at);
 	sum = (sum & 0xffffffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
-	store16(l4 + (offload->udp ? 6 : 16), (uint16_t)sum);
+	*(field16 *)(l4 + (offload->udp ? 6 : 16)) = (uint16_t)sum;
 }
 
 static void put(struct e1000_tx *tx, paddr_t addr, uint32_t lower, uint32_t upper, void *cookie)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// See fake_e1000.h. Offsets and bits are spelled out here, so that an error in the driver's header is
-// not repeated. Its client is fake_e1000_client.c.
+// See fake_e1000.h. Offsets and bits are spelled out here, so that an error in the driver's header
+// is not repeated. Its client is fake_e1000_client.c.
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +41,7 @@ static uint32_t regs[0x20000 / 4];
 static struct pci_device pci;
 static irq_handler handler;
 static void *handler_arg;
-static bool in_handler, delayed, no_writeback, hung, no_link, executing;
+static bool in_handler, delayed, no_writeback, hung, no_link, executing, finishing;
 static struct context plain, tso;
 static struct fake_frame sent[4096];
 static unsigned sent_count, reads, writes[0x20000 / 4], contexts, descriptors;
@@ -179,7 +179,7 @@ static bool execute_packet(void)
 	static uint8_t data[0x20000];
 	unsigned bytes = 0, popts = 0, size = R(TDLEN) / 16, first = 1;
 	bool segment = false;
-	if (hung || no_link || !(R(TCTL) & 2) || R(TDH) == R(TDT))
+	if (R(TDH) == R(TDT) || (!finishing && (hung || no_link || !(R(TCTL) & 2))))
 		return false;
 	for (;;) {
 		uint8_t d[16];
@@ -363,6 +363,7 @@ void *vmm_map_io(paddr_t addr, size_t len)
 	return regs;
 }
 void vmm_unmap(void *p, size_t len) {}
+void pmm_set_junk(bool on) {}
 void pci_enable(const struct pci_device *dev) {}
 int pci_irq_attach(struct pci_device *dev, irq_handler fn, void *arg, const char *name)
 {
@@ -396,9 +397,8 @@ struct netdev *fake_netdev(void)
 void fake_reset(void)
 {
 	delayed = no_writeback = hung = no_link = false;
-	sent_count = reads = contexts = descriptors = 0;
 	waiting_from = waiting_to = 0;
-	memset(writes, 0, sizeof(writes));
+	fake_forget_counts();
 	on_sent = NULL;
 	on_write = NULL;
 	on_icr = NULL;
@@ -423,6 +423,17 @@ void fake_set_link(bool up)
 	no_link = !up;
 	R(STATUS) = (R(STATUS) & ~2U) | (up ? 2 : 0);
 	cause(LSC);
+}
+void fake_finish_all(void)
+{
+	finishing = true;
+	fake_transmit(-1);
+	finishing = false;
+}
+void fake_forget_counts(void)
+{
+	sent_count = reads = contexts = descriptors = 0;
+	memset(writes, 0, sizeof(writes));
 }
 unsigned fake_sent(void)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A gigabit card for host tests, behind mmio_read32 and mmio_write32, written from the manual and not
-// from the driver. It executes descriptors from fake RAM by physical address, at once (like QEMU's) or
-// when told to, and calls the interrupt handler as soon as an unmasked cause is up. It aborts the test
-// when the driver does what the manual forbids.
+// A gigabit card for host tests, behind mmio_read32 and mmio_write32, written from the manual and
+// not from the driver. It executes descriptors from fake RAM by physical address, at once (like
+// QEMU's) or when told to, and calls the interrupt handler as soon as an unmasked cause is up. It
+// aborts the test when the driver does what the manual forbids.
 //
 // Beside it: a client that hands out numbered buffers and counts every cookie in and out.
 #pragma once
@@ -25,6 +25,7 @@ void fake_set_delayed(bool on);
 unsigned fake_transmit(int packets);
 void fake_set_writeback(bool on); // false: packets are sent, the head moves, DD is not written
 void fake_set_link(bool up);
+void fake_finish_all(void);  // what was fetched before link loss or TCTL.EN 0 goes out
 void fake_set_hung(bool on); // the card fetches nothing, link or not
 
 // A frame from the wire: written to memory, or kept in a queue while the ring has no buffer.
@@ -34,6 +35,7 @@ void fake_receive_odd(const void *data, uint32_t bytes, uint8_t errors, unsigned
 unsigned fake_waiting(void); // frames in the queue
 
 unsigned fake_sent(void);
+void fake_forget_counts(void); // sent frames and accesses
 const struct fake_frame *fake_frame(unsigned n);
 void fake_on_sent(void (*fn)(const struct fake_frame *frame)); // runs inside the TDT write
 void fake_on_write(void (*fn)(uint32_t reg, uint32_t value));  // before the write takes effect
@@ -67,3 +69,25 @@ const struct fake_frame *client_frame(unsigned n); // the n-th rx_input since st
 // A cookie: handed to transmit, given back exactly once.
 void *client_cookie(void);
 unsigned client_cookies_out(void);
+
+// ---- packets ----
+
+struct packet {
+	struct netfrag frags[NETDEV_MAX_FRAGS];
+	unsigned count;
+	uint32_t bytes;
+	struct netoffload offload;
+	uint8_t *header;
+};
+
+void packets_init(void);
+void packets_finish(void);
+// A TCP or UDP header with `payload` bytes of page data behind it, cut every `step` bytes.
+void packet_make(struct packet *packet, bool ipv6, bool udp, uint32_t payload, uint32_t step);
+int packet_send(struct packet *packet);
+void packet_send_and_kick(struct packet *packet);
+uint32_t packet_sum(const uint8_t *p, unsigned bytes, uint32_t start); // RFC 1071
+void packet_assert_sums(const struct fake_frame *frame);
+void packet_assert_payload(const struct fake_frame *frame, unsigned header, unsigned at);
+unsigned get_be16(const uint8_t *p);
+uint32_t get_be32(const uint8_t *p);
