@@ -6,7 +6,7 @@
 //   - a doorbell is held back for 50 to 500 us (what was freed meanwhile goes out as junk),
 //   - a done packet is reported 1 to 20 ms after it was queued, out of phase with its ACK,
 //   - received frames wait, in small batches, for up to 1 ms, every other time,
-//   - a packet's header is summed when it is queued and when it is given back: a header that changed
+//   - a packet's header is summed when it is queued and when it is given back: one that changed
 //     in between was freed or rewritten while the card still had it, which is a panic,
 //   - the page allocator junk-fills freed frames (pools always do).
 //
