@@ -102,6 +102,13 @@ struct ahci_hba {
 	struct ahci_port *port[AHCI_MAX_PORTS];
 };
 
+static inline uint32_t slots_in(uint32_t mask)
+{
+	uint32_t count = 0;
+	for (; mask; mask &= mask - 1)
+		count++;
+	return count;
+}
 static inline uint32_t port_read(const struct ahci_port *port, enum ahci_port_register reg)
 {
 	return mmio_read32(port->regs + reg);

@@ -90,7 +90,7 @@ static bool reset(struct ahci_port *port)
 // commands are the disk's no more when this returns.
 static bool revive(struct ahci_port *port, uint32_t outstanding, bool link_reset, int *culprit)
 {
-	*culprit = __builtin_popcount(outstanding) == 1 ? __builtin_ctz(outstanding) : -1;
+	*culprit = slots_in(outstanding) == 1 ? __builtin_ctz(outstanding) : -1;
 	bool stopped = ahci_port_stop_commands(port);
 	uint32_t kept = port_read(port, AHCI_PXSACT) | port_read(port, AHCI_PXCI);
 	if (link_reset || !stopped || kept || port_read(port, AHCI_PXTFD) & (PXTFD_BSY | PXTFD_DRQ))

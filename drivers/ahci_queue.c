@@ -110,7 +110,7 @@ static struct block_request *take_next(struct ahci_port *port)
 		r = port->flushes.first; // the whole list: one command is as good as many
 		port->flushes.first = NULL;
 		port->flushing = true;
-	} else if ((uint32_t)__builtin_popcount(port->issued) < port->depth) {
+	} else if (slots_in(port->issued) < port->depth) {
 		r = elevator_take(&port->waiting);
 	}
 	return r;

@@ -8,7 +8,9 @@
 #include "kernel/irq.h"
 #include "kernel/kprintf.h"
 #include "kernel/panic.h"
+#include "kernel/pci.h"
 #include "kernel/pmm.h"
+#include "kernel/rtc.h"
 #include "kernel/serial.h"
 #include "kernel/thread.h"
 #include "kernel/timer.h"
@@ -63,5 +65,8 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	wtd_init_cpu();
 	kprintf("%s, %lu MB of memory, %s\n", boot_info.loader, memory_mb(), cpu_model_text());
 	serial_start_interrupts();
+	rtc_init();
+	pci_init();
+	pci_probe_all();
 	thread_idle_loop();
 }
