@@ -29,7 +29,8 @@
 // Ring sizes, powers of two, so that counters run freely and are masked on use.
 //
 // Receive: interrupts may be 128 us apart (QEMU always, a real card with ITR), in which a gigabit
-// brings at most 1,488,095/s x 128 us = 191 frames: 256.
+// brings at most 1,488,095/s x 128 us = 191 frames; up to E1000_RX_REFILL - 1 = 63 slots wait for
+// their batch, and one stays empty: 255, so 256.
 //
 // Transmit: a 64 KB super-segment of scattered pages takes a context, a header, 17 pages and a
 // sentinel, 20 descriptors; one receive pass (E1000_RX_BUDGET ACKs, each opening the window for two
@@ -43,7 +44,7 @@ _Static_assert(E1000_RX_RING % E1000_RING_MULTIPLE == 0, "RDLEN");
 _Static_assert(E1000_TX_RING % E1000_RING_MULTIPLE == 0, "TDLEN");
 
 #define E1000_RX_BUDGET 64U // frames a pass: what one visit to the cache and to the stack is worth
-#define E1000_RX_REFILL 32U // buffers a doorbell: each may run many receives inside the store
+#define E1000_RX_REFILL 64U // buffers a doorbell: each may run many receives inside the store
 #define E1000_RX_BYTES	2048U
 #define E1000_FRAME_MAX 1518U // Ethernet's 1514 and a VLAN tag, without FCS
 #define E1000_FRAME_MIN 14U

@@ -115,6 +115,8 @@ void e1000_fill(struct e1000 *nic)
 	uint32_t space = E1000_RX_RING - 1 - (rx->fill - rx->clean), added = 0;
 	if (space < E1000_RX_REFILL || nic->state != E1000_RUNNING)
 		return;
+	if (rx->clean != rx->fill)
+		space -= space % E1000_RX_REFILL;
 	while (added < space) {
 		paddr_t addr;
 		void *cookie;
