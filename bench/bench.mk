@@ -8,8 +8,13 @@ $(B)/floor.elf: bench/floor/floor.c bench/floor/entry.asm bench/floor/floor.ld
 	$(NASM) -f elf64 -o $(B)/bench/floor-entry.o bench/floor/entry.asm
 	$(LD) -n -z noexecstack --no-warn-rwx-segments -T bench/floor/floor.ld -o $@ $(B)/bench/floor-entry.o $(B)/bench/floor.o
 
+# The counting plugin for QEMU runs on the host.
+$(B)/libcount.so: bench/count/count.c
+	@mkdir -p $(B)
+	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden -o $@ $< -lpthread
+
 .PHONY: bench
 bench:
 	@tools/deps bench
-	@$(MAKE) --no-print-directory all $(B)/floor.elf
+	@$(MAKE) --no-print-directory all $(B)/floor.elf $(B)/libcount.so
 	@bench/bench.py $(BENCH)

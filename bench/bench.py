@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """make bench: Pagewire beside Linux + nginx and beside the floor (bench/floor: the cheapest thing that this card
-can carry), on the same machine model, the same card, the same client.
+can carry), on the same machine model, the same card, the same client. First what each costs in time, then, with
+bench/count's QEMU plugin, what it does: counts do not depend on how busy the measuring machine is.
 
 Each round starts one machine after the other (so that two never share the processor), runs wrk against each
 size, and the medians of the rounds and their spread are printed as a table. Runs in a network namespace of its
@@ -12,6 +13,7 @@ import argparse
 import os
 import platform
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -55,20 +57,53 @@ def seconds(text):
     return float(value) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}[unit]
 
 
+def size_of(text):
+    value, unit = re.match(r"([\d.]+)([KMG]?)B", text).groups()
+    return float(value) * {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[unit]
+
+
 def wrk(path, connections, duration):
     out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{duration}", "--timeout", "60", "--latency",
                           f"http://{GUEST}/{path}"], capture_output=True, text=True).stdout
     errors = re.search(r"Socket errors: (.*)", out)
     return {
         "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
+        "requests": int(re.search(r"(\d+) requests in", out).group(1)),
+        "bytes": size_of(re.search(r"requests in .*, (\S+) read", out).group(1)),
         "p50": seconds(re.search(r"50%\s+(\S+)", out).group(1)),
         "p99": seconds(re.search(r"99%\s+(\S+)", out).group(1)),
         "errors": errors.group(1) if errors else "Non-2xx" if "Non-2xx" in out else "",
     }
 
 
+# name, file, connections, seconds: what is counted. Bytes served come from the client.
+COUNTED = [
+    ("1 KB, 8 connections", "1024.bin", 8, 3),
+    ("4 KB, 8 connections", "4096.bin", 8, 3),
+    ("4 KB, 64 connections", "4096.bin", 64, 3),
+    ("100 MB, 1 connection", "104857600.bin", 1, 8),
+]
+COUNTERS = f"{OUT}/count.sock"
+
+
+def plugin(counted):
+    """QEMU's words for the counting plugin."""
+    if counted and os.path.exists(COUNTERS):
+        os.remove(COUNTERS)
+    return ["-plugin", f"{ROOT}/build/libcount.so,socket={COUNTERS}"] if counted else []
+
+
+def counters():
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(COUNTERS)
+        return [int(n) for n in s.makefile().readline().split()]
+
+
 class Bare:
     """A QEMU that says `peer: ready` on its serial port."""
+
+    def __init__(self, counted=False):
+        self.counted = counted
 
     def __enter__(self):
         log = os.path.join(OUT, "peer.log")
@@ -76,9 +111,9 @@ class Bare:
             os.remove(log)
         self.process = subprocess.Popen(
             ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-m", "1024", "-display", "none",
-             *self.arguments, "-serial", f"file:{log}",
+             *self.arguments, *plugin(self.counted), "-serial", f"file:{log}",
              "-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no", "-device", "e1000,netdev=net"])
-        for _ in range(600):
+        for _ in range(1200):
             if os.path.exists(log) and "peer: ready" in open(log, errors="replace").read():
                 return self
             time.sleep(0.1)
@@ -105,11 +140,14 @@ class Floor(Bare):
 class Pagewire:
     name = "Pagewire"
 
+    def __init__(self, counted=False):
+        self.counted = counted
+
     def __enter__(self):
         from vm import VM
         self.vm = VM(disks=[f"{OUT}/files.img"], address=GUEST, mem=1024, name="bench",
                      append=f"ip={GUEST}::{HOST}:255.255.255.0:pagewire:eth0:off",
-                     net=["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"])
+                     net=["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"], extra=plugin(self.counted))
         self.vm.__enter__()
         return self
 
@@ -149,6 +187,22 @@ def table(results, systems):
         yield f"| {name} | " + " | ".join(cells) + f" | {rates[Pagewire] / rates[Linux]:.1f}x | {floor} |"
 
 
+def count(system):
+    """Rows of what the system does for each piece of COUNTED work."""
+    with system(counted=True):
+        for name, path, connections, duration in COUNTED:
+            if int(path.split(".")[0]) > getattr(system, "biggest", 1 << 40):
+                continue
+            wrk(path, 1, 1)
+            before = counters()
+            got = wrk(path, connections, duration)
+            time.sleep(0.2)
+            done = [b - a for a, b in zip(before, counters())]
+            n = max(got["requests"], 1)
+            yield (f"| {name} | {system.name} | {done[0] / n:,.0f} | {done[0] / got['bytes']:.3f} | "
+                   f"{done[2] / got['bytes']:.3f} | {done[5] / n:.2f} + {done[6] / n:.2f} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
@@ -174,6 +228,11 @@ def main():
           + run("qemu-system-x86_64", "--version").splitlines()[0] + f", {options.rounds} rounds\n")
     for line in table(results, [Pagewire, Linux, Floor]):
         print(line)
+    print("\n| counted | system | instructions a request | instructions a byte | bytes loaded a byte | "
+          "device loads + stores a request |\n|---|---|---|---|---|---|")
+    for system in (Pagewire, Linux, Floor):
+        for line in count(system):
+            print(line, flush=True)
 
 
 main()
