@@ -13,6 +13,7 @@ extern const struct cmdline_option __stop_cmdline_options[] __attribute__((weak)
 
 static char line[LINE_BYTES];
 static bool selftest;
+static const char *selftest_suite; // points into `line`
 
 // Levenshtein distance, one row at a time.
 static unsigned edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
@@ -107,10 +108,16 @@ bool cmdline_selftest(void)
 	return selftest;
 }
 
+const char *cmdline_selftest_suite(void)
+{
+	return selftest_suite;
+}
+
 static bool parse_selftest(const char *value)
 {
-	selftest = value == NULL;
-	return selftest;
+	selftest = true;
+	selftest_suite = value;
+	return true;
 }
-CMDLINE_OPTION(option_selftest, "selftest", "selftest  run the tests inside the kernel, then leave",
-	       parse_selftest);
+CMDLINE_OPTION(option_selftest, "selftest",
+	       "selftest[=SUITE]  run the tests inside the kernel, then leave", parse_selftest);

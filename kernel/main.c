@@ -7,6 +7,7 @@
 #include "kernel/cpu.h"
 #include "kernel/irq.h"
 #include "kernel/kprintf.h"
+#include "kernel/ktest.h"
 #include "kernel/panic.h"
 #include "kernel/pci.h"
 #include "kernel/pmm.h"
@@ -68,5 +69,7 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	rtc_init();
 	pci_init();
 	pci_probe_all();
+	if (cmdline_selftest())
+		ktest_run_all();
 	thread_idle_loop();
 }

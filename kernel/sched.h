@@ -188,9 +188,9 @@ void wtd_set_rates(void);		     // after calibration: the hog limit in cycles
 bool wtd_arm(struct sched *s, struct wtd *work, enum wtd_class class, uint64_t delay_ns); // (S)
 
 // worker.c -----------------------------------------------------------------------------------------
+extern uint64_t worker_idle_life;    // ns; tests shorten it
 void worker_wanted(struct sched *s); // (S) sleeping WTDs are queued and no worker is idle
-void worker_pool_init(struct sched *s);
-void keeper_wake(struct sched *s); // (S) there is a dead thread, or a worker is wanted
+void keeper_wake(struct sched *s);   // (S) there is a dead thread, or a worker is wanted
 
 // thread.c -----------------------------------------------------------------------------------------
 struct thread *thread_make(const char *name, unsigned priority, void (*fn)(void *), void *arg);

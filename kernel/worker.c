@@ -13,6 +13,8 @@
 #include "kernel/timer.h"
 #include "kernel/trace.h"
 
+uint64_t worker_idle_life = WORKER_IDLE_LIFE;
+
 // ---- a worker ----
 
 // S held before and after; interrupts off.
@@ -41,6 +43,8 @@ static void run_item(struct sched *s, struct thread *self, struct wtd *work)
 	wtd_account_run(f, owner, self->stretch, end);
 	s->wtd_end = end;
 	self->item = NULL;
+	if (s->slice == SLICE_WORKER)
+		sched_slice_over(s);
 }
 
 // What to do next; null: let others run. Workers in the middle of a WTD have older work than the queue,
@@ -73,8 +77,6 @@ static void worker_main(void *arg)
 	(void)irq_save();
 	sched_lock(s);
 	while (!self->leave) {
-		if (s->slice == SLICE_WORKER)
-			sched_slice_over(s);
 		if (wtd_pending()) {
 			sched_unlock(s);
 			wtd_run_fast();
@@ -142,18 +144,20 @@ static bool add_worker(struct sched *s)
 	return true;
 }
 
-// One worker that has been idle for long; the bottom of the stack is the longest. (S)
-static void send_one_home(struct sched *s)
+// Ends workers that have been idle for long, down to the minimum; the bottom of the stack was used
+// longest ago. (S)
+static void send_home(struct sched *s)
 {
-	struct thread *t = s->idle_workers.last;
-	uint64_t limit = clock_ns_to_cycles(WORKER_IDLE_LIFE);
+	uint64_t limit = clock_ns_to_cycles(worker_idle_life);
+	struct thread *t;
 
-	if (s->workers <= WORKERS_MIN || !t || clock_cycles() - t->since < limit)
-		return;
-	t->leave = true;
-	s->workers--;
-	s->workers_idle--;
-	sched_wake(s, t, false);
+	while (s->workers > WORKERS_MIN && (t = s->idle_workers.last) &&
+	       clock_cycles() - t->since >= limit) {
+		t->leave = true;
+		s->workers--;
+		s->workers_idle--;
+		sched_wake(s, t, false);
+	}
 }
 
 static void free_dead(struct sched *s)
@@ -184,7 +188,7 @@ static void keeper_rest(struct sched *s, bool failed)
 	if (failed)
 		wait = WORKER_RETRY;
 	else if (s->workers > WORKERS_MIN)
-		wait = WORKER_IDLE_LIFE / 4;
+		wait = worker_idle_life / 4;
 	if (s->dead.first || (!failed && s->workers < WORKERS_MAX && starved(s))) {
 		sched_unlock(s);
 	} else {
@@ -207,7 +211,7 @@ static void keeper_main(void *arg)
 			failed = !add_worker(s);
 		on = irq_save();
 		sched_lock(s);
-		send_one_home(s);
+		send_home(s);
 		sched_unlock(s);
 		irq_restore(on);
 		keeper_rest(s, failed);

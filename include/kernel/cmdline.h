@@ -18,4 +18,5 @@ struct cmdline_option {
 
 void cmdline_parse(const char *text); // boot, once; text need not outlive the call
 const char *cmdline_text(void);
-bool cmdline_selftest(void); // "selftest": run the guest tests, then leave
+bool cmdline_selftest(void);		  // "selftest": run the guest tests, then leave
+const char *cmdline_selftest_suite(void); // "selftest=SUITE": only these; null: all

@@ -38,4 +38,8 @@ void ktest_note(const char *format, ...) PRINTF_LIKE(1, 2); // a "# ..." line
 bool ktest_panics(void (*fn)(void *), void *arg);
 const char *ktest_panic_text(void);
 
-NORETURN void ktest_run_all(void);
+// True with the command-line word `icount`: QEMU runs with -icount shift=0, clock_cycles counts
+// instructions exactly, and tests hold their instruction budgets to it.
+bool ktest_counts_instructions(void);
+
+NORETURN void ktest_run_all(void); // boot, thread context: runs them, leaves the machine

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the scheduler's guest tests share: a log of what ran in which order, and waiting with a limit.
+#pragma once
+
+#include "kernel/base.h"
+#include "kernel/thread.h"
+#include "kernel/timer.h"
+#include "kernel/wtd.h"
+
+#define LOG_BYTES 128
+extern char run_log[LOG_BYTES];
+void log_clear(void);
+void log_mark(char what); // any context
+// Gives others the processor until *flag is `value`; false after two seconds.
+bool wait_for(volatile uint32_t *flag, uint32_t value);
+void burn(uint64_t ns); // keeps the processor busy, interrupts on
+struct wtd_stats stats_of(enum wtd_class class);
