@@ -7,8 +7,9 @@
 // slice. A slice lasts until its thread sleeps, at most as long as the row of WTDs took, at least
 // SLICE_MIN, at most SLICE_MAX; WTDs that come due meanwhile wait for its end. So threads that always want
 // to run get at most about half of a busy processor, and where no thread is ready nothing is lost. In the
-// same way the last place in a row of fast WTDs goes to a worker when one waits. THREAD_LOW never gets a
-// slice. A row ends when threads had the processor for ROW_GAP, or when it was idle so long.
+// same way the last place in a row of fast WTDs goes to a worker when one waits: for one WTD, until it
+// sleeps, at most SLICE_MAX. THREAD_LOW never gets a slice. A row ends when threads had the processor for
+// ROW_GAP, or when it was idle so long.
 //
 // There is no idle thread: who finds nobody ready halts inside sched_switch, on its own stack, and when it
 // is woken itself there is nothing to switch.
@@ -52,7 +53,8 @@ static void slice_begin(struct sched *s, enum slice slice)
 	}
 	s->fast_row = 0;
 	s->slice = slice;
-	s->slice_end = clock_ns() + MIN(MAX(row_ns, SLICE_MIN), SLICE_MAX);
+	s->slice_end = clock_ns() +
+		       (slice == SLICE_WORKER ? SLICE_MAX : MIN(MAX(row_ns, SLICE_MIN), SLICE_MAX));
 	timer_want(s->slice_end);
 }
 

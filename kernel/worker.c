@@ -52,7 +52,7 @@ static void run_item(struct sched *s, struct thread *self, struct wtd *work)
 static struct wtd *next_item(struct sched *s, const struct thread *self)
 {
 	if (self->leave || s->ready[THREAD_WORKER].first || s->slice == SLICE_THREAD ||
-	    (s->row >= WTD_BOUND && sched_thread_ready(s)))
+	    (s->slice == SLICE_NONE && s->row >= WTD_BOUND && sched_thread_ready(s)))
 		return NULL;
 	return wtd_dequeue(s, WTD_SLEEP);
 }
