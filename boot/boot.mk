@@ -57,6 +57,7 @@ $(B)/pagewire.iso: $(B)/pagewire.elf boot/grub.cfg $(B)/iso/bios.img $(B)/iso/ef
 	$(OBJCOPY) --strip-all $< $(ISO_FILES)/boot/pagewire.elf
 	cp boot/grub.cfg $(ISO_FILES)/boot/grub/
 	cp $(B)/iso/bios.img $(B)/iso/efi.img $(ISO_FILES)/boot/grub/
+	find $(ISO_FILES) -exec touch -h -d @$(SOURCE_DATE_EPOCH) {} +
 	xorriso -as mkisofs -quiet -o $@.tmp -V PAGEWIRE --modification-date=$(GRUB_STAMP) -r \
 		-b boot/grub/bios.img -no-emul-boot -boot-load-size 4 -boot-info-table --grub2-boot-info \
 		--grub2-mbr $(GRUB_LIB)/i386-pc/boot_hybrid.img --protective-msdos-label \

@@ -99,30 +99,43 @@ static unsigned index_at(uintptr_t address, int level)
 	return address >> (PAGE_SHIFT + 9 * level) & (ENTRIES - 1);
 }
 
+// Writes entries from `address` on that map whole pages of the table's level, up to the table's end,
+// to `end` or to an entry that is taken; returns how much it mapped.
+static size_t fill_entries(uint64_t *table, int level, uintptr_t address, uintptr_t end,
+			   uint64_t leaf)
+{
+	uint64_t span = level_span(level), *entry = &table[index_at(address, level)];
+	size_t count = MIN((end - address) / span, (size_t)(&table[ENTRIES] - entry)), n = 0;
+
+	for (; n < count && !(entry[n] & PTE_PRESENT); n++, leaf += span)
+		entry[n] = leaf;
+	return n * span;
+}
+
 // Maps [address, end) to phys upwards with the largest pages that fit, `largest` at most.
 static bool map_level(uint64_t *table, int level, uintptr_t address, uintptr_t end, paddr_t phys,
 		      uint64_t flags, int largest)
 {
 	uint64_t span = level_span(level);
 
+	ASSERT(level >= LEVEL_4K);
 	while (address != end) {
-		uint64_t *entry = &table[index_at(address, level)];
-		// The last span of the address space ends at 0: count, do not compare.
-		uintptr_t next = address + MIN(end - address, span - (address & (span - 1)));
+		size_t done = 0;
 
-		ASSERT(level >= LEVEL_4K);
-		if (level <= largest && next - address == span && !(phys & (span - 1)) &&
-		    !(*entry & PTE_PRESENT)) {
-			*entry = phys | flags | PTE_PRESENT | (level ? PTE_LARGE : 0);
-		} else {
-			uint64_t *below = table_below(entry);
+		if (level <= largest && !((address | phys) & (span - 1)))
+			done = fill_entries(table, level, address, end,
+					    phys | flags | PTE_PRESENT | (level ? PTE_LARGE : 0));
+		if (!done) {
+			uint64_t *below = table_below(&table[index_at(address, level)]);
 
-			if (!below ||
-			    !map_level(below, level - 1, address, next, phys, flags, largest))
+			// The last span of the address space ends at 0: count, do not compare.
+			done = MIN(end - address, span - (address & (span - 1)));
+			if (!below || !map_level(below, level - 1, address, address + done, phys,
+						 flags, largest))
 				return false;
 		}
-		phys += next - address;
-		address = next;
+		phys += done;
+		address += done;
 	}
 	return true;
 }
