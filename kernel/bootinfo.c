@@ -69,8 +69,10 @@ static void remove_range(struct boot_info *info, unsigned i)
 
 static bool insert_range(struct boot_info *info, unsigned i, struct boot_range range)
 {
-	if (info->range_count == BOOT_MAX_RANGES)
+	if (info->range_count == BOOT_MAX_RANGES) {
+		info->ranges_lost = true;
 		return false;
+	}
 	memmove(&info->ranges[i + 1], &info->ranges[i],
 		(info->range_count - i) * sizeof(info->ranges[0]));
 	info->ranges[i] = range;
@@ -136,7 +138,8 @@ void bootinfo_add_range(struct boot_info *info, paddr_t start, paddr_t end, bool
 		start = ALIGN_DOWN(start, PAGE_SIZE);
 		end = ALIGN_UP(end, PAGE_SIZE);
 	}
-	if (start >= end)
+	// Once something did not fit, what is usable may overlap a reservation that is forgotten.
+	if (start >= end || (usable && info->ranges_lost))
 		return;
 	if (!usable)
 		carve(info, start, end, true);
@@ -167,9 +170,12 @@ static void copy_cmdline(struct boot_info *info, const char *text, size_t max)
 
 static void mb2_mmap(struct boot_info *info, const struct mb2_mmap *mmap)
 {
-	uint32_t size = mmap->entry_size, offset = sizeof(*mmap);
+	uint32_t size, offset = sizeof(*mmap);
 
-	if (mmap->tag.size < sizeof(*mmap) || size < sizeof(struct mb2_mmap_entry) || size % 8)
+	if (mmap->tag.size < sizeof(*mmap))
+		return;
+	size = mmap->entry_size;
+	if (size < sizeof(struct mb2_mmap_entry) || size % 8)
 		return;
 	for (; offset + (uint64_t)size <= mmap->tag.size; offset += size) {
 		const struct mb2_mmap_entry *e = (const void *)((const char *)mmap + offset);
@@ -257,32 +263,49 @@ static bool parse_multiboot2(paddr_t addr, const struct boot_reader *reader, str
 	return info->range_count != 0;
 }
 
+// Copies an object out of the loader's memory, whatever its alignment there.
+static bool fetch(const struct boot_reader *reader, paddr_t addr, void *to, size_t len)
+{
+	const void *from = reader->at(reader->ctx, addr, len);
+
+	if (from)
+		memcpy(to, from, len);
+	return from != NULL;
+}
+
+static void pvh_cmdline(struct boot_info *info, const struct boot_reader *reader, paddr_t addr)
+{
+	size_t n = 0;
+
+	while (n < sizeof(info->cmdline) - 1 && fetch(reader, addr + n, &info->cmdline[n], 1) &&
+	       info->cmdline[n])
+		n++;
+	info->cmdline[n] = 0;
+}
+
 static bool parse_pvh(paddr_t addr, const struct boot_reader *reader, struct boot_info *info)
 {
-	const struct pvh_start_info *start = reader->at(reader->ctx, addr, sizeof(*start));
-	const struct pvh_memmap_entry *map;
-	const struct pvh_module *modules;
-	const char *text;
+	struct pvh_start_info start;
+	struct pvh_memmap_entry entry;
+	struct pvh_module module;
 
 	info->loader = "pvh";
 	info->text_mode = true; // the firmware's mode 3, if there is a screen at all
-	if (!start || start->magic != PVH_MAGIC || start->version < 1 ||
-	    start->memmap_count > TABLE_LIMIT || start->module_count > TABLE_LIMIT)
+	if (!fetch(reader, addr, &start, sizeof(start)) || start.magic != PVH_MAGIC ||
+	    start.version < 1 || start.memmap_count > TABLE_LIMIT ||
+	    start.module_count > TABLE_LIMIT)
 		return false;
-	map = reader->at(reader->ctx, start->memmap, start->memmap_count * sizeof(*map));
-	if (!map)
-		return false;
-	for (uint32_t i = 0; i < start->memmap_count; i++)
-		add_entry(info, map[i].addr, map[i].size, map[i].type);
-	modules = reader->at(reader->ctx, start->modules, start->module_count * sizeof(*modules));
-	for (uint32_t i = 0; modules && i < start->module_count; i++)
-		add_entry(info, modules[i].addr, modules[i].size, 0);
-	text = start->cmdline ? reader->at(reader->ctx, start->cmdline, 1) : NULL;
-	for (size_t n = 1; text && n < sizeof(info->cmdline) && text[n - 1]; n++)
-		text = reader->at(reader->ctx, start->cmdline, n + 1);
-	if (text)
-		copy_cmdline(info, text, sizeof(info->cmdline) - 1);
-	info->rsdp = start->rsdp;
+	for (uint32_t i = 0; i < start.memmap_count; i++) {
+		if (!fetch(reader, start.memmap + i * sizeof(entry), &entry, sizeof(entry)))
+			return false;
+		add_entry(info, entry.addr, entry.size, entry.type);
+	}
+	for (uint32_t i = 0; i < start.module_count; i++)
+		if (fetch(reader, start.modules + i * sizeof(module), &module, sizeof(module)))
+			add_entry(info, module.addr, module.size, 0);
+	if (start.cmdline)
+		pvh_cmdline(info, reader, start.cmdline);
+	info->rsdp = start.rsdp;
 	return info->range_count != 0;
 }
 

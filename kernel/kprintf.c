@@ -14,7 +14,6 @@
 #undef kvsnprintf
 #define ksnprintf  tested_ksnprintf
 #define kvsnprintf tested_kvsnprintf
-#include "kprintf_under_test.h"
 #endif
 
 struct out {

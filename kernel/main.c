@@ -36,6 +36,8 @@ static void read_boot_information(enum boot_door door, paddr_t addr)
 	if (!bootinfo_parse(door, addr, &reader, &boot_info))
 		PANIC("the boot loader's information (%s) makes no sense",
 		      boot_info.loader ? boot_info.loader : "unknown");
+	if (boot_info.ranges_lost)
+		kprintf("memory map: more than %u ranges, some are not used\n", BOOT_MAX_RANGES);
 	bootinfo_reserve(&boot_info, 0, LOW_MEMORY);
 	bootinfo_reserve(&boot_info, (paddr_t)image_phys_start, (paddr_t)image_phys_end);
 }

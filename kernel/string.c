@@ -21,7 +21,6 @@
 #define strchr	tested_strchr
 #define strrchr tested_strrchr
 #define strstr	tested_strstr
-#include "string_under_test.h"
 #endif
 
 #if !defined(PAGEWIRE_HOST) || defined(STRING_UNDER_TEST)

@@ -16,6 +16,7 @@ struct boot_info {
 	char cmdline[1024];
 	struct boot_range ranges[BOOT_MAX_RANGES]; // sorted, no overlap
 	unsigned range_count;
+	bool ranges_lost;    // the table was full: what did not fit is not used
 	paddr_t rsdp;	     // ACPI root pointer, 0: search low memory
 	paddr_t framebuffer; // 0: none
 	uint32_t fb_width, fb_height, fb_pitch, fb_bpp;
