@@ -197,7 +197,8 @@ static void ranges_equal_the_model_and_what_is_reserved_wins(void **state)
 			bool use = shim_random_below(3) != 0;
 			uint64_t start = shim_random_below(MODEL_FRAMES);
 			uint64_t room = round % 10 ? MODEL_FRAMES - start : 3;
-			uint64_t end = MIN(start + shim_random_below(room), MODEL_FRAMES);
+			uint64_t end = start + shim_random_below(room);
+			end = MIN(end, MODEL_FRAMES);
 			bootinfo_add_range(&info, start << PAGE_SHIFT, end << PAGE_SHIFT, use);
 			check_invariants();
 			for (uint64_t f = start; f < end; f++)
