@@ -89,6 +89,7 @@
 #define LWIP_IPV6_FORWARD	       0
 #define LWIP_IPV6_FRAG		       1
 #define LWIP_IPV6_REASS		       1
+#define IPV6_FRAG_COPYHEADER	       1 // pointers are 64 bits
 #define LWIP_IPV6_NUM_ADDRESSES	       4 // link-local, two prefixes, one in transition
 #define LWIP_IPV6_DUP_DETECT_ATTEMPTS  1
 #define LWIP_IPV6_SEND_ROUTER_SOLICIT  1
@@ -137,7 +138,7 @@
 // a floor of three slow ticks, so 300 ms instead of 1.5 s. tcp_poll's interval is in slow ticks too.
 #define TCP_TMR_INTERVAL      50
 #define LWIP_TCP_RTO_TIME     1000 // first RTO (RFC 6298, 2.1)
-#define TCP_MAXRTX	      12   // gives up a silent peer after about 6 minutes
+#define TCP_MAXRTX	      9 // gives up a silent peer after two to five minutes (RFC 1122: over 100 s)
 #define TCP_SYNMAXRTX	      5
 #define TCP_MSL		      15000UL // TIME_WAIT of 30 s; pcbs in it are reclaimed when wanted
 #define LWIP_TCP_KEEPALIVE    1	      // per pcb

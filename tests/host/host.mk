@@ -3,6 +3,7 @@
 # ASan and UBSan and run under cmocka. A test names what it needs in its first lines:
 #     // SOURCES: server/http_parse.c kernel/string.c
 #     // CFLAGS: -Isomething            (optional)
+#     // ARCHIVES: build/host/libnet.a  (optional; made by other rules)
 # tests/host/shim*.c give the rest: panic, locks, WTD queue run by hand, page frames from malloc.
 HOST_CC     ?= gcc
 HOST_CFLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -Wno-unused-parameter -DPAGEWIRE_HOST -Iinclude -I. -Itests/host \
@@ -12,11 +13,12 @@ HOST_BINS   := $(HOST_TESTS:%=build/host/test_%)
 
 host_sources = $(shell sed -n 's|^// SOURCES: *||p' $(1))
 host_cflags  = $(shell sed -n 's|^// CFLAGS: *||p' $(1))
+host_archives = $(shell sed -n 's|^// ARCHIVES: *||p' $(1))
 
 define host_rule
-build/host/test_$(1): tests/host/test_$(1).c $(wildcard tests/host/shim*.c) $(call host_sources,tests/host/test_$(1).c) $(wildcard include/*/*.h tests/host/*.h)
+build/host/test_$(1): tests/host/test_$(1).c $(wildcard tests/host/shim*.c) $(call host_sources,tests/host/test_$(1).c) $(call host_archives,tests/host/test_$(1).c) $(wildcard include/*/*.h tests/host/*.h)
 	@mkdir -p build/host
-	$$(HOST_CC) $$(HOST_CFLAGS) $(call host_cflags,tests/host/test_$(1).c) -o $$@ $$(filter %.c,$$^) -lcmocka
+	$$(HOST_CC) $$(HOST_CFLAGS) $(call host_cflags,tests/host/test_$(1).c) -o $$@ $$(filter %.c %.a,$$^) -lcmocka
 endef
 $(foreach t,$(HOST_TESTS),$(eval $(call host_rule,$(t))))
 

@@ -7,7 +7,9 @@
 #include "kernel/kprintf.h"
 #include "kernel/panic.h"
 
+#ifndef BYTE_ORDER // the host's <endian.h> has it, with the same meaning
 #define BYTE_ORDER LITTLE_ENDIAN
+#endif
 
 #ifndef PAGEWIRE_HOST
 #define LWIP_NO_INTTYPES_H 1

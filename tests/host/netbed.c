@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The test bed for the stack, see netbed.h: card, life of a test, pages. The peer is netbed_peer.c.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "kernel/cmdline.h"
+#include "kernel/copy.h"
+#include "kernel/pmm.h"
+#include "kernel/pool.h"
+#include "kernel/vmm.h"
+#include "lwip/etharp.h"
+#include "lwip/priv/tcp_priv.h"
+#include "net/iface.h"
+#include "net/rxpool.h"
+#include "net/stack.h"
+#include "netbed.h"
+#include "netbed_private.h"
+#include "shim.h"
+
+#define PACKETS 4096
+#define RX_RING 8
+#define POOLS	128
+#define FRAMES	4096 // 16 MB
+
+struct bed bed;
+unsigned bed_pages_released;
+
+static struct bed_packet *packets; // ring of PACKETS, by number
+static uint64_t looked, completed_low;
+static struct {
+	paddr_t addr;
+	void *cookie;
+} rx_ring[RX_RING];
+static bool tx_refused;
+
+static struct {
+	struct pool *pool;
+	uint32_t used;
+} baseline[POOLS];
+
+// cache=unmapped is on: a copy that touches a file page is SIGSEGV.
+__attribute__((weak)) void *copy_other(void *to, const void *from, size_t len)
+{
+	return memmove(to, from, len);
+}
+
+// ---- card: transmit ---------------------------------------------------------------------------------
+
+static struct bed_packet *packet_at(uint64_t number)
+{
+	return &packets[number % PACKETS];
+}
+
+unsigned bed_outstanding(void)
+{
+	unsigned count = 0;
+
+	for (uint64_t n = completed_low; n < bed.handed; n++)
+		count += !packet_at(n)->done;
+	return count;
+}
+
+static uint32_t sum16(const uint8_t *data, uint32_t len, uint32_t sum)
+{
+	for (uint32_t i = 0; i < len; i++)
+		sum += i & 1 ? data[i] : data[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+// The checksums a card makes.
+static void make_checksums(struct bed_packet *packet)
+{
+	const struct netoffload *offload = &packet->offload;
+	uint8_t *ip = packet->frame + offload->l3_offset, *l4 = packet->frame + offload->l4_offset;
+	uint32_t len = packet->bytes - offload->l4_offset, sum;
+	unsigned at = offload->udp ? 6 : 16;
+
+	if (offload->ip_csum) {
+		ip[10] = ip[11] = 0;
+		sum = ~sum16(ip, offload->l4_offset - offload->l3_offset, 0);
+		ip[10] = sum >> 8;
+		ip[11] = sum;
+	}
+	if (!offload->l4_csum)
+		return;
+	l4[at] = l4[at + 1] = 0;
+	sum = (offload->udp ? 17 : 6) + len;
+	sum = offload->ipv6 ? sum16(ip + 8, 32, sum) : sum16(ip + 12, 8, sum);
+	sum = ~sum16(l4, len, sum);
+	l4[at] = sum >> 8;
+	l4[at + 1] = sum;
+}
+
+static void gather(const struct bed_packet *packet, uint8_t *out)
+{
+	uint32_t at = 0;
+
+	for (unsigned i = 0; i < packet->count; i++) {
+		shim_dma_read(packet->frags[i].addr, out + at, packet->frags[i].bytes);
+		at += packet->frags[i].bytes;
+	}
+}
+
+static int transmit(struct netdev *dev, const struct netfrag *frags, unsigned count,
+		    const struct netoffload *offload)
+{
+	struct bed_packet *packet = packet_at(bed.handed);
+
+	if (!dev->link_up)
+		return -ENODEV;
+	if (bed_outstanding() >= bed.ring_room) {
+		tx_refused = true;
+		return -ENOBUFS;
+	}
+	assert_true(bed.handed - looked < PACKETS && bed.handed - completed_low < PACKETS);
+	assert_in_range(count, 1, NETDEV_MAX_FRAGS);
+	memset(packet, 0, sizeof(*packet));
+	memcpy(packet->frags, frags, count * sizeof(frags[0]));
+	packet->count = count;
+	packet->offload = *offload;
+	for (unsigned i = 0; i < count; i++) {
+		assert_non_null(frags[i].cookie);
+		assert_int_not_equal(frags[i].bytes, 0);
+		packet->bytes += frags[i].bytes;
+	}
+	assert_true(packet->bytes <= 1514);
+	assert_true(frags[0].bytes >= offload->header_bytes);
+	gather(packet, packet->lent);
+	memcpy(packet->frame, packet->lent, packet->bytes);
+	make_checksums(packet);
+	bed.handed++;
+	return 0;
+}
+
+void bed_complete(struct bed_packet *packet)
+{
+	uint8_t now[BED_FRAME_MAX];
+
+	assert_false(packet->done);
+	gather(packet, now);
+	assert_memory_equal(now, packet->lent, packet->bytes);
+	packet->done = true;
+	for (unsigned i = 0; i < packet->count; i++)
+		bed.card.client->tx_release(bed.card.client_ctx, packet->frags[i].cookie);
+	while (completed_low < bed.handed && packet_at(completed_low)->done)
+		completed_low++;
+	if (tx_refused) {
+		tx_refused = false;
+		bed.card.client->tx_room(bed.card.client_ctx);
+		shim_run();
+	}
+}
+
+void bed_complete_all(void)
+{
+	while (completed_low < bed.handed)
+		bed_complete(packet_at(completed_low));
+}
+
+static void kick(struct netdev *dev)
+{
+	bed.kicks++;
+	if (!bed.manual)
+		bed_complete_all();
+}
+
+struct bed_packet *bed_next(void)
+{
+	return looked < bed.handed ? packet_at(looked++) : NULL;
+}
+
+void bed_skip(void)
+{
+	looked = bed.handed;
+}
+
+// ---- card: receive ----------------------------------------------------------------------------------
+
+static void refill(struct netdev *dev)
+{
+	for (unsigned i = 0; i < RX_RING; i++)
+		if (!rx_ring[i].cookie)
+			dev->client->rx_buffer(dev->client_ctx, &rx_ring[i].addr,
+					       &rx_ring[i].cookie);
+}
+
+static void rx_refill(struct netdev *dev)
+{
+	bed.refills++;
+	refill(dev);
+}
+
+static int start(struct netdev *dev)
+{
+	refill(dev);
+	return 0;
+}
+
+void bed_receive(const void *frame, uint32_t bytes)
+{
+	const struct netdev_client *client = bed.card.client;
+
+	for (unsigned i = 0; i < RX_RING; i++) {
+		void *cookie = rx_ring[i].cookie;
+
+		if (!cookie)
+			continue;
+		shim_dma_fill(rx_ring[i].addr, 0xee, RXBUF_BYTES);
+		shim_dma_write(rx_ring[i].addr, frame, bytes);
+		rx_ring[i].cookie = NULL;
+		client->rx_input(bed.card.client_ctx, cookie, bytes);
+		refill(&bed.card);
+		client->rx_batch_end(bed.card.client_ctx);
+		shim_run();
+		return;
+	}
+	fail_msg("the card has no receive buffer");
+}
+
+void bed_link(bool up)
+{
+	bed.card.link_up = up;
+	bed.card.client->link_changed(bed.card.client_ctx, up);
+	shim_run();
+}
+
+// ---- pages ------------------------------------------------------------------------------------------
+
+uint8_t bed_pattern(uint8_t seed, unsigned offset)
+{
+	return (uint8_t)(seed + offset * 7 + (offset >> 8) * 13);
+}
+
+static void released(struct page *page)
+{
+	bed_pages_released++;
+	vmm_show(page);
+	pmm_free(page, 0);
+}
+
+struct page *bed_page(uint8_t seed)
+{
+	struct page *page = pmm_alloc(0);
+	uint8_t bytes[PAGE_SIZE];
+
+	assert_non_null(page);
+	for (unsigned i = 0; i < PAGE_SIZE; i++)
+		bytes[i] = bed_pattern(seed, i);
+	shim_dma_write(page_phys(page), bytes, PAGE_SIZE);
+	page_wire_get(page);
+	vmm_hide(page);
+	return page;
+}
+
+void bed_page_done(struct page *page)
+{
+	page_wire_put(page);
+}
+
+// ---- life of a test ---------------------------------------------------------------------------------
+
+// The one row of the command line's table that the stack has: found without kernel/cmdline.c.
+extern const struct cmdline_option __start_cmdline_options[], __stop_cmdline_options[];
+
+int bed_group_setup(void **state)
+{
+	static const uint8_t mac[] = {0x52, 0x54, 0, 0, 0, 1};
+
+	shim_set_unmapped(true);
+	shim_init(FRAMES);
+	packets = calloc(PACKETS, sizeof(packets[0]));
+	page_set_release_hook(released);
+	bed.card = (struct netdev){.name = "fake.0",
+				   .model = "fake",
+				   .link_up = true,
+				   .mtu = 1500,
+				   .rx_buffer_bytes = RXBUF_BYTES,
+				   .rx_ring_size = RX_RING,
+				   .tx_ring_size = 256,
+				   .transmit = transmit,
+				   .kick = kick,
+				   .start = start,
+				   .rx_refill = rx_refill};
+	memcpy(bed.card.mac, mac, sizeof(mac));
+	bed.ring_room = 1000;
+	netdev_register(&bed.card);
+	assert_true(__start_cmdline_options[0].parse("10.0.0.1::10.0.0.254:255.255.255.0:::off"));
+	stack_init();
+	shim_run();
+	bed_server_start();
+	shim_advance(3 * NS_PER_SEC); // duplicate address detection, router solicitation
+	bed_complete_all();
+	return 0;
+}
+
+int bed_group_teardown(void **state)
+{
+	free(packets);
+	return 0;
+}
+
+int bed_setup(void **state)
+{
+	unsigned n = 0;
+
+	bed.ring_room = 1000;
+	bed.manual = false;
+	bed.kicks = bed.refills = 0;
+	bed_pages_released = 0;
+	bed_complete_all();
+	bed_skip();
+	for (struct pool *pool = pool_first(); pool; pool = pool->next) {
+		assert_true(n < POOLS);
+		baseline[n].pool = pool;
+		baseline[n++].used = pool->used;
+	}
+	return 0;
+}
+
+static uint32_t used_before(const struct pool *pool)
+{
+	for (unsigned i = 0; i < POOLS; i++)
+		if (baseline[i].pool == pool)
+			return baseline[i].used;
+	return 0;
+}
+
+int bed_teardown(void **state)
+{
+	bed.ring_room = 1000;
+	if (!bed.card.link_up)
+		bed_link(true);
+	while (tcp_active_pcbs)
+		tcp_abort(tcp_active_pcbs);
+	while (tcp_tw_pcbs)
+		tcp_abort(tcp_tw_pcbs);
+	etharp_cleanup_netif(&iface_first()->netif); // what waits for an address
+	stack_flush();
+	shim_run();
+	bed_complete_all();
+	bed_peers_forget();
+	shim_run();
+	assert_int_equal(page_pinned(), 0);
+	for (struct pool *pool = pool_first(); pool; pool = pool->next)
+		if (strcmp(pool->name, "rxbuf") && strcmp(pool->name, "lwip_SYS_TIMEOUT") &&
+		    pool->used != used_before(pool))
+			fail_msg("pool %s: %u in use, %u before", pool->name, pool->used,
+				 used_before(pool));
+	assert_int_equal(kstat_get_held(), 0);
+	return 0;
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The test bed's TCP peer at 10.0.0.2 (RFC 9293's header, by hand) and the server it talks to.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "kernel/kstat.h"
+#include "lwip/prot/ethernet.h"
+#include "lwip/prot/ip4.h"
+#include "lwip/prot/tcp.h"
+#include "netbed.h"
+#include "netbed_private.h"
+
+#define HEADERS (14 + 20 + 20)
+#define PEERS	64
+
+static struct bed_peer peers[PEERS];
+static unsigned peer_count;
+static uint16_t next_port = 20000;
+static struct tcp_pcb *listener;
+
+uint64_t kstat_get_held(void)
+{
+	return kstat_get("pagewire_rx_buffers", "place=\"held\"");
+}
+
+// ---- the server -------------------------------------------------------------------------------------
+
+static err_t server_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+	struct bed_peer *peer = arg;
+
+	if (!p)
+		return ERR_OK; // the peer's FIN; the test closes
+	peer->received += p->tot_len;
+	tcp_recved(pcb, p->tot_len);
+	pbuf_free(p);
+	return ERR_OK;
+}
+
+static void server_err(void *arg, err_t err)
+{
+	struct bed_peer *peer = arg;
+
+	peer->pcb = NULL;
+	peer->error = err;
+}
+
+static err_t server_accept(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+	if (!pcb)
+		return ERR_VAL;
+	for (unsigned i = 0; i < peer_count; i++) {
+		if (peers[i].port != pcb->remote_port)
+			continue;
+		peers[i].pcb = pcb;
+		tcp_arg(pcb, &peers[i]);
+		tcp_recv(pcb, server_recv);
+		tcp_err(pcb, server_err);
+		tcp_nagle_disable(pcb);
+		return ERR_OK;
+	}
+	return ERR_ABRT;
+}
+
+void bed_server_start(void)
+{
+	listener = tcp_new_ip_type(IPADDR_TYPE_ANY);
+	assert_non_null(listener);
+	assert_int_equal(tcp_bind(listener, IP_ANY_TYPE, 80), ERR_OK);
+	listener = tcp_listen(listener);
+	tcp_accept(listener, server_accept);
+}
+
+void bed_peers_forget(void)
+{
+	memset(peers, 0, sizeof(peers));
+	peer_count = 0;
+}
+
+// ---- the wire ---------------------------------------------------------------------------------------
+
+static void put16(uint8_t *to, uint16_t value)
+{
+	to[0] = value >> 8;
+	to[1] = value;
+}
+
+static void put32(uint8_t *to, uint32_t value)
+{
+	put16(to, value >> 16);
+	put16(to + 2, value);
+}
+
+static uint16_t get16(const uint8_t *from)
+{
+	return from[0] << 8 | from[1];
+}
+
+static uint32_t get32(const uint8_t *from)
+{
+	return (uint32_t)get16(from) << 16 | get16(from + 2);
+}
+
+static uint16_t checksum(const uint8_t *data, uint32_t len, uint32_t sum)
+{
+	for (uint32_t i = 0; i < len; i++)
+		sum += i & 1 ? data[i] : data[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+static void transmit_segment(struct bed_peer *peer, uint32_t seq, uint8_t flags,
+			     const void *options, unsigned option_bytes, const void *data,
+			     uint32_t len)
+{
+	static const uint8_t addresses[] = {10, 0, 0, 2, 10, 0, 0, 1};
+	uint8_t frame[BED_FRAME_MAX] = {0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 2, 8, 0};
+	uint8_t *ip = frame + 14, *tcp = ip + 20;
+	unsigned header = 20 + (option_bytes + 3) / 4 * 4;
+
+	assert_true(14 + 20 + header + len <= sizeof(frame));
+	ip[0] = 0x45;
+	put16(ip + 2, 20 + header + len);
+	ip[8] = 64;
+	ip[9] = 6;
+	memcpy(ip + 12, addresses, sizeof(addresses));
+	put16(ip + 10, checksum(ip, 20, 0));
+	put16(tcp, peer->port);
+	put16(tcp + 2, 80);
+	put32(tcp + 4, seq);
+	put32(tcp + 8, flags & TCP_ACK ? peer->ack : 0);
+	tcp[12] = header / 4 << 4;
+	tcp[13] = flags;
+	put16(tcp + 14, peer->window);
+	memcpy(tcp + 20, options, option_bytes);
+	memcpy(tcp + header, data, len);
+	put16(tcp + 16,
+	      checksum(tcp, header + len, (uint16_t)~checksum(addresses, 8, 6 + header + len)));
+	bed_receive(frame, 14 + 20 + header + len);
+}
+
+void bed_send_options(struct bed_peer *peer, uint8_t flags, const void *options,
+		      unsigned option_bytes, const void *data, uint32_t len)
+{
+	uint32_t seq = peer->seq;
+
+	peer->seq += len + !!(flags & TCP_SYN) + !!(flags & TCP_FIN);
+	transmit_segment(peer, seq, flags, options, option_bytes, data, len);
+}
+
+void bed_send(struct bed_peer *peer, uint8_t flags, const void *data, uint32_t len)
+{
+	bed_send_options(peer, flags, "", 0, data, len);
+}
+
+void bed_ack(struct bed_peer *peer, uint32_t ack)
+{
+	peer->ack = ack;
+	bed_send(peer, TCP_ACK, "", 0);
+}
+
+// The peer answers ARP, so that tests see TCP only.
+static bool answer_arp(const struct bed_packet *packet)
+{
+	uint8_t frame[60] = {0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 2, 8, 6};
+
+	if (get16(packet->frame + 12) != ETHTYPE_ARP)
+		return false;
+	memcpy(frame + 14, packet->frame + 14, 6);
+	put16(frame + 20, 2);
+	memcpy(frame + 22, frame + 6, 6);	    // sender: us
+	memcpy(frame + 28, packet->frame + 38, 4);  // the address asked for
+	memcpy(frame + 32, packet->frame + 22, 10); // target: who asked
+	if (get16(packet->frame + 20) == 1)
+		bed_receive(frame, sizeof(frame));
+	return true;
+}
+
+static uint16_t find_mss(const uint8_t *tcp)
+{
+	for (unsigned at = 20, end = (tcp[12] >> 4) * 4; at + 1 < end && tcp[at];
+	     at += tcp[at] == 1 ? 1 : tcp[at + 1])
+		if (tcp[at] == 2)
+			return get16(tcp + at + 2);
+	return 0;
+}
+
+struct bed_segment bed_next_tcp(void)
+{
+	struct bed_packet *packet;
+
+	while ((packet = bed_next())) {
+		const uint8_t *ip = packet->frame + 14, *tcp = ip + 20;
+
+		if (answer_arp(packet) || get16(packet->frame + 12) != ETHTYPE_IP || ip[9] != 6)
+			continue;
+		assert_int_equal(ip[0], 0x45);
+		assert_int_equal(checksum(ip, 20, 0), 0);
+		assert_int_equal(get16(ip + 2), packet->bytes - 14);
+		assert_int_equal(checksum(tcp, packet->bytes - 34,
+					  (uint16_t)~checksum(ip + 12, 8, 6 + packet->bytes - 34)),
+				 0);
+		return (struct bed_segment){.packet = packet,
+					    .source = get16(tcp),
+					    .dest = get16(tcp + 2),
+					    .seq = get32(tcp + 4),
+					    .ack = get32(tcp + 8),
+					    .flags = tcp[13] & 0x3f,
+					    .window = get16(tcp + 14),
+					    .mss = find_mss(tcp),
+					    .data = tcp + (tcp[12] >> 4) * 4,
+					    .len = packet->bytes - 34 - (tcp[12] >> 4) * 4};
+	}
+	return (struct bed_segment){0};
+}
+
+struct bed_peer *bed_syn(const void *options, unsigned option_bytes, uint16_t window)
+{
+	struct bed_peer *peer = &peers[peer_count++];
+
+	assert_true(peer_count <= PEERS);
+	*peer = (struct bed_peer){.port = next_port++, .seq = 0x1000, .window = window};
+	bed_send_options(peer, TCP_SYN, options, option_bytes, "", 0);
+	return peer;
+}
+
+struct bed_peer *bed_connect(uint16_t mss, uint16_t window)
+{
+	uint8_t options[4] = {2, 4, mss >> 8, mss};
+	struct bed_peer *peer = bed_syn(options, sizeof(options), window);
+	struct bed_segment syn_ack = bed_next_tcp();
+
+	if (!syn_ack.packet) // it waited for ARP
+		syn_ack = bed_next_tcp();
+	assert_non_null(syn_ack.packet);
+	assert_int_equal(syn_ack.flags, TCP_SYN | TCP_ACK);
+	assert_int_equal(syn_ack.ack, peer->seq);
+	bed_ack(peer, syn_ack.seq + 1);
+	assert_non_null(peer->pcb);
+	return peer;
+}
+
+uint32_t bed_iss(struct bed_peer *peer)
+{
+	return peer->ack;
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Between the test bed's files.
+#pragma once
+
+#include "kernel/base.h"
+
+void bed_server_start(void); // listens on port 80
+void bed_peers_forget(void);
+uint64_t kstat_get_held(void); // receive buffers held by stack or server
