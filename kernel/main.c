@@ -17,6 +17,7 @@
 #include "kernel/timer.h"
 #include "kernel/vmm.h"
 #include "kernel/wtd.h"
+#include "net/stack.h"
 
 struct boot_info boot_info;
 extern char image_phys_start[], image_phys_end[];
@@ -50,6 +51,13 @@ static uint64_t memory_mb(void)
 	return stats.frames_total >> (20 - PAGE_SHIFT);
 }
 
+static void say_ready(const char *address)
+{
+	kprintf("pagewire: ready http://%s/ %lu ms %lu cycles since kernel entry\n", address,
+		(unsigned long)(clock_ns() / NS_PER_MS),
+		(unsigned long)(clock_cycles() - boot_info.entry_cycles));
+}
+
 void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles);
 void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 {
@@ -71,7 +79,9 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	rtc_init();
 	pci_init();
 	pci_probe_all();
+	stack_init();
 	if (cmdline_selftest())
 		ktest_run_all();
+	stack_set_address_hook(say_ready); // last: whoever reads the line may connect
 	thread_idle_loop();
 }
