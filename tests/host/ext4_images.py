@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+# Makes the ext4 images that tests/host/test_ext4*.c read, and the trees they were made from, with
+# mke2fs, debugfs and e2fsck. Use: ext4_images.py GROUP DIRECTORY. Everything is made anew when this
+# script is newer than what is there. Contents come from a fixed seed.
+import os
+import random
+import shutil
+import subprocess
+import sys
+
+MB = 1 << 20
+rng = random.Random(4)
+
+
+def run(*args, ok=(0,), **kw):
+    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kw)
+    if done.returncode not in ok:
+        sys.exit(f"{args}: {done.returncode}\n{done.stdout.decode(errors='replace')}")
+    return done.stdout.decode(errors="replace")
+
+
+def write(path, data, times=None):
+    with open(path, "wb") as f:
+        f.write(data)
+    if times:
+        os.utime(path, times)
+
+
+def sparse(path, size, pieces):
+    with open(path, "wb") as f:
+        f.truncate(size)
+        for offset, data in pieces:
+            f.seek(offset)
+            f.write(data)
+
+
+def make_tree(top, longest_link):
+    os.makedirs(top + "/sizes")
+    for size in [0, 1, 59, 60, 61, 1023, 1024, 1025, 2047, 2048, 2049, 4095, 4096, 4097,
+                 12 * 1024, 12 * 1024 + 1, 12 * 4096, 12 * 4096 + 1, 268 * 1024 + 3, 3 * MB + 17]:
+        write(f"{top}/sizes/{size}", rng.randbytes(size))
+    names = os.fsencode(top) + b"/names/"
+    os.makedirs(names)
+    for byte in range(1, 256):
+        if byte not in (ord("/"), ord(".")):
+            write(names + bytes([byte]), bytes([byte]))
+        if byte != ord("/"):
+            write(names + b"x" + bytes([byte]) * 254, bytes([byte]) * 2)
+    for name in [b"..a", b"...", b".hidden", "grüße".encode(), "日本".encode()]:
+        write(names + name, name)
+    os.makedirs(top + "/many/empty")
+    for i in range(3000):
+        write(f"{top}/many/file-{i}", b"%d" % i)
+    deep = top
+    for i in range(30):
+        deep += f"/d{i}"
+        os.mkdir(deep)
+    write(deep + "/bottom", b"here")
+    os.makedirs(top + "/sparse")
+    sparse(top + "/sparse/all-hole", 5 * MB, [])
+    sparse(top + "/sparse/tail", 300 * 1024 + 5, [(300 * 1024, b"tail!")])
+    sparse(top + "/sparse/over-4gb", (5 << 30) + 4242,
+           [(0, b"start"), ((4 << 30) - 3, b"across 4 GB"), ((5 << 30) + 4000, rng.randbytes(242))])
+    # More extents than two levels hold: every other block.
+    sparse(top + "/sparse/fragmented", 2200 * 8192,
+           [(i * 8192, rng.randbytes(4096)) for i in range(2200)])
+    os.makedirs(top + "/links")
+    for length in list(range(1, 70)) + [127, 128, 255, 256, 511, 512, 1000, 1022, 1023, 2000,
+                                        2047, 3000, 4000, 4094]:
+        if length <= longest_link:
+            os.symlink(("t" * length)[:length - 1] + "e", f"{top}/links/{length}")
+    os.link(top + "/sizes/4097", top + "/links/hard")
+    os.mkfifo(top + "/links/fifo")
+    write(top + "/old", b"old", (-86400, -86400))
+    write(top + "/late", b"late", (2**31 - 1, 2**31 - 1))
+    os.chmod(top + "/old", 0o4711)
+
+
+def mke2fs(image, top, megabytes, *options):
+    run("mke2fs", "-q", "-F", "-t", "ext4", *options, "-d", top, image, f"{megabytes}m")
+
+
+def trees(out):
+    for block, longest in ((1024, 1023), (2048, 2047), (4096, 4094)):
+        make_tree(f"{out}/tree-{block}", longest)
+    variants = {
+        "default-4096": (4096, []),
+        "default-2048": (2048, []),
+        "default-1024": (1024, []),
+        "inode128": (4096, ["-I", "128"]),
+        "inode1024": (4096, ["-I", "1024"]),
+        "nocsum": (4096, ["-O", "^metadata_csum,^metadata_csum_seed"]),
+        "gdt_csum": (1024, ["-O", "^metadata_csum,^metadata_csum_seed,uninit_bg"]),
+        "gdt_csum-32bit": (4096, ["-O", "^metadata_csum,^metadata_csum_seed,uninit_bg,^64bit"]),
+        "no64bit": (1024, ["-O", "^64bit"]),
+        "ext3-1024": (1024, ["-O", "^extent,^metadata_csum,^64bit,^flex_bg,^huge_file"]),
+        "ext3-4096": (4096, ["-O", "^extent,^metadata_csum,^64bit,^flex_bg,^huge_file"]),
+        "extent-less-csum": (2048, ["-O", "^extent,^64bit"]),
+        "meta_bg": (1024, ["-O", "meta_bg,^resize_inode"]),
+        "sparse_super2": (1024, ["-O", "sparse_super2,^resize_inode"]),
+        "bigalloc": (4096, ["-O", "bigalloc", "-C", "16384"]),
+        "bigalloc-1024": (1024, ["-O", "bigalloc", "-C", "8192"]),
+        "nofiletype": (4096, ["-O", "^filetype"]),
+        "no-index": (4096, ["-O", "^dir_index"]),
+        "ea_inode-largedir": (4096, ["-O", "ea_inode,large_dir,project,quota"]),
+        "mmp-verity": (4096, ["-O", "mmp,verity,stable_inodes"]),
+        "small-groups": (4096, ["-g", "2048"]),
+    }
+    for name, (block, options) in variants.items():
+        image = f"{out}/{name}.img"
+        mke2fs(image, f"{out}/tree-{block}", 128, "-b", str(block), "-N", "8192", *options)
+    for name in ("default-4096", "default-1024", "nocsum", "ext3-1024"):
+        indexed = f"{out}/indexed-{name}.img"
+        run("cp", "--sparse=always", f"{out}/{name}.img", indexed)
+        run("e2fsck", "-fyD", indexed, ok=(0, 1))
+    # Revision 0: no features at all.
+    os.makedirs(f"{out}/tree-rev0")
+    write(f"{out}/tree-rev0/file", rng.randbytes(70000))
+    run("mke2fs", "-q", "-F", "-r", "0", "-t", "ext2", "-b", "1024", "-d", f"{out}/tree-rev0",
+        f"{out}/rev0.img", "8m")
+
+
+def refused(out):
+    empty = f"{out}/empty"
+    os.makedirs(empty)
+    for name, options in {
+        "inline_data": ["-O", "inline_data"],
+        "encrypt": ["-O", "encrypt"],
+        "casefold": ["-O", "casefold"],
+        "journal_dev": ["-O", "journal_dev"],
+    }.items():
+        extra = [] if name == "journal_dev" else ["-d", empty]
+        run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", *options, *extra,
+            f"{out}/{name}.img", "16m")
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "65536", f"{out}/block65536.img", "64m",
+        stdin=subprocess.DEVNULL)
+    run("mke2fs", "-q", "-F", "-t", "ext4", f"{out}/unknown.img", "16m")
+    with open(f"{out}/unknown.img", "r+b") as f:  # an incompat bit of the future
+        f.seek(1024 + 0x60)
+        word = int.from_bytes(f.read(4), "little") | 1 << 30
+        f.seek(1024 + 0x60)
+        f.write(word.to_bytes(4, "little"))
+    run("debugfs", "-w", "-n", "-R", "ssv mnt_count 1", f"{out}/unknown.img", ok=(0, 1))
+    write(f"{out}/not-ext4.img", rng.randbytes(MB))
+
+
+# Names of one length; the entries of a directory file, packed into blocks that leave room for a tail.
+def directory_blocks(entries, block_bytes):
+    blocks, block = [], b""
+    limit = block_bytes - 12
+
+    def finish():
+        nonlocal block
+        at, last = 0, 0
+        while at < len(block):
+            last, at = at, at + int.from_bytes(block[at + 4:at + 6], "little")
+        size = limit - last
+        block = block[:last + 4] + size.to_bytes(2, "little") + block[last + 6:]
+        block = block.ljust(limit, b"\0") + (0).to_bytes(4, "little") + b"\x0c\0\0\xde" + bytes(4)
+        blocks.append(block)
+        block = b""
+
+    for inode, name, kind in entries:
+        size = (8 + len(name) + 3) // 4 * 4
+        if len(block) + size > limit:
+            finish()
+        block += (inode.to_bytes(4, "little") + size.to_bytes(2, "little") +
+                  bytes([len(name), kind]) + name).ljust(size, b"\0")
+    finish()
+    return b"".join(blocks)
+
+
+# A directory too large for mke2fs to fill in reasonable time: its blocks are written as a file, which
+# debugfs then calls a directory and e2fsck indexes.
+def large(out):
+    for name, block, count, options in (
+            ("large-4096", 4096, 100000, []),
+            ("large-1024", 1024, 30000, []),
+            ("large-tea", 1024, 5000, []),
+            ("large-legacy", 4096, 5000, []),
+            ("large-unsigned", 1024, 5000, []),
+            ("large-nocsum", 4096, 5000, ["-O", "^metadata_csum"])):
+        top = f"{out}/tree-{name}"
+        os.makedirs(top)
+        for i in range(4):
+            write(f"{top}/target{i}", b"%d" % i)
+        write(f"{top}/dir", b"")
+        image = f"{out}/{name}.img"
+        mke2fs(image, top, 64, "-b", str(block), *options)
+        listing = run("debugfs", "-R", "ls -l", image)
+        inodes = {line.split()[-1]: int(line.split()[0]) for line in listing.splitlines()
+                  if line.split() and line.split()[-1].startswith(("target", "dir"))}
+        entries = [(inodes["dir"], b".", 2), (2, b"..", 2)]
+        for i in range(count):
+            entries.append((inodes[f"target{i % 4}"],
+                            b"n%d-\xe4%s" % (i, b"\xff" * (i % 7)), 1))
+        blob = f"{out}/{name}.dir"
+        write(blob, directory_blocks(entries, block))
+        commands = ["rm dir", f"write {blob} dir", "sif dir mode 040755", "sif dir links_count 2"]
+        commands += {"large-unsigned": ["ssv flags 2"], "large-tea": ["ssv def_hash_version tea"],
+                     "large-legacy": ["ssv def_hash_version legacy"]}.get(name, [])
+        run("debugfs", "-w", "-f", "-", image, input="\n".join(commands).encode())
+        run("e2fsck", "-fyD", image, ok=(0, 1))
+        run("e2fsck", "-fn", image)
+
+
+def main():
+    group, out = sys.argv[1], sys.argv[2]
+    stamp = f"{out}/stamp"
+    if os.path.exists(stamp) and os.path.getmtime(stamp) > os.path.getmtime(__file__):
+        return
+    shutil.rmtree(out, ignore_errors=True)
+    os.makedirs(out)
+    os.environ["MKE2FS_CONFIG"] = "/etc/mke2fs.conf"
+    globals()[group](out)
+    write(stamp, b"")
+
+
+main()
