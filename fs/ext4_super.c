@@ -188,31 +188,35 @@ static int reread_super(struct ext4 *fs, struct ext4_super_block *sb)
 	return error;
 }
 
+// Adds to the sentence that volume->state is.
+static void state_add(struct ext4 *fs, const char *format, ...) PRINTF_LIKE(2, 3);
+static void state_add(struct ext4 *fs, const char *format, ...)
+{
+	size_t used = strlen(fs->state);
+	va_list args;
+	va_start(args, format);
+	kvsnprintf(fs->state + used, sizeof(fs->state) - used, format, args);
+	va_end(args);
+}
+
 static void say_state(struct ext4 *fs, const struct ext4_super_block *sb, uint32_t backup,
 		      int replayed, const struct journal_result *result)
 {
-	char *text = fs->state;
-	size_t size = sizeof(fs->state), used;
+	// With a journal a volume is clean even if nobody unmounted it, once the journal is empty.
+	bool clean = (fs->compat & COMPAT_HAS_JOURNAL) || (sb->s_state & EXT4_STATE_VALID);
 	if (replayed)
-		used = (size_t)ksnprintf(text, size,
-					 "journal replayed in memory (%u transactions, %u blocks)",
-					 result->transactions, result->blocks);
+		state_add(fs, "journal replayed in memory (%u transactions, %u blocks)",
+			  result->transactions, result->blocks);
 	else
-		used =
-		    kstrlcpy(text,
-			     (fs->compat & COMPAT_HAS_JOURNAL) || (sb->s_state & EXT4_STATE_VALID)
-				 ? "clean"
-				 : "not cleanly unmounted",
-			     size);
-	if (sb->s_state & EXT4_STATE_ERRORS || sb->s_error_count || result->error)
-		used += (size_t)ksnprintf(text + used, size - used, ", has recorded errors");
+		state_add(fs, "%s", clean ? "clean" : "not cleanly unmounted");
+	if ((sb->s_state & EXT4_STATE_ERRORS) || sb->s_error_count || result->error)
+		state_add(fs, ", has recorded errors");
 	if (sb->s_last_orphan || (fs->ro_compat & RO_COMPAT_ORPHAN_PRESENT))
-		used += (size_t)ksnprintf(text + used, size - used, ", has orphans");
+		state_add(fs, ", has orphans");
 	if (backup)
-		used += (size_t)ksnprintf(text + used, size - used,
-					  ", superblock from the backup in group %u", backup);
-	ksnprintf(text + used, size - used, ", read-only");
-	fs->volume->state = text;
+		state_add(fs, ", superblock from the backup in group %u", backup);
+	state_add(fs, ", read-only");
+	fs->volume->state = fs->state;
 }
 
 static int start(struct ext4 *fs, struct ext4_super_block *sb, uint32_t backup)

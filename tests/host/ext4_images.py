@@ -35,14 +35,16 @@ def sparse(path, size, pieces):
             f.write(data)
 
 
-def make_tree(top, longest_link):
+def make_tree(top, longest_link, small=False):
     os.makedirs(top + "/sizes")
     for size in [0, 1, 59, 60, 61, 1023, 1024, 1025, 2047, 2048, 2049, 4095, 4096, 4097,
-                 12 * 1024, 12 * 1024 + 1, 12 * 4096, 12 * 4096 + 1, 268 * 1024 + 3, 3 * MB + 17]:
+                 12 * 1024, 12 * 1024 + 1, 12 * 4096, 12 * 4096 + 1, 268 * 1024 + 3, (1 if small else 3) * MB + 17]:
         write(f"{top}/sizes/{size}", rng.randbytes(size))
     names = os.fsencode(top) + b"/names/"
     os.makedirs(names)
     for byte in range(1, 256):
+        if small:
+            break
         if byte not in (ord("/"), ord(".")):
             write(names + bytes([byte]), bytes([byte]))
         if byte != ord("/"):
@@ -50,7 +52,7 @@ def make_tree(top, longest_link):
     for name in [b"..a", b"...", b".hidden", "grüße".encode(), "日本".encode()]:
         write(names + name, name)
     os.makedirs(top + "/many/empty")
-    for i in range(3000):
+    for i in range(20 if small else 1200):
         write(f"{top}/many/file-{i}", b"%d" % i)
     deep = top
     for i in range(30):
@@ -64,7 +66,7 @@ def make_tree(top, longest_link):
            [(0, b"start"), ((4 << 30) - 3, b"across 4 GB"), ((5 << 30) + 4000, rng.randbytes(242))])
     # More extents than two levels hold: every other block.
     sparse(top + "/sparse/fragmented", 2200 * 8192,
-           [(i * 8192, rng.randbytes(4096)) for i in range(2200)])
+           [(i * 8192, rng.randbytes(4096)) for i in range(100 if small else 2200)])
     os.makedirs(top + "/links")
     for length in list(range(1, 70)) + [127, 128, 255, 256, 511, 512, 1000, 1022, 1023, 2000,
                                         2047, 3000, 4000, 4094]:
@@ -84,19 +86,26 @@ def mke2fs(image, top, megabytes, *options):
 def trees(out):
     for block, longest in ((1024, 1023), (2048, 2047), (4096, 4094)):
         make_tree(f"{out}/tree-{block}", longest)
+    make_tree(f"{out}/tree-small", 1023, small=True)
+    # Debian leaves two features out that e2fsprogs 1.47 itself has by default.
+    upstream = "metadata_csum_seed,orphan_file"
+    nocsum = "^metadata_csum,^metadata_csum_seed"
+    ext3 = "^extent,^metadata_csum,^64bit,^flex_bg,^huge_file"
     variants = {
-        "default-4096": (4096, []),
-        "default-2048": (2048, []),
-        "default-1024": (1024, []),
+        "default-4096": (4096, ["-O", upstream]),
+        "default-2048": (2048, ["-O", upstream]),
+        "default-1024": (1024, ["-O", upstream]),
+        "nocsum": (4096, ["-O", nocsum]),
+        "ext3-1024": (1024, ["-O", ext3]),
+        "ext3-4096": (4096, ["-O", ext3]),
+        "extent-less-csum": (2048, ["-O", "^extent,^64bit"]),
+    }
+    small = {
         "inode128": (4096, ["-I", "128"]),
         "inode1024": (4096, ["-I", "1024"]),
-        "nocsum": (4096, ["-O", "^metadata_csum,^metadata_csum_seed"]),
-        "gdt_csum": (1024, ["-O", "^metadata_csum,^metadata_csum_seed,uninit_bg"]),
-        "gdt_csum-32bit": (4096, ["-O", "^metadata_csum,^metadata_csum_seed,uninit_bg,^64bit"]),
+        "gdt_csum": (1024, ["-O", f"{nocsum},uninit_bg"]),
+        "gdt_csum-32bit": (4096, ["-O", f"{nocsum},uninit_bg,^64bit"]),
         "no64bit": (1024, ["-O", "^64bit"]),
-        "ext3-1024": (1024, ["-O", "^extent,^metadata_csum,^64bit,^flex_bg,^huge_file"]),
-        "ext3-4096": (4096, ["-O", "^extent,^metadata_csum,^64bit,^flex_bg,^huge_file"]),
-        "extent-less-csum": (2048, ["-O", "^extent,^64bit"]),
         "meta_bg": (1024, ["-O", "meta_bg,^resize_inode"]),
         "sparse_super2": (1024, ["-O", "sparse_super2,^resize_inode"]),
         "bigalloc": (4096, ["-O", "bigalloc", "-C", "16384"]),
@@ -108,8 +117,10 @@ def trees(out):
         "small-groups": (4096, ["-g", "2048"]),
     }
     for name, (block, options) in variants.items():
-        image = f"{out}/{name}.img"
-        mke2fs(image, f"{out}/tree-{block}", 128, "-b", str(block), "-N", "8192", *options)
+        mke2fs(f"{out}/{name}.img", f"{out}/tree-{block}", 128, "-b", str(block), "-N", "8192",
+               *options)
+    for name, (block, options) in small.items():
+        mke2fs(f"{out}/{name}.img", f"{out}/tree-small", 48, "-b", str(block), *options)
     for name in ("default-4096", "default-1024", "nocsum", "ext3-1024"):
         indexed = f"{out}/indexed-{name}.img"
         run("cp", "--sparse=always", f"{out}/{name}.img", indexed)
@@ -119,6 +130,14 @@ def trees(out):
     write(f"{out}/tree-rev0/file", rng.randbytes(70000))
     run("mke2fs", "-q", "-F", "-r", "0", "-t", "ext2", "-b", "1024", "-d", f"{out}/tree-rev0",
         f"{out}/rev0.img", "8m")
+
+
+def crc32c(crc, data):
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc
 
 
 def refused(out):
@@ -137,11 +156,12 @@ def refused(out):
         stdin=subprocess.DEVNULL)
     run("mke2fs", "-q", "-F", "-t", "ext4", f"{out}/unknown.img", "16m")
     with open(f"{out}/unknown.img", "r+b") as f:  # an incompat bit of the future
-        f.seek(1024 + 0x60)
-        word = int.from_bytes(f.read(4), "little") | 1 << 30
-        f.seek(1024 + 0x60)
-        f.write(word.to_bytes(4, "little"))
-    run("debugfs", "-w", "-n", "-R", "ssv mnt_count 1", f"{out}/unknown.img", ok=(0, 1))
+        f.seek(1024)
+        sb = bytearray(f.read(1024))
+        sb[0x63] |= 0x40
+        sb[1020:] = crc32c(0xffffffff, sb[:1020]).to_bytes(4, "little")
+        f.seek(1024)
+        f.write(sb)
     write(f"{out}/not-ext4.img", rng.randbytes(MB))
 
 
@@ -180,6 +200,8 @@ def large(out):
             ("large-tea", 1024, 5000, []),
             ("large-legacy", 4096, 5000, []),
             ("large-unsigned", 1024, 5000, []),
+            ("large-tea-unsigned", 4096, 5000, []),
+            ("large-legacy-unsigned", 4096, 5000, []),
             ("large-nocsum", 4096, 5000, ["-O", "^metadata_csum"])):
         top = f"{out}/tree-{name}"
         os.makedirs(top)
@@ -198,8 +220,10 @@ def large(out):
         blob = f"{out}/{name}.dir"
         write(blob, directory_blocks(entries, block))
         commands = ["rm dir", f"write {blob} dir", "sif dir mode 040755", "sif dir links_count 2"]
-        commands += {"large-unsigned": ["ssv flags 2"], "large-tea": ["ssv def_hash_version tea"],
-                     "large-legacy": ["ssv def_hash_version legacy"]}.get(name, [])
+        words = name.split("-")
+        if "unsigned" in words:
+            commands.append("ssv flags 2")
+        commands += [f"ssv def_hash_version {word}" for word in words if word in ("tea", "legacy")]
         run("debugfs", "-w", "-f", "-", image, input="\n".join(commands).encode())
         run("e2fsck", "-fyD", image, ok=(0, 1))
         run("e2fsck", "-fn", image)
@@ -212,7 +236,6 @@ def main():
         return
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
-    os.environ["MKE2FS_CONFIG"] = "/etc/mke2fs.conf"
     globals()[group](out)
     write(stamp, b"")
 

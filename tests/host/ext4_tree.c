@@ -31,8 +31,8 @@ static const struct filesystem *const fs = &ext4_filesystem;
 void ext4_make_images(const char *group)
 {
 	char command[256];
-	snprintf(command, sizeof(command), "python3 tests/host/ext4_images.py %s " EXT4_IMAGES "/%s",
-		 group, group);
+	snprintf(command, sizeof(command),
+		 "python3 tests/host/ext4_images.py %s " EXT4_IMAGES "/%s", group, group);
 	CHECK(!system(command), "%s", command);
 }
 
@@ -56,7 +56,8 @@ static void compare_file(struct image *image, struct inode *inode, const char *p
 		if (from > at) // in the hole: its ends and something in between
 			for (int i = 0; i < 3; i++) {
 				uint64_t spot = at + (from - at - 1) / 2 * (unsigned)i;
-				compare_piece(image, inode, fd, spot, MIN(from - spot, 512UL), path);
+				compare_piece(image, inode, fd, spot, MIN(from - spot, 512UL),
+					      path);
 			}
 		off_t end = data < 0 ? (off_t)size : lseek(fd, data, SEEK_HOLE);
 		for (at = from; at < (uint64_t)end; at += PIECE)
@@ -166,8 +167,8 @@ unsigned ext4_compare_tree(struct image *image, struct inode *dir, const char *h
 		CHECK(!error, "%s: %d", path, error);
 		struct inode *inode = image_inode(image, number, &error);
 		CHECK(inode, "%s: inode %lu: %d", path, (unsigned long)number, error);
-		char(*found)[sizeof(*names.list)] = bsearch(e->d_name, names.list, names.count,
-							    sizeof(*names.list), by_name);
+		char(*found)[sizeof(*names.list)] =
+		    bsearch(e->d_name, names.list, names.count, sizeof(*names.list), by_name);
 		CHECK(found, "%s is not listed", path);
 		CHECK(names.list[found - (char(*)[sizeof(*names.list)])names.list].type ==
 			  inode->type,

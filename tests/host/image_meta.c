@@ -31,6 +31,13 @@ struct replaced {
 static unsigned held_count;
 static struct replaced *replaced_list[1024]; // of the one volume mounted
 
+// Blocks come and go by the million: a small quarantine is enough to catch a late use.
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "quarantine_size_mb=4";
+}
+
 unsigned image_blocks_held(void)
 {
 	return held_count;

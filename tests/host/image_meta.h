@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A volume in a file, for testing a file-system format on the host without the layers above and below:
-// block_rw_sync reads the file (or memory), meta_get gives each block in an allocation of its own (so that
-// ASan sees a read beyond it), inodes are plain structures. See tests/host/test_ext4.c for use.
+// A volume in a file, for testing a file-system format on the host without the layers above and
+// below: block_rw_sync reads the file (or memory), meta_get gives each block in an allocation of
+// its own (so that ASan sees a read beyond it), inodes are plain structures. See
+// tests/host/test_ext4.c for use.
 #pragma once
 
 #include "fs/filesystem.h"
@@ -9,8 +10,8 @@
 struct image {
 	struct block_device dev;
 	struct volume volume;
-	int fd;		   // -1: memory
-	uint8_t *bytes;	   // memory, owned by the caller
+	int fd;		    // -1: memory
+	uint8_t *bytes;	    // memory, owned by the caller
 	uint64_t meta_gets; // calls of meta_get so far
 	uint64_t reads;	    // and of block_rw_sync
 };
