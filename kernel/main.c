@@ -67,6 +67,8 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	kprintf("Pagewire\n");
 	read_boot_information(door, info);
 	cmdline_parse(boot_info.cmdline);
+	if (cmdline_selftest())
+		pmm_set_junk(true);
 	vmm_init();
 	pmm_init();
 	thread_init();
