@@ -15,6 +15,9 @@ struct fs_extent {
 	uint64_t disk_block;
 	uint64_t count; // blocks, at least 1
 	bool hole;
+	// Journalled file data whose first four bytes the journal keeps elsewhere: each block of the run
+	// gets jbd2's magic there once it is read.
+	bool escaped;
 };
 
 struct filesystem {
@@ -47,6 +50,10 @@ void *inode_format_data(struct inode *inode);
 // page it lies in, wired: the caller ends with page_wire_put(*page). 0, -EIO, -ENOMEM, -ERANGE.
 int meta_get(struct volume *volume, uint64_t block, const void **data,
 	     struct page **page) MUST_CHECK;
+// Whether somebody called meta_set_verified for the block that meta_get gave since it was read from the
+// disk: its checksum needs no second look. Any context; the page is wired.
+bool meta_verified(const struct page *page, const void *data);
+void meta_set_verified(struct page *page, const void *data);
 // A journal replayed in memory: from now on meta_get of `block` gives `replacement`'s content (a block of
 // the same volume), with the first four bytes set to jbd2's magic when `escaped`. Before any meta_get
 // of that block. 0 or -ENOMEM.

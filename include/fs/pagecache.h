@@ -6,6 +6,10 @@
 //	if (!page) { get->inode = inode; get->index = index; get->done = go_on; pagecache_get(get); }
 //	... pagebuf_write(pcb, page, ...);      // takes its own reference
 //	page_wire_put(page);
+//
+// A page that is a hole from end to end is given as the one page of zeros that all holes share, so that
+// sparse files cost no memory: a page got here is known by its frame, not by page->index.
+// What lies beyond the end of the file in its last page reads as zeros.
 #pragma once
 
 #include "fs/inode.h"
@@ -23,16 +27,27 @@ struct page_get {
 	uint64_t index;
 	void (*done)(struct page_get *get);
 	int status; // valid in done: 0, -EIO, -EUCLEAN, -ENOMEM (every page is on the wire), -ERANGE
-	struct page *page;     // valid in done when status is 0: wired for the callee
-	struct page_get *next; // pagecache.c's: waiters of one page
-	struct wtd work;       // pagecache.c's
-	uint8_t stage;	       // pagecache.c's
+	struct page *page;	  // valid in done when status is 0: wired for the callee
+	struct page_get *next;	  // pagecache.c's: waiters of one page
+	struct wtd work;	  // pagecache.c's
+	struct page_owner *owner; // pagecache.c's
+	uint8_t stage;		  // pagecache.c's; 0 before the first pagecache_get
 };
 void pagecache_get(struct page_get *get); // fast WTD or thread context
 // As name_cancel: true: done will not be called; false: it will, soon. Fast WTD context.
 bool pagecache_cancel(struct page_get *get) MUST_CHECK;
 // For threads: sleeps. 0 with a wired page.
 int pagecache_get_wait(struct inode *inode, uint64_t index, struct page **out) MUST_CHECK;
+
+// For writers. Fast WTD or thread context.
+// detach: takes the page out of the cache if it is there (truncation). Who has it wired keeps it as it
+// is; with the last reference it is freed.
+void pagecache_detach(struct inode *inode, uint64_t index);
+// replace: a fresh page, DIRTY, wired for the caller, contents undefined, takes the identity; the old one,
+// if any, is detached. Null: no memory, nothing changed. pagecache_clean: it is on the disk now; false if
+// it was not a dirty page of the cache any more.
+struct page *pagecache_replace(struct inode *inode, uint64_t index) MUST_CHECK;
+bool pagecache_clean(struct page *page);
 
 struct pagecache_stats {
 	uint64_t pages, pages_max, dirty, pinned;
@@ -45,3 +60,4 @@ void pagecache_stats(struct pagecache_stats *out); // any context but interrupt
 // Gives back every page that is neither wired nor dirty; for tests and the console. Thread context.
 void pagecache_drop(void);
 void pagecache_init(void); // boot, after pmm and vmm
+void pagecache_stop(void); // tests on the host: gives everything back; nothing may be wired

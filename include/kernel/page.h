@@ -22,13 +22,17 @@
 enum page_state { PAGE_EMPTY, PAGE_READING, PAGE_CLEAN, PAGE_DIRTY, PAGE_WRITING };
 
 enum page_flag {
-	PAGE_CACHE = BIT(0),	 // belongs to the page cache
-	PAGE_DETACHED = BIT(1),	 // lives only until it is off the wire
-	PAGE_HIDDEN = BIT(2),	 // not mapped in the direct map (cache=unmapped)
-	PAGE_ERROR = BIT(3),	 // the last read failed; EMPTY, waiters are told
-	PAGE_READAHEAD = BIT(4), // read ahead and not yet asked for
-	PAGE_META = BIT(5),	 // file-system metadata: read by the CPU, stays mapped
-	PAGE_HEAD = BIT(6),	 // pmm: first frame of a free block
+	PAGE_CACHE = BIT(0),	  // belongs to the page cache
+	PAGE_DETACHED = BIT(1),	  // lives only until it is off the wire
+	PAGE_HIDDEN = BIT(2),	  // not mapped in the direct map (cache=unmapped)
+	PAGE_ERROR = BIT(3),	  // the last read failed; EMPTY, waiters are told
+	PAGE_READAHEAD = BIT(4),  // read ahead and not yet asked for
+	PAGE_META = BIT(5),	  // file-system metadata: read by the CPU, stays mapped
+	PAGE_HEAD = BIT(6),	  // pmm: first frame of a free block
+	PAGE_AHEAD_MARK = BIT(7), // when this page is asked for, the next read-ahead window is due
+	PAGE_VERIFIED =
+	    BIT(8), // PAGE_META: checksum of its first 1 KB block was checked; BIT(9) to
+		    // BIT(11): of the second to fourth (fs/filesystem.h: meta_verified)
 };
 
 struct page_owner; // fs/pagecache.c: the file (or volume metadata) a page belongs to

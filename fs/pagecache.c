@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The page cache: from (owner, index) to the page. Stage 6 of the read path ends in pagecache_probe.
+//
+// The hash has about a bucket a frame of RAM; a bucket is the frame number of its first page, further
+// ones hang on page->hash_next. Keys are seeded at random, so nobody can choose file numbers that meet
+// in one bucket. Pages of the cache are never touched here: they may not be mapped.
+#include "fs/pagecache_private.h"
+
+#include "kernel/cpu.h"
+#include "kernel/panic.h"
+#include "kernel/pmm.h"
+#include "kernel/timer.h"
+#include "kernel/vmm.h"
+
+struct pagecache cache = {.lock = SPINLOCK_INIT("pagecache", RANK_PAGECACHE)};
+
+void page_owner_init(struct page_owner *owner, struct inode *inode, struct volume *volume)
+{
+	*owner = (struct page_owner){.inode = inode, .volume = volume, .key = cpu_random()};
+}
+
+// Fibonacci hashing: neighbours in a file land far apart, and the key moves the whole file.
+static uint32_t *bucket_of(const struct page_owner *owner, uint64_t index)
+{
+	uint64_t bucket = ((owner->key ^ index) * 0x9e3779b97f4a7c15UL) >> cache.hash_shift;
+	return &cache.chunk[bucket >> HASH_CHUNK_SHIFT][bucket & (BIT(HASH_CHUNK_SHIFT) - 1)];
+}
+
+static struct page *page_of_frame(uint32_t frame)
+{
+	return frame ? &pages[frame] : NULL;
+}
+
+struct page *cache_find(const struct page_owner *owner, uint64_t index)
+{
+	struct page *page = page_of_frame(*bucket_of(owner, index));
+	while (page && (page->index != index || page->owner != owner))
+		page = page->hash_next;
+	return page;
+}
+
+struct page *cache_claim(struct page_owner *owner, uint64_t index)
+{
+	struct page *page = frame_take();
+	if (!page) {
+		cache.no_page++;
+		return NULL;
+	}
+	uint32_t *bucket = bucket_of(owner, index);
+	frame_join(page, !owner->inode);
+	page->owner = owner;
+	page->index = index;
+	page->waiters = NULL;
+	page->state = PAGE_READING;
+	page->hash_next = page_of_frame(*bucket);
+	*bucket = (uint32_t)(page - pages);
+	owner->pages++;
+	cache.pages++;
+	cache.reading++;
+	page_wire_get(page);
+	return page;
+}
+
+void cache_publish(struct page *page)
+{
+	ASSERT(page->state == PAGE_READING);
+	page->state = PAGE_CLEAN;
+	if (page->flags & PAGE_DETACHED)
+		return;
+	cache.reading--;
+	cache_lru_add(page);
+}
+
+void cache_unhash(struct page *page)
+{
+	uint32_t *bucket = bucket_of(page->owner, page->index);
+	struct page *at = page_of_frame(*bucket);
+	if (at == page) {
+		*bucket = page->hash_next ? (uint32_t)(page->hash_next - pages) : 0;
+	} else {
+		while (at->hash_next != page)
+			at = at->hash_next;
+		at->hash_next = page->hash_next;
+	}
+	if (page->state == PAGE_READING)
+		cache.reading--;
+	else
+		cache_unlru(page);
+	if (page->state == PAGE_DIRTY || page->state == PAGE_WRITING)
+		cache.dirty--;
+	ASSERT(page->owner->pages);
+	page->owner->pages--;
+	cache.pages--;
+	page->hash_next = NULL;
+	page->owner = NULL;
+}
+
+void cache_touch(struct page *page)
+{
+	uint64_t now = clock_ns();
+	if (now - page->stamp_ns < cache.touch_ns)
+		return;
+	cache_unlru(page);
+	cache_lru_add(page);
+}
+
+struct page *pagecache_probe(struct inode *inode, uint64_t index)
+{
+	struct page_owner *owner = inode_page_owner(inode);
+	bool ahead = false;
+	spin_lock_wtd(&cache.lock);
+	struct page *page = cache_find(owner, index);
+	if (LIKELY(page && page_readable(page))) {
+		cache_touch(page);
+		if (UNLIKELY(page->flags & (PAGE_READAHEAD | PAGE_AHEAD_MARK)))
+			ahead = ahead_used(page);
+	} else {
+		page = owner_hole(owner, index) ? cache.zero : NULL;
+	}
+	if (page) {
+		page_wire_get(page);
+		cache.hits++;
+	}
+	spin_unlock_wtd(&cache.lock);
+	if (UNLIKELY(ahead))
+		ahead_kick(owner, index);
+	return page;
+}
+
+// The page loses its identity. Off the wire it goes at once, else with its last reference.
+static void detach(struct page *page)
+{
+	cache_unhash(page);
+	page->flags |= PAGE_DETACHED;
+	cache.detached++;
+	if (!page->wire)
+		frame_give(page);
+}
+
+void pagecache_detach(struct inode *inode, uint64_t index)
+{
+	struct page_owner *owner = inode_page_owner(inode);
+	spin_lock_wtd(&cache.lock);
+	struct page *page = cache_find(owner, index);
+	if (page)
+		detach(page);
+	spin_unlock_wtd(&cache.lock);
+}
+
+struct page *pagecache_replace(struct inode *inode, uint64_t index)
+{
+	struct page_owner *owner = inode_page_owner(inode);
+	spin_lock_wtd(&cache.lock);
+	struct page *old = cache_find(owner, index);
+	struct page *page = NULL;
+	if (old)
+		page_wire_get(old); // claiming may evict, but not this one
+	// The new page goes in front of the old one in the same chain, so cache_find sees it first.
+	page = cache_claim(owner, index);
+	if (page) {
+		cache_publish(page);
+		page->state = PAGE_DIRTY;
+		cache.dirty++;
+		owner->hole_first = owner->hole_end = 0;
+		if (old)
+			detach(old);
+	}
+	spin_unlock_wtd(&cache.lock);
+	if (old)
+		page_wire_put(old);
+	return page;
+}
+
+bool pagecache_clean(struct page *page)
+{
+	spin_lock_wtd(&cache.lock);
+	bool was = page->state == PAGE_DIRTY && !(page->flags & PAGE_DETACHED);
+	if (was) {
+		page->state = PAGE_CLEAN;
+		cache.dirty--;
+	}
+	spin_unlock_wtd(&cache.lock);
+	return was;
+}
+
+// page_set_release_hook: a reference count came to 0.
+static void released(struct page *page)
+{
+	if (LIKELY(!(page->flags & PAGE_DETACHED)))
+		return;
+	spin_lock_wtd(&cache.lock);
+	if ((page->flags & PAGE_DETACHED) && !page->wire)
+		frame_give(page);
+	spin_unlock_wtd(&cache.lock);
+}
+
+void pagecache_drop(void)
+{
+	size_t freed;
+	do {
+		spin_lock_wtd(&cache.lock);
+		freed = cache_shrink(64);
+		spin_unlock_wtd(&cache.lock);
+	} while (freed);
+}
+
+void pagecache_init(void)
+{
+	uint64_t buckets = 1024;
+	frames_init();
+	while (buckets < cache.frames_total && buckets < (uint64_t)HASH_CHUNKS << HASH_CHUNK_SHIFT)
+		buckets *= 2;
+	cache.buckets = buckets;
+	cache.hash_shift = (unsigned)(64 - __builtin_ctzll(buckets));
+	uint64_t per_chunk = MIN(buckets, BIT(HASH_CHUNK_SHIFT));
+	for (uint64_t i = 0; i < buckets / per_chunk; i++) {
+		cache.chunk[i] = kpages_alloc(per_chunk * sizeof(uint32_t));
+		if (!cache.chunk[i])
+			PANIC("no memory for the page cache's hash table (%lu buckets)",
+			      (unsigned long)buckets);
+	}
+	cache.queued_last = &cache.queued;
+	page_set_release_hook(released);
+}
+
+void pagecache_stop(void)
+{
+	uint64_t per_chunk = MIN(cache.buckets, BIT(HASH_CHUNK_SHIFT));
+	pagecache_drop();
+	ASSERT(!cache.pages && !cache.reads && !cache.queued);
+	for (unsigned i = 0; i < HASH_CHUNKS && cache.chunk[i]; i++) {
+		kpages_free(cache.chunk[i], per_chunk * sizeof(uint32_t));
+		cache.chunk[i] = NULL;
+	}
+	spin_lock_wtd(&cache.lock);
+	frame_give(cache.zero);
+	cache.zero = NULL;
+	spin_unlock_wtd(&cache.lock);
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the page cache's files share with each other and with inode.c, meta.c and volume.c.
+//
+//	pagecache.c        identity -> page: the hash, the LRU; probe; detach and replace
+//	pagecache_frame.c  where frames come from (pmm, eviction) and go to (pmm, reclaim)
+//	pagecache_get.c    pagecache_get and cancel: who waits for a page
+//	pagecache_read.c   the disk reads that fill pages, from start to completion
+//	pagecache_plan.c   from pages of a file to block requests
+//	pagecache_ahead.c  how much to read, and read-ahead in the background
+//	pagecache_stats.c  figures
+//
+// One lock (C: cache.lock) guards identity, state and lists of every page. A page that is READING
+// belongs to one struct page_read, whose owner may fill it without the lock.
+#pragma once
+
+#include "fs/filesystem.h"
+#include "fs/pagecache.h"
+#include "kernel/lock.h"
+
+// What pages belong to: a file, or a volume's metadata (inode is null, index counts from sector 0).
+// Embedded in the inode and in the volume; must stay while `pages` is not 0.
+struct page_owner {
+	struct inode *inode;
+	struct volume *volume;
+	uint64_t key;	     // seeded, for the hash
+	uint64_t pages;	     // (C) in the hash
+	uint64_t hole_first; // (C) the last hole seen: page indexes [hole_first, hole_end)
+	uint64_t hole_end;   // (C)
+};
+void page_owner_init(struct page_owner *owner, struct inode *inode, struct volume *volume);
+struct page_owner *inode_page_owner(struct inode *inode);		 // inode.c
+struct page_owner *volume_page_owner(struct volume *volume);		 // volume.c
+const struct filesystem *volume_filesystem(const struct volume *volume); // volume.c
+
+#define HASH_CHUNK_SHIFT 20 // buckets in a chunk of the hash table: 4 MB, the largest pmm block
+#define HASH_CHUNKS	 64 // 64 Mi buckets, one a frame: 256 GB of RAM; chains grow beyond that
+
+struct pagecache {
+	struct spinlock lock;
+	uint32_t *chunk[HASH_CHUNKS]; // bucket: frame number of the first page, 0: none
+	unsigned hash_shift;	      // 64 - log2(buckets)
+	uint64_t buckets;
+	struct page *lru_first, *lru_last; // (C) most, least recently used; CLEAN and DIRTY pages
+	uint64_t lru_pages;		   // (C)
+	struct page *spare;		   // (C) frames taken in blocks, not used yet, in order
+	uint64_t spare_pages;		   // (C)
+	struct page *zero;		   // what every whole-page hole reads as; never in the hash
+	uint64_t pages;			   // (C) in the hash
+	uint64_t reading;		   // (C) of them READING
+	uint64_t dirty;			   // (C) of them DIRTY or WRITING
+	uint64_t touch_ns;		   // (C) a page moved within this time is not moved again
+	uint64_t frames_total;		   // constant
+	struct page_get *queued, **queued_last; // (C) gets that wait for a struct page_read
+	uint64_t reads;				// (W) struct page_read in being
+	// Figures, all (C).
+	uint64_t hits, misses, ahead_pages, ahead_used, evictions, no_page, read_errors, detached;
+	uint64_t holes, queued_total, retried;
+};
+extern struct pagecache cache;
+
+// ---- pagecache.c; lock held ----
+struct page *cache_find(const struct page_owner *owner, uint64_t index);
+// A frame with that identity in the hash: READING, wired once for the disk. Null: no memory.
+struct page *cache_claim(struct page_owner *owner, uint64_t index);
+void cache_publish(struct page *page); // READING -> CLEAN, onto the LRU
+// Out of the hash and off the LRU; the identity is gone. The page is still the caller's.
+void cache_unhash(struct page *page);
+void cache_touch(struct page *page);
+static inline bool page_readable(const struct page *page)
+{
+	return page->state >= PAGE_CLEAN;
+}
+static inline bool owner_hole(const struct page_owner *owner, uint64_t index)
+{
+	return index >= owner->hole_first && index < owner->hole_end;
+}
+
+// ---- pagecache_frame.c; lock held ----
+struct page *frame_take(void);		       // from the pmm while there is plenty, else evicted
+void frame_give(struct page *page);	       // to the pmm; off the wire, no identity
+void frame_join(struct page *page, bool meta); // hide or show as it must be in the cache
+void cache_unlru(struct page *page);
+void cache_lru_add(struct page *page);
+bool frames_tight(void);	    // too much is on the wire or being read for read-ahead
+size_t cache_shrink(size_t frames); // evicts; returns how many frames went to the pmm
+void frames_init(void);
+
+// ---- pagecache_get.c ----
+// Lock not held. get->done set; as pagecache_get, for any owner.
+void get_start(struct page_get *get, struct page_owner *owner, uint64_t index);
+// Lock held. Tells everyone who waits for `page`: a wired `give`, or null and why not.
+void get_finish_all(struct page *page, struct page *give, int status);
+void get_restart_queued(void); // lock not held: a struct page_read came free
+// Sleeps. As pagecache_get_wait, for any owner.
+int get_sync(struct page_owner *owner, uint64_t index, struct page **out) MUST_CHECK;
+
+// ---- pagecache_read.c ----
+#define READ_PAGES    32 // in one struct page_read: 128 KB
+#define READ_REQUESTS 8	 // at least the blocks of a page: 4 of 1 KB
+#define READ_SEGS     (READ_PAGES + READ_REQUESTS)
+
+// One read of neighbouring pages of one owner. All of them are READING; [start, built) are in the
+// requests now on the disk. When those are done the next stretch is built, until start == count.
+//
+//	        read_start              requests built          last request done
+//	(claim) ----------> plan_stretch --------------> on disk -----------------> read_free
+//	                      ^   |  map_cached: -EAGAIN    |
+//	                      |   +--> a worker goes on     | more pages, or each page of a
+//	                      +-----------------------------+ failed stretch once more by itself
+struct page_read {
+	struct page_owner *owner; // an inode's: with a reference on the inode
+	uint64_t first;		  // index of page[0]
+	uint32_t count, start, built;
+	uint32_t pending;	       // (W) requests on the disk, and one for whoever submits them
+	int status;		       // of this stretch
+	bool single;		       // a stretch failed: one page at a time
+	uint32_t hole;		       // bit n: page[n] is all hole
+	uint64_t hole_first, hole_end; // the hole that the last of them lies in, in pages
+	uint8_t escaped[READ_PAGES];   // bit n: block n of the page begins with jbd2's magic
+	uint32_t sectors[READ_REQUESTS]; // of each request
+	uint32_t nreq, nseg;
+	struct page *page[READ_PAGES];
+	struct block_request req[READ_REQUESTS];
+	struct block_seg seg[READ_SEGS];
+	struct wtd work;
+};
+// Any lock of smaller rank or the cache's may be held. Null: none to be had, wait for one.
+struct page_read *read_alloc(struct page_owner *owner, uint64_t first);
+void read_free(struct page_read *read);	 // lock not held; nothing claimed, or all of it finished
+void read_start(struct page_read *read); // lock not held; [0, count) claimed
+
+// ---- pagecache_plan.c ----
+// Pages that the owner has.
+uint64_t owner_end(const struct page_owner *owner);
+// Lock not held. Fills built, req, seg and hole for a stretch from `start`; zeroes what is hole in pages
+// that are not all hole. 0; -EAGAIN: must sleep; else why page[start], the whole stretch, cannot be read.
+int plan_stretch(struct page_read *read, bool may_sleep) MUST_CHECK;
+// After the disk is done: zeroes what lies beyond the end of the file, puts escaped blocks right.
+void plan_finish(struct page_read *read);
+
+// ---- pagecache_ahead.c ----
+// Lock held. How many pages from `index`, which is not in the cache, to read for someone who asks.
+uint32_t ahead_on_miss(const struct page_owner *owner, uint64_t index);
+// Lock held. Claims up to `count` pages from read->first, up to the first one that is there or cannot
+// be had, and sets read->count. `asked`: the first is asked for, the rest is read-ahead.
+void ahead_claim(struct page_read *read, uint32_t count, bool asked);
+// Lock held. A page with PAGE_READAHEAD or PAGE_AHEAD_MARK was asked for. True: call ahead_kick.
+bool ahead_used(struct page *page) MUST_CHECK;
+void ahead_kick(struct page_owner *owner, uint64_t index); // lock not held: reads the next window

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The page cache's figures: metrics, and the lines it adds to MEMORY and MONITOR.
+#include "fs/pagecache_private.h"
+
+#include "kernel/console.h"
+#include "kernel/kstat.h"
+#include "kernel/pmm.h"
+#include "kernel/timer.h"
+
+static uint64_t sitting_ns(void)
+{
+	spin_lock_wtd(&cache.lock);
+	uint64_t age = cache.lru_last ? clock_ns() - cache.lru_last->stamp_ns : 0;
+	spin_unlock_wtd(&cache.lock);
+	return age;
+}
+
+static uint64_t long_term_hits_pm(void)
+{
+	uint64_t hits = cache.hits, all = hits + cache.misses;
+	return all ? hits * 1000 / all : 0;
+}
+
+void pagecache_stats(struct pagecache_stats *out)
+{
+	struct pmm_stats pmm;
+	pmm_stats(&pmm);
+	uint64_t room = pmm.frames_free > pmm.reserve ? pmm.frames_free - pmm.reserve : 0;
+	*out = (struct pagecache_stats){
+	    .pages = cache.pages,
+	    .pages_max = cache.pages + cache.spare_pages + room,
+	    .dirty = cache.dirty,
+	    .pinned = page_pinned(),
+	    .hits = cache.hits,
+	    .misses = cache.misses,
+	    .readahead_pages = cache.ahead_pages,
+	    .readahead_used = cache.ahead_used,
+	    .evictions = cache.evictions,
+	    .no_page = cache.no_page,
+	    .lru_sitting_ns = sitting_ns(),
+	    .long_term_hits_pm = long_term_hits_pm(),
+	    .reads_in_flight = cache.reads,
+	};
+}
+
+static uint64_t pages_max(void)
+{
+	struct pagecache_stats stats;
+	pagecache_stats(&stats);
+	return stats.pages_max;
+}
+
+static uint64_t sitting_seconds(void)
+{
+	return sitting_ns() / NS_PER_SEC;
+}
+
+KSTAT_ROW(pages, .name = "pagewire_cache_pages", .type = KSTAT_GAUGE_T,
+	  .help = "Pages in the file cache.", .value = &cache.pages);
+KSTAT_ROW(spare_pages, .name = "pagewire_cache_spare_pages", .type = KSTAT_GAUGE_T,
+	  .help = "Frames the cache holds for the next pages it reads.",
+	  .value = &cache.spare_pages);
+KSTAT_ROW(reading, .name = "pagewire_cache_reading_pages", .type = KSTAT_GAUGE_T,
+	  .help = "Pages that are being read from a disk now.", .value = &cache.reading);
+KSTAT_ROW(dirty, .name = "pagewire_cache_dirty_pages", .type = KSTAT_GAUGE_T,
+	  .help = "Pages that wait to be written.", .value = &cache.dirty);
+KSTAT_ROW(reads, .name = "pagewire_cache_reads_in_flight", .type = KSTAT_GAUGE_T,
+	  .help = "Reads of neighbouring pages in being.", .value = &cache.reads);
+KSTAT_ROW(hits, .name = "pagewire_cache_hits_total", .type = KSTAT_COUNTER_T,
+	  .help = "Look-ups answered from memory, holes included.", .value = &cache.hits);
+KSTAT_ROW(misses, .name = "pagewire_cache_misses_total", .type = KSTAT_COUNTER_T,
+	  .help = "Look-ups that had to wait for the disk.", .value = &cache.misses);
+KSTAT_ROW(ahead_pages, .name = "pagewire_cache_readahead_pages_total", .type = KSTAT_COUNTER_T,
+	  .help = "Pages read before anybody asked for them.", .value = &cache.ahead_pages);
+KSTAT_ROW(ahead_used, .name = "pagewire_cache_readahead_used_total", .type = KSTAT_COUNTER_T,
+	  .help = "Of them: asked for later.", .value = &cache.ahead_used);
+KSTAT_ROW(evictions, .name = "pagewire_cache_evictions_total", .type = KSTAT_COUNTER_T,
+	  .help = "Pages that gave their frame to another, least recently used first.",
+	  .value = &cache.evictions);
+KSTAT_ROW(no_page, .name = "pagewire_cache_no_page_total", .type = KSTAT_COUNTER_T,
+	  .help = "Reads refused: every page was on the wire, or no memory.",
+	  .value = &cache.no_page);
+KSTAT_ROW(read_errors, .name = "pagewire_cache_read_errors_total", .type = KSTAT_COUNTER_T,
+	  .help = "Reads of pages that failed.", .value = &cache.read_errors);
+KSTAT_ROW(retried, .name = "pagewire_cache_read_retries_total", .type = KSTAT_COUNTER_T,
+	  .help = "Reads of several pages that failed and were repeated page by page.",
+	  .value = &cache.retried);
+KSTAT_ROW(holes, .name = "pagewire_cache_holes_total", .type = KSTAT_COUNTER_T,
+	  .help = "Pages found to be holes, which take no memory.", .value = &cache.holes);
+KSTAT_ROW(detached, .name = "pagewire_cache_detached_total", .type = KSTAT_COUNTER_T,
+	  .help = "Pages taken out of the cache while somebody could still hold them.",
+	  .value = &cache.detached);
+KSTAT_ROW(queued_total, .name = "pagewire_cache_queued_total", .type = KSTAT_COUNTER_T,
+	  .help = "Reads that had to wait until another read was over.",
+	  .value = &cache.queued_total);
+KSTAT_GAUGE_FN(pages_max, "pagewire_cache_pages_max", NULL,
+	       "Pages the cache could have now if it took all memory that nothing else needs.",
+	       pages_max);
+KSTAT_GAUGE_FN(sitting, "pagewire_cache_lru_sitting_seconds", NULL,
+	       "Age of the least recently used page.", sitting_seconds);
+KSTAT_GAUGE_FN(long_term, "pagewire_cache_long_term_hits_permille", NULL,
+	       "Hits in 1000 look-ups since boot; below 900: add memory.", long_term_hits_pm);
+
+static void print_memory(void)
+{
+	struct pagecache_stats s;
+	pagecache_stats(&s);
+	console_printf("File cache: %lu of %lu pages (%lu KB), %lu on the wire, %lu being read, "
+		       "%lu spare\n",
+		       (unsigned long)s.pages, (unsigned long)s.pages_max,
+		       (unsigned long)s.pages * 4, (unsigned long)s.pinned,
+		       (unsigned long)cache.reading, (unsigned long)cache.spare_pages);
+	console_printf("  %lu evictions, %lu refused, %lu of %lu pages read ahead were used\n",
+		       (unsigned long)s.evictions, (unsigned long)s.no_page,
+		       (unsigned long)s.readahead_used, (unsigned long)s.readahead_pages);
+}
+CONSOLE_SECTION(pagecache_memory, "MEMORY", 20, print_memory);
+
+static void print_monitor(void)
+{
+	struct pagecache_stats s;
+	pagecache_stats(&s);
+	console_printf("Original Cache Buffers: %-10lu Total Cache Buffers: %-10lu\n",
+		       (unsigned long)cache.frames_total, (unsigned long)s.pages);
+	console_printf("Dirty Cache Buffers:    %-10lu Pinned Buffers:      %-10lu\n",
+		       (unsigned long)s.dirty, (unsigned long)s.pinned);
+	console_printf("Long Term Cache Hits:   %3lu.%lu %%    LRU Sitting Time:    %lu s\n",
+		       (unsigned long)s.long_term_hits_pm / 10,
+		       (unsigned long)s.long_term_hits_pm % 10,
+		       (unsigned long)(s.lru_sitting_ns / NS_PER_SEC));
+	console_printf("Current Disk Requests:  %-10lu\n", (unsigned long)s.reads_in_flight);
+}
+CONSOLE_SECTION(pagecache_monitor, "MONITOR", 20, print_monitor);
