@@ -107,13 +107,12 @@ void cache_touch(struct page *page)
 struct page *pagecache_probe(struct inode *inode, uint64_t index)
 {
 	struct page_owner *owner = inode_page_owner(inode);
-	bool ahead = false;
 	spin_lock_wtd(&cache.lock);
 	struct page *page = cache_find(owner, index);
 	if (LIKELY(page && page_readable(page))) {
 		cache_touch(page);
 		if (UNLIKELY(page->flags & (PAGE_READAHEAD | PAGE_AHEAD_MARK)))
-			ahead = ahead_used(page);
+			ahead_used(page);
 	} else {
 		page = owner_hole(owner, index) ? cache.zero : NULL;
 	}
@@ -122,8 +121,6 @@ struct page *pagecache_probe(struct inode *inode, uint64_t index)
 		cache.hits++;
 	}
 	spin_unlock_wtd(&cache.lock);
-	if (UNLIKELY(ahead))
-		ahead_kick(owner, index);
 	return page;
 }
 

@@ -71,15 +71,6 @@ void ahead_claim(struct page_read *read, uint32_t count, bool asked)
 	}
 }
 
-bool ahead_used(struct page *page)
-{
-	bool mark = page->flags & PAGE_AHEAD_MARK;
-	if (page->flags & PAGE_READAHEAD)
-		cache.ahead_used++;
-	page->flags &= (uint16_t) ~(PAGE_READAHEAD | PAGE_AHEAD_MARK);
-	return mark;
-}
-
 // Lock held. From the page after `index` to the first one that is missing; 0: far enough ahead already.
 static uint64_t first_missing(const struct page_owner *owner, uint64_t index)
 {
@@ -136,9 +127,15 @@ static void plan_window(struct wtd *work)
 	read_free(plan);
 }
 
-void ahead_kick(struct page_owner *owner, uint64_t index)
+void ahead_used(struct page *page)
 {
-	struct page_read *plan = read_alloc(owner, index);
+	bool mark = page->flags & PAGE_AHEAD_MARK;
+	if (page->flags & PAGE_READAHEAD)
+		cache.ahead_used++;
+	page->flags &= (uint16_t)~(PAGE_READAHEAD | PAGE_AHEAD_MARK);
+	if (!mark)
+		return;
+	struct page_read *plan = read_alloc(page->owner, page->index);
 	if (!plan)
 		return;
 	wtd_init(&plan->work, plan_window, "read-ahead");

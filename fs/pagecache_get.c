@@ -63,7 +63,7 @@ static void wait_for(struct page_get *get, struct page *page)
 }
 
 // Lock held. True if the page is there, on its way, or a hole: nothing has to be read.
-static bool take_what_is_there(struct page_get *get, bool *ahead)
+static bool take_what_is_there(struct page_get *get)
 {
 	struct page *page = cache_find(get->owner, get->index);
 	if (!page && owner_hole(get->owner, get->index))
@@ -71,7 +71,7 @@ static bool take_what_is_there(struct page_get *get, bool *ahead)
 	if (!page)
 		return false;
 	if (page->flags & (PAGE_READAHEAD | PAGE_AHEAD_MARK))
-		*ahead = ahead_used(page);
+		ahead_used(page);
 	if (!page_readable(page)) {
 		wait_for(get, page);
 		return true;
@@ -116,14 +116,13 @@ static struct page_read *claim_for(struct page_get *get)
 void get_start(struct page_get *get, struct page_owner *owner, uint64_t index)
 {
 	struct page_read *read = NULL;
-	bool ahead = false;
 	get->owner = owner;
 	get->index = index;
 	spin_lock_wtd(&cache.lock);
 	ASSERT(get->stage == GET_IDLE);
 	if (index >= owner_end(owner))
 		finish(get, NULL, -ERANGE);
-	else if (!take_what_is_there(get, &ahead))
+	else if (!take_what_is_there(get))
 		read = claim_for(get);
 	spin_unlock_wtd(&cache.lock);
 	// From here on the get may be done with and gone.
@@ -131,8 +130,6 @@ void get_start(struct page_get *get, struct page_owner *owner, uint64_t index)
 		read_start(read);
 	else if (read)
 		read_free(read);
-	if (ahead)
-		ahead_kick(owner, index);
 }
 
 void get_restart_queued(void)

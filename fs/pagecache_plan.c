@@ -6,6 +6,7 @@
 // Zeros (holes inside a page, the rest of the last page) are written through a window: file pages may
 // not be mapped. No file byte is read.
 #include "fs/pagecache_private.h"
+#include "fs/volume_private.h"
 
 #include "kernel/kstring.h"
 #include "kernel/panic.h"

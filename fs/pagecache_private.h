@@ -29,8 +29,6 @@ struct page_owner {
 };
 void page_owner_init(struct page_owner *owner, struct inode *inode, struct volume *volume);
 struct page_owner *inode_page_owner(struct inode *inode);		 // inode.c
-struct page_owner *volume_page_owner(struct volume *volume);		 // volume.c
-const struct filesystem *volume_filesystem(const struct volume *volume); // volume.c
 
 #define HASH_CHUNK_SHIFT 20 // buckets in a chunk of the hash table: 4 MB, the largest pmm block
 #define HASH_CHUNKS	 64 // 64 Mi buckets, one a frame: 256 GB of RAM; chains grow beyond that
@@ -144,6 +142,6 @@ uint32_t ahead_on_miss(const struct page_owner *owner, uint64_t index);
 // Lock held. Claims up to `count` pages from read->first, up to the first one that is there or cannot
 // be had, and sets read->count. `asked`: the first is asked for, the rest is read-ahead.
 void ahead_claim(struct page_read *read, uint32_t count, bool asked);
-// Lock held. A page with PAGE_READAHEAD or PAGE_AHEAD_MARK was asked for. True: call ahead_kick.
-bool ahead_used(struct page *page) MUST_CHECK;
-void ahead_kick(struct page_owner *owner, uint64_t index); // lock not held: reads the next window
+// Lock held. A page with PAGE_READAHEAD or PAGE_AHEAD_MARK was asked for (who asks holds the inode):
+// counts it, and has the next window read if it is due.
+void ahead_used(struct page *page);

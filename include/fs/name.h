@@ -3,7 +3,7 @@
 // remembered too); otherwise a worker WTD reads the directories and the caller goes on when told.
 //
 // A path is bytes, "a/b/c" from the volume's root, no leading slash needed, no "." or ".." (the server
-// has removed them), empty for the root. Symbolic links are followed inside the volume (an absolute
+// has removed them), empty for the root; one that ends in '/' must lead to a directory (-ENOTDIR). Symbolic links are followed inside the volume (an absolute
 // target starts at the volume's root, ".." stops there), at most 40 of them (-ELOOP).
 #pragma once
 
@@ -25,6 +25,7 @@ struct name_request {
 	struct inode *inode; // valid in done when status is 0: a reference for the callee
 	struct wtd work;     // name.c's
 	bool cancelled;	     // name.c's
+	uint8_t stage;	     // name.c's; 0 before the first name_find
 };
 void name_find(struct name_request *request); // fast WTD or thread context
 // done will not be called, or has been. The caller may free the request once this returned true; false:
@@ -33,3 +34,7 @@ bool name_cancel(struct name_request *request) MUST_CHECK;
 // For threads: sleeps.
 int name_find_wait(struct volume *volume, const char *path, size_t len,
 		   struct inode **out) MUST_CHECK;
+
+// For writers, after a name was made, removed or changed in directory inode `dir`. Fast WTD or thread
+// context. What was looked up before, or is being looked up now, is not remembered for that name.
+void name_forget(struct volume *volume, uint64_t dir, const char *name, size_t len);

@@ -19,6 +19,8 @@ struct volume {
 	void *private; // the file system's
 };
 
+// Boot, after pagecache_init and before volume_mount_all: the inode and name caches.
+void volume_init(void);
 // Thread context. Looks at every block device, mounts what it knows, says in the log why it refused the
 // rest. Returns the number of volumes.
 unsigned volume_mount_all(void);

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Metadata blocks, through the page cache: a volume's metadata is a file of its own whose bytes are the
+// device's, sector by sector. Its pages stay mapped, for the processor reads them, and are evicted like
+// any other. A journal that was replayed in memory sends some blocks elsewhere (meta_replace).
+#include "fs/volume_private.h"
+
+#include "kernel/kstring.h"
+#include "kernel/panic.h"
+#include "kernel/vmm.h"
+
+static uint16_t verified_bit(const void *data)
+{
+	return (uint16_t)(PAGE_VERIFIED << (((uintptr_t)data & (PAGE_SIZE - 1)) >> 10));
+}
+
+bool meta_verified(const struct page *page, const void *data)
+{
+	return page->flags & verified_bit(data);
+}
+
+void meta_set_verified(struct page *page, const void *data)
+{
+	spin_lock_wtd(&cache.lock);
+	page->flags |= verified_bit(data);
+	spin_unlock_wtd(&cache.lock);
+}
+
+static int get_page(struct page_owner *owner, uint64_t index, struct page **page)
+{
+	spin_lock_wtd(&cache.lock);
+	struct page *found = cache_find(owner, index);
+	if (found && page_readable(found)) {
+		cache_touch(found);
+		page_wire_get(found);
+		cache.hits++;
+		*page = found;
+		spin_unlock_wtd(&cache.lock);
+		return 0;
+	}
+	spin_unlock_wtd(&cache.lock);
+	return get_sync(owner, index, page);
+}
+
+int meta_get(struct volume *volume, uint64_t block, const void **data, struct page **page)
+{
+	static const uint8_t magic[4] = {0xc0, 0x3b, 0x39, 0x98}; // jbd2's, which begins the block
+	struct volume_private *private = volume_private(volume);
+	uint64_t limit = (volume->dev->sectors << SECTOR_SHIFT) / volume->block_bytes,
+		 where = block;
+	bool escaped = false;
+
+	meta_replaced(volume, block, &where, &escaped);
+	if (block >= limit || where >= limit)
+		return -ERANGE;
+	uint64_t at = where * volume->block_bytes;
+	int error = get_page(&private->meta, at >> PAGE_SHIFT, page);
+	if (error)
+		return error;
+	uint8_t *found = (uint8_t *)page_virt(*page) + (at & (PAGE_SIZE - 1));
+	if (escaped && memcmp(found, magic, sizeof(magic)))
+		memcpy(found, magic, sizeof(magic));
+	*data = found;
+	return 0;
+}
+
+int meta_replace(struct volume *volume, uint64_t block, uint64_t replacement, bool escaped)
+{
+	int error = journal_map_set(&volume_private(volume)->replaced, block,
+				    journal_value(replacement, escaped));
+	return error ? -ENOMEM : 0;
+}
+
+bool meta_replaced(struct volume *volume, uint64_t block, uint64_t *replacement, bool *escaped)
+{
+	return journal_map_get(&volume_private(volume)->replaced, block, replacement, escaped);
+}
