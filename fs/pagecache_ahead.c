@@ -71,11 +71,12 @@ void ahead_claim(struct page_read *read, uint32_t count, bool asked)
 	}
 }
 
-// Lock held. From the page after `index` to the first one that is missing; 0: far enough ahead already.
+// Lock held. The first page after `index` that is missing; 0: there is none in the file, or there is more
+// than the largest window ahead already.
 static uint64_t first_missing(const struct page_owner *owner, uint64_t index)
 {
 	uint64_t at = index + 1, far = index + window_max();
-	while (at < far) {
+	while (at <= far) {
 		if (owner_hole(owner, at))
 			at = owner->hole_end;
 		else if (cache_find(owner, at))
@@ -132,7 +133,7 @@ void ahead_used(struct page *page)
 	bool mark = page->flags & PAGE_AHEAD_MARK;
 	if (page->flags & PAGE_READAHEAD)
 		cache.ahead_used++;
-	page->flags &= (uint16_t)~(PAGE_READAHEAD | PAGE_AHEAD_MARK);
+	page->flags &= (uint16_t) ~(PAGE_READAHEAD | PAGE_AHEAD_MARK);
 	if (!mark)
 		return;
 	struct page_read *plan = read_alloc(page->owner, page->index);

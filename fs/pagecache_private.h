@@ -28,7 +28,7 @@ struct page_owner {
 	uint64_t hole_end;   // (C)
 };
 void page_owner_init(struct page_owner *owner, struct inode *inode, struct volume *volume);
-struct page_owner *inode_page_owner(struct inode *inode);		 // inode.c
+struct page_owner *inode_page_owner(struct inode *inode); // inode.c
 
 #define HASH_CHUNK_SHIFT 20 // buckets in a chunk of the hash table: 4 MB, the largest pmm block
 #define HASH_CHUNKS	 64 // 64 Mi buckets, one a frame: 256 GB of RAM; chains grow beyond that

@@ -8,6 +8,7 @@
 
 #include "fs/partition.h"
 #include "fs/volume_private.h"
+#include "kernel/kstat.h"
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
 #include "kernel/thread.h"
@@ -94,6 +95,14 @@ static int transfer(struct block_request *r)
 	return status;
 }
 
+static void kick_disk(void)
+{
+	if (fake_rules.delay_max_ns)
+		wtd_post_after(&disk_work, WTD_FAST, shim_random_below(fake_rules.delay_max_ns));
+	else
+		wtd_post_fast(&disk_work);
+}
+
 static void disk_runs(struct wtd *work)
 {
 	if (!queued)
@@ -102,9 +111,7 @@ static void disk_runs(struct wtd *work)
 	struct block_request *r = queue[which];
 	memmove(&queue[which], &queue[which + 1], (--queued - which) * sizeof(queue[0]));
 	if (queued)
-		wtd_post_after(&disk_work, WTD_FAST,
-			       fake_rules.delay_max_ns ? shim_random_below(fake_rules.delay_max_ns)
-						       : 0);
+		kick_disk();
 	fake_counts.in_flight--;
 	r->status = happens(fake_rules.disk_fails_pct) ? -EIO : transfer(r);
 	r->done(r);
@@ -124,11 +131,7 @@ void block_submit(struct block_device *dev, struct block_request *r)
 	fake_counts.in_flight++;
 	fake_counts.in_flight_high = MAX(fake_counts.in_flight_high, fake_counts.in_flight);
 	if (disk_work.state == WTD_IDLE)
-		wtd_post_after(&disk_work, WTD_FAST,
-			       fake_rules.delay_max_ns ? shim_random_below(fake_rules.delay_max_ns)
-						       : 0);
-	if (!fake_rules.delay_max_ns)
-		wtd_post_fast(&disk_work);
+		kick_disk();
 }
 
 struct block_device *block_first(void)
@@ -407,12 +410,17 @@ struct volume *fake_start(size_t frames)
 	return volume_first();
 }
 
-void fake_stop(void)
+int fake_stop(void)
 {
+	shim_advance(NS_PER_SEC); // reads that nobody waits for come to their end
+	if (page_pinned() ||
+	    kstat_get("pagewire_inodes", NULL) - kstat_get("pagewire_inodes_idle", NULL) > 1)
+		return -1; // the test failed half-way
 	ASSERT(!queued);
 	volume_unmount_all();
 	pagecache_stop();
 	shim_finish();
 	free(nodes);
 	fake_rules = (struct fake_rules){0};
+	return 0;
 }

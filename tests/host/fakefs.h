@@ -24,7 +24,7 @@ extern struct fake_counts {
 
 // shim_init, the cache, and the volume mounted; and back.
 struct volume *fake_start(size_t frames);
-void fake_stop(void);
+int fake_stop(void); // -1: pages or inodes are still held
 
 // Makes an inode in directory dir (0: in none) and gives its number.
 uint64_t fake_file(uint64_t dir, const char *name, uint64_t size);

@@ -35,8 +35,7 @@ static int setup_small_blocks(void **state)
 
 static int teardown(void **state)
 {
-	fake_stop();
-	return 0;
+	return fake_stop();
 }
 
 static struct inode *open_file(uint64_t number)
@@ -325,16 +324,16 @@ static void the_least_recently_used_page_goes_first(void **state)
 	struct inode *inode = open_file(fake_file(FAKE_ROOT, "f", 1UL << 30));
 	struct page *page;
 	for (uint64_t i = 0; i < 6000; i++) {
-		assert_int_equal(pagecache_get_wait(inode, i * 2, &page), 0);
+		assert_int_equal(pagecache_get_wait(inode, i * 3, &page), 0);
 		page_wire_put(page);
 		shim_advance(2 * NS_PER_MS);
 		page = pagecache_probe(inode, 0); // kept young
 		assert_non_null(page);
 		page_wire_put(page);
 	}
-	assert_null(pagecache_probe(inode, 2));
-	assert_null(pagecache_probe(inode, 1000));
-	page = pagecache_probe(inode, 11998);
+	assert_null(pagecache_probe(inode, 6));
+	assert_null(pagecache_probe(inode, 1500));
+	page = pagecache_probe(inode, 17997);
 	assert_non_null(page);
 	page_wire_put(page);
 	assert_true(cache.evictions >= 6000 - 4096);
@@ -351,7 +350,7 @@ static void memory_goes_back_under_pressure(void **state)
 	struct page *page;
 	void *taken[3000];
 	for (uint64_t i = 0; i < 5000; i++) {
-		assert_int_equal(pagecache_get_wait(inode, i * 2, &page), 0);
+		assert_int_equal(pagecache_get_wait(inode, i * 3, &page), 0);
 		page_wire_put(page);
 	}
 	for (unsigned i = 0; i < 3000; i++) {
