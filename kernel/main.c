@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The order in which the machine comes to life, and nothing else. The one file that may name every
 // layer. Each step may use what the ones above it made.
+#include "fs/pagecache.h"
+#include "fs/volume.h"
 #include "kernel/acpi.h"
 #include "kernel/bootinfo.h"
 #include "kernel/cmdline.h"
@@ -79,8 +81,11 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	kprintf("%s, %lu MB of memory, %s\n", boot_info.loader, memory_mb(), cpu_model_text());
 	serial_start_interrupts();
 	rtc_init();
+	pagecache_init();
+	volume_init();
 	pci_init();
 	pci_probe_all();
+	volume_mount_all();
 	stack_init();
 	if (cmdline_selftest())
 		ktest_run_all();
