@@ -27,9 +27,14 @@ static const struct model {
 	uint16_t device;
 	const char *name;
 } models[] = {
-    {0x1008, "82544GC"}, {0x100e, "82540EM"}, {0x100f, "82545EM"},
+    {0x1008, "82544EI"}, {0x100c, "82544GC"}, {0x100e, "82540EM"}, {0x100f, "82545EM"},
     {0x1015, "82540EM"}, {0x101e, "82540EP"}, {0x1026, "82545GM"},
 };
+
+static bool is_82544(const struct e1000 *nic)
+{
+	return nic->pci->device == 0x1008 || nic->pci->device == 0x100c;
+}
 
 static const char *model_name(uint16_t device)
 {
@@ -158,7 +163,7 @@ static void program_transmit(struct e1000 *nic)
 	e1000_write(nic, E1000_TADV, 0);
 	e1000_write(nic, E1000_TXDCTL, TXDCTL_GRAN);
 	e1000_write(nic, E1000_AIFS, 0);
-	uint32_t gap = nic->pci->device == 0x1008 ? 8 : 10;
+	uint32_t gap = is_82544(nic) ? 8 : 10;
 	e1000_write(nic, E1000_TIPG, gap | 8 << 10 | 6 << 20);
 	nic->tctl = TCTL_EN | TCTL_PSP | 15 << TCTL_CT_SHIFT | 0x40 << TCTL_COLD_SHIFT;
 	e1000_write(nic, E1000_TCTL, nic->tctl);
@@ -237,7 +242,7 @@ static int bring_up(struct e1000 *nic)
 	(void)e1000_read(nic, E1000_ICR);
 	nic->pcix = e1000_read(nic, E1000_STATUS) & STATUS_PCIX;
 	nic->tx.first_max = nic->pcix ? E1000_TX_PIECE_PCIX : E1000_TX_PIECE;
-	if (nic->pcix && nic->pci->device == 0x1008)
+	if (nic->pcix && is_82544(nic))
 		return -ENODEV;
 	if (!read_mac(nic))
 		return -EIO;
@@ -311,6 +316,7 @@ static int e1000_probe(struct pci_device *pci)
 				   .subclass = 0xff,                                               \
 				   .probe = e1000_probe}
 E1000_ROW(0x1008);
+E1000_ROW(0x100c);
 E1000_ROW(0x100e);
 E1000_ROW(0x100f);
 E1000_ROW(0x1015);
