@@ -19,7 +19,10 @@
 #define TEST_TIME   (120 * NS_PER_SEC) // for a test of thousands of files on an emulated machine
 #define SETTLE_TIME (3 * NS_PER_SEC)
 #define SETTLE_STEP (2 * NS_PER_MS)
-#define POOLS_MAX   256 // pools of the whole kernel; more is a panic here
+#define REST_TIME                                                                                  \
+	(1500 * NS_PER_MS) // longer than the second for which QEMU's e1000 is deaf at first
+#define REST_LIMIT (8 * NS_PER_SEC)
+#define POOLS_MAX  256 // pools of the whole kernel; more is a panic here
 
 extern const struct ktest __start_ktests[], __stop_ktests[];
 
@@ -273,6 +276,22 @@ static bool chosen(const struct ktest *test)
 	return !suite || !strcmp(suite, test->suite);
 }
 
+// What boot set going (addresses, neighbours, groups) takes objects for some seconds: counting begins
+// when nothing has changed for a while.
+static void come_to_rest(void)
+{
+	uint64_t start = clock_ns(), changed = start;
+
+	remember_use();
+	while (clock_ns() - changed < REST_TIME && clock_ns() - start < REST_LIMIT) {
+		thread_sleep_ns(SETTLE_STEP);
+		if (all_given_back())
+			continue;
+		remember_use();
+		changed = clock_ns();
+	}
+}
+
 void ktest_run_all(void)
 {
 	unsigned count = 0, number = 0;
@@ -282,6 +301,7 @@ void ktest_run_all(void)
 	for (const struct ktest *t = __start_ktests; t < __stop_ktests; t++)
 		count += chosen(t);
 	kprintf("KTAP version 1\n1..%u\n", count);
+	come_to_rest();
 	for (const struct ktest *t = __start_ktests; t < __stop_ktests; t++)
 		if (chosen(t))
 			run_one(t, ++number);
