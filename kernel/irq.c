@@ -100,7 +100,7 @@ void irq_dispatch(unsigned vector)
 	cpu->irq_depth--;
 	if (cpu->irq_depth || cpu->wtd_disabled || cpu->in_fast_wtd)
 		return;
-	if (wtd_pending())
+	if (cpu->fast_pending)
 		wtd_run_fast();
 	if (cpu->need_switch)
 		thread_reschedule_at_irq_exit();

@@ -19,12 +19,12 @@
 #include "kernel/trace.h"
 
 struct sched scheds[CPU_MAX];
-static uint64_t row_gap_cycles = ROW_GAP; // constant after calibration
+uint64_t sched_gap_cycles = ROW_GAP; // constant after calibration
 static uint64_t quantum_cycles = THREAD_QUANTUM;
 
 void sched_set_rates(void)
 {
-	row_gap_cycles = clock_ns_to_cycles(ROW_GAP);
+	sched_gap_cycles = clock_ns_to_cycles(ROW_GAP);
 	quantum_cycles = clock_ns_to_cycles(THREAD_QUANTUM);
 	wtd_set_rates();
 }
@@ -44,7 +44,7 @@ bool sched_thread_ready(const struct sched *s)
 
 static void slice_begin(struct sched *s, enum slice slice)
 {
-	uint64_t row_ns = clock_cycles_to_ns(clock_cycles() - s->row_start);
+	uint64_t row_ns = clock_cycles_to_ns(sched_cycles() - s->row_start);
 
 	if (slice == SLICE_THREAD) {
 		trace(TRACE_THREAD_SLICE, s->row, 0, 0);
@@ -53,6 +53,7 @@ static void slice_begin(struct sched *s, enum slice slice)
 	}
 	s->fast_row = 0;
 	s->slice = slice;
+	this_cpu()->fast_pending = false;
 	s->slice_end = clock_ns() +
 		       (slice == SLICE_WORKER ? SLICE_MAX : MIN(MAX(row_ns, SLICE_MIN), SLICE_MAX));
 	timer_want(s->slice_end);
@@ -61,23 +62,12 @@ static void slice_begin(struct sched *s, enum slice slice)
 void sched_slice_over(struct sched *s)
 {
 	s->slice = SLICE_NONE;
+	this_cpu()->fast_pending = s->queue[WTD_FAST].first != NULL;
 	if (sched_worker_ready(s))
 		sched_consider(s, THREAD_WORKER);
 }
 
-void sched_row(struct sched *s, uint64_t now)
-{
-	bool inside_wtd = this_cpu()->current->item && !s->idle;
-
-	if (s->row == 0 || (!inside_wtd && now - s->wtd_end > row_gap_cycles)) {
-		s->row = 0;
-		s->fast_row = 0;
-		s->row_start = now;
-	}
-	s->row++;
-}
-
-bool sched_bound(struct sched *s)
+bool sched_bound_reached(struct sched *s)
 {
 	const struct thread *current = this_cpu()->current;
 	bool running = !s->idle && current->state == THREAD_RUNNING;
@@ -159,15 +149,21 @@ static struct thread *take_worker(struct sched *s)
 	return t;
 }
 
-static struct thread *pick(struct sched *s)
+// Before anyone is chosen: a slice whose class has nobody left is over, and a worker is asked for if WTDs
+// wait and all workers sleep.
+static void settle(struct sched *s)
 {
-	bool worker, thread = sched_thread_ready(s);
-
 	if (s->queue[WTD_SLEEP].first && !sched_worker_ready(s))
 		worker_wanted(s);
-	worker = sched_worker_ready(s);
-	if ((s->slice == SLICE_THREAD && !thread) || (s->slice == SLICE_WORKER && !worker))
-		s->slice = SLICE_NONE;
+	if ((s->slice == SLICE_THREAD && !sched_thread_ready(s)) ||
+	    (s->slice == SLICE_WORKER && !sched_worker_ready(s)))
+		sched_slice_over(s);
+}
+
+static struct thread *pick(struct sched *s)
+{
+	bool worker = sched_worker_ready(s), thread = sched_thread_ready(s);
+
 	if (s->slice == SLICE_NONE && s->row >= WTD_BOUND && worker && thread)
 		slice_begin(s, SLICE_THREAD);
 	if (worker && s->slice != SLICE_THREAD)
@@ -180,24 +176,16 @@ static struct thread *pick(struct sched *s)
 
 // ---- switching ----
 
-void sched_idle_over(struct sched *s, uint64_t now)
-{
-	if (!s->idle_since)
-		return;
-	s->idle_cycles += now - s->idle_since;
-	s->idle_since = 0;
-}
-
 // STI takes effect after the instruction that follows it, so an interrupt that arrives between our look
 // at the queues and the HLT ends the HLT.
 static void halt(struct sched *s)
 {
 	s->idle = true;
-	s->idle_since = clock_cycles();
+	s->idle_since = sched_cycles();
 	sched_unlock(s);
 	__asm__ volatile("sti; hlt; cli" ::: "memory");
 	sched_lock(s);
-	sched_idle_over(s, clock_cycles());
+	sched_idle_over(s, sched_cycles());
 	s->idle = false;
 }
 
@@ -233,8 +221,9 @@ void sched_switch(struct sched *s)
 	struct cpu *cpu = this_cpu();
 	struct thread *previous = cpu->current, *next;
 
-	leave_item(s, previous, clock_cycles());
+	leave_item(s, previous, sched_cycles());
 	for (;;) {
+		settle(s);
 		if (wtd_pending())
 			run_fast(s);
 		next = pick(s);
@@ -244,7 +233,7 @@ void sched_switch(struct sched *s)
 			halt(s);
 	}
 	cpu->need_switch = false;
-	enter(s, next, clock_cycles());
+	enter(s, next, sched_cycles());
 	if (next == previous) {
 		sched_unlock(s);
 		return;
@@ -275,7 +264,7 @@ void sched_block(struct sched *s, uint64_t ns)
 static void preempt(struct sched *s)
 {
 	struct thread *t = this_cpu()->current;
-	uint64_t used = clock_cycles() - t->since;
+	uint64_t used = sched_cycles() - t->since;
 
 	t->state = THREAD_READY;
 	if (t->priority != THREAD_WORKER && used >= t->quantum) {
@@ -323,7 +312,7 @@ void sched_kick(void)
 	struct sched *s = sched_self();
 	bool on;
 
-	if (LIKELY(!s->queue[WTD_FAST].first && !cpu->need_switch))
+	if (LIKELY(!cpu->fast_pending && !cpu->need_switch))
 		return;
 	if (cpu->irq_depth || cpu->in_fast_wtd || cpu->wtd_disabled || s->idle || !cpu->current)
 		return;
@@ -349,7 +338,7 @@ uint64_t sched_tick(struct sched *s, uint64_t now)
 	if (s->idle || t->priority == THREAD_WORKER || t->state != THREAD_RUNNING ||
 	    !s->ready[t->priority].first)
 		return next;
-	used = clock_cycles() - t->since;
+	used = sched_cycles() - t->since;
 	if (used >= t->quantum)
 		this_cpu()->need_switch = true;
 	else

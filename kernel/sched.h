@@ -103,18 +103,30 @@ extern struct sched scheds[CPU_MAX];
 
 static inline struct sched *sched_self(void)
 {
-	return &scheds[this_cpu()->index];
+	return CPU_MAX == 1 ? scheds : &scheds[this_cpu()->index];
 }
 
-// Interrupts off already.
+// clock_cycles without the call, for what runs for every packet.
+static inline uint64_t sched_cycles(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (uint64_t)high << 32 | low;
+}
+
+// Interrupts are off already; with one processor that alone keeps others out.
 static inline void sched_lock(struct sched *s)
 {
-	while (__atomic_exchange_n(&s->lock, 1, __ATOMIC_ACQUIRE))
+	while (CPU_MAX > 1 && __atomic_exchange_n(&s->lock, 1, __ATOMIC_ACQUIRE))
 		cpu_relax();
 }
 static inline void sched_unlock(struct sched *s)
 {
-	__atomic_store_n(&s->lock, 0, __ATOMIC_RELEASE);
+	if (CPU_MAX > 1)
+		__atomic_store_n(&s->lock, 0, __ATOMIC_RELEASE);
+	else
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 // Lists of threads through next and prev, all (S).
@@ -167,11 +179,35 @@ void sched_block(struct sched *s, uint64_t ns);
 bool sched_worker_ready(const struct sched *s); // (S) a worker could run now
 bool sched_thread_ready(const struct sched *s); // (S) one above THREAD_LOW
 // (S) For fast WTDs: whether those below have a turn now, or get one because of the row's length.
-bool sched_bound(struct sched *s);
-void sched_slice_over(struct sched *s);	       // (S) also before its time: its thread sleeps
-void sched_row(struct sched *s, uint64_t now); // (S) a WTD starts at `now` cycles: counts the row
+bool sched_bound_reached(struct sched *s);
+static inline bool sched_bound(struct sched *s)
+{
+	return UNLIKELY(s->row >= WTD_BOUND || s->fast_row >= WTD_BOUND - 1 || s->slice) &&
+	       sched_bound_reached(s);
+}
+void sched_slice_over(struct sched *s); // (S) also before its time: its thread sleeps
+extern uint64_t sched_gap_cycles;	// ROW_GAP
+// (S) A WTD starts at `now` cycles: counts the row. Nobody else had the processor if it was taken from a
+// worker in the middle of a WTD.
+static inline void sched_row(struct sched *s, uint64_t now)
+{
+	if (s->row == 0 ||
+	    (now - s->wtd_end > sched_gap_cycles && (!this_cpu()->current->item || s->idle))) {
+		s->row = 0;
+		s->fast_row = 0;
+		s->row_start = now;
+	}
+	s->row++;
+}
 void sched_consider(struct sched *s, unsigned priority); // (S) somebody of that queue became ready
-void sched_idle_over(struct sched *s, uint64_t now);	 // (S) HLT ended at `now` cycles
+// (S) HLT ended at `now` cycles.
+static inline void sched_idle_over(struct sched *s, uint64_t now)
+{
+	if (!s->idle_since)
+		return;
+	s->idle_cycles += now - s->idle_since;
+	s->idle_since = 0;
+}
 // (S) Timer interrupt: ends slices and turns. Returns when it wants to be called again (clock_ns).
 uint64_t sched_tick(struct sched *s, uint64_t now);
 void sched_set_rates(void); // boot and after calibration: limits in cycles

