@@ -73,6 +73,7 @@ void bed_link(bool up);
 // ---- the peer
 struct bed_peer *bed_connect(uint16_t mss, uint16_t window); // handshake done; the server accepted
 struct bed_peer *bed_syn(const void *options, unsigned option_bytes, uint16_t window); // SYN only
+void bed_peers_forget_one(struct bed_peer *peer); // the newest; makes room for many
 void bed_send(struct bed_peer *peer, uint8_t flags, const void *data, uint32_t len);
 void bed_send_options(struct bed_peer *peer, uint8_t flags, const void *options,
 		      unsigned option_bytes, const void *data, uint32_t len);

@@ -81,6 +81,13 @@ void bed_peers_forget(void)
 	peer_count = 0;
 }
 
+void bed_peers_forget_one(struct bed_peer *peer)
+{
+	assert_ptr_equal(peer, &peers[peer_count - 1]);
+	memset(peer, 0, sizeof(*peer));
+	peer_count--;
+}
+
 // ---- the wire ---------------------------------------------------------------------------------------
 
 static void put16(uint8_t *to, uint16_t value)

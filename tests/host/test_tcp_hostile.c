@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What a hostile peer may try: none of it stops the machine, reads past a frame or grows without bound.
+// SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c kernel/string.c net/netstat.c
+// ARCHIVES: build/host/libnet.a
+// CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "kernel/kstat.h"
+#include "lwip/etharp.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/stats.h"
+#include "net/pagebuf.h"
+#include "net/stack.h"
+#include "netbed.h"
+#include "shim.h"
+
+static void send_page(struct bed_peer *peer, struct page *page, uint16_t len)
+{
+	assert_int_equal(pagebuf_write(peer->pcb, page, 0, len, false), ERR_OK);
+	tcp_output(peer->pcb);
+	stack_flush();
+}
+
+// The kind stands in the last byte of the header; the next byte of the frame is payload, and happens to
+// be a length that makes an MSS of what follows.
+static void an_option_without_its_length_is_not_read_past(void **state)
+{
+	static const uint8_t options[] = {1, 1, 1, 2}, payload[] = {4, 0, 100, 0};
+	struct bed_peer *peer = bed_connect(1460, 65535);
+	uint64_t before = lwip_stats.tcp.opterr;
+
+	bed_send_options(peer, TCP_ACK, options, sizeof(options), payload, sizeof(payload));
+	assert_int_equal(lwip_stats.tcp.opterr, before + 1);
+	assert_int_equal(peer->received, sizeof(payload));
+}
+
+// The frame ends with the option's kind: reading on would leave the buffer's bytes.
+static void an_option_at_the_end_of_the_frame(void **state)
+{
+	for (unsigned kind = 2; kind < 256; kind++) {
+		const uint8_t options[] = {1, 1, 1, (uint8_t)kind};
+		struct bed_peer *peer = bed_syn(options, sizeof(options), 65535);
+
+		bed_next_tcp();
+		bed_send(peer, TCP_RST, "", 0);
+		assert_int_equal(lwip_stats.tcp.opterr > 0, 1);
+		bed_peers_forget_one(peer);
+	}
+}
+
+static void every_length_of_every_option(void **state)
+{
+	for (unsigned n = 0; n < 5000; n++) {
+		uint8_t options[40];
+		unsigned len = shim_random_below(11) * 4;
+		struct bed_peer *peer;
+
+		for (unsigned i = 0; i < len; i++)
+			options[i] = shim_random_below(4) ? shim_random_below(10)
+							  : shim_random_below(256);
+		peer = bed_syn(options, len, 65535);
+		bed_skip();
+		bed_send(peer, TCP_RST, "", 0);
+		bed_peers_forget_one(peer);
+	}
+}
+
+static void an_mss_in_mid_connection_changes_nothing(void **state)
+{
+	static const uint8_t options[] = {2, 4, 0, 100};
+	struct bed_peer *peer = bed_connect(1460, 65535);
+	struct page *page = bed_page(1);
+
+	assert_int_equal(pagebuf_write(peer->pcb, page, 0, 1000, true), ERR_OK);
+	bed_send_options(peer, TCP_ACK, options, sizeof(options), "x", 1);
+	assert_int_equal(peer->pcb->mss, 1460);
+	send_page(peer, page, 1000);
+	bed_page_done(page);
+}
+
+static void a_tiny_mss_has_a_floor(void **state)
+{
+	struct bed_peer *peer = bed_connect(1, 65535);
+	struct page *page = bed_page(1);
+	struct bed_segment segment;
+
+	assert_int_equal(peer->pcb->mss, TCP_MIN_MSS);
+	send_page(peer, page, PAGE_SIZE);
+	bed_page_done(page);
+	segment = bed_next_tcp();
+	assert_int_equal(segment.len, TCP_MIN_MSS);
+}
+
+static void a_tiny_window_has_a_floor(void **state)
+{
+	struct bed_peer *peer = bed_connect(1460, 4);
+	struct page *page = bed_page(1);
+
+	send_page(peer, page, PAGE_SIZE);
+	bed_page_done(page);
+	assert_in_range(peer->pcb->snd_queuelen, 1, 2 * PAGE_SIZE / TCP_MIN_MSS);
+}
+
+static void a_corrupt_segment_is_dropped(void **state)
+{
+	uint8_t frame[60] = {0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 2, 8, 0,
+			     0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0x66, 0xce, 10, 0, 0, 2, 10, 0, 0, 1,
+			     0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, TCP_SYN, 0xff, 0xff};
+	uint64_t ip = lwip_stats.ip.chkerr, tcp = lwip_stats.tcp.chkerr;
+
+	bed_receive(frame, sizeof(frame)); // the TCP checksum is 0
+	assert_int_equal(lwip_stats.tcp.chkerr, tcp + 1);
+	frame[24] ^= 1;
+	bed_receive(frame, sizeof(frame));
+	assert_int_equal(lwip_stats.ip.chkerr, ip + 1);
+	assert_null(bed_next_tcp().packet);
+}
+
+// What lies behind a short ARP frame in its buffer must not become a table entry.
+static void a_short_arp_packet_is_dropped(void **state)
+{
+	uint8_t frame[42] = {0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 9, 8, 6,
+			     0, 1, 8, 0, 6, 4, 0, 1, 0x52, 0x54, 0, 0, 0, 9, 10, 0, 0, 9,
+			     0, 0, 0, 0, 0, 0, 10, 0, 0, 1};
+	uint64_t before = lwip_stats.etharp.lenerr;
+
+	for (unsigned bytes = 14; bytes < sizeof(frame); bytes++)
+		bed_receive(frame, bytes);
+	assert_true(lwip_stats.etharp.lenerr >= before + 27);
+	assert_null(bed_next());
+	bed_receive(frame, sizeof(frame));
+	assert_non_null(bed_next()); // the reply
+}
+
+static void frames_of_noise(void **state)
+{
+	for (unsigned n = 0; n < 20000; n++) {
+		uint8_t frame[128] = {0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 2};
+		static const uint16_t types[] = {0x0800, 0x0806, 0x86dd, 0x8100};
+		uint16_t type = types[shim_random_below(4)];
+		unsigned bytes = 14 + shim_random_below(sizeof(frame) - 14);
+
+		frame[12] = type >> 8;
+		frame[13] = type;
+		for (unsigned i = 14; i < bytes; i++)
+			frame[i] = shim_random();
+		if (shim_random_below(4)) // more of it gets past the first checks
+			frame[14] = type == 0x0800 ? 0x45 : 0x60;
+		bed_receive(frame, bytes);
+	}
+	bed_skip();
+}
+
+// A blind RST must hit the next sequence number exactly (RFC 5961, 3.2).
+static void a_reset_in_the_window_is_challenged(void **state)
+{
+	struct bed_peer *peer = bed_connect(1460, 65535);
+	struct bed_segment challenge;
+
+	peer->seq += 1000;
+	bed_send(peer, TCP_RST, "", 0);
+	assert_non_null(peer->pcb);
+	challenge = bed_next_tcp();
+	assert_int_equal(challenge.flags, TCP_ACK);
+	peer->seq -= 1000;
+	bed_send(peer, TCP_RST, "", 0);
+	assert_null(peer->pcb);
+}
+
+static void half_open_connections_go_away(void **state)
+{
+	for (unsigned i = 0; i < 50; i++)
+		bed_syn("", 0, 65535);
+	assert_int_equal(kstat_get("pagewire_tcp_connections_half_open", NULL), 50);
+	for (unsigned i = 0; i < 25; i++)
+		shim_advance(NS_PER_SEC);
+	assert_int_equal(kstat_get("pagewire_tcp_connections", NULL), 0);
+	bed_skip();
+}
+
+static void a_flood_of_syns_is_bounded_by_the_backlog(void **state)
+{
+	for (unsigned i = 0; i < 1000; i++) {
+		struct bed_peer *peer = bed_syn("", 0, 65535);
+
+		bed_skip();
+		bed_peers_forget_one(peer);
+	}
+	assert_int_equal(kstat_get("pagewire_tcp_connections_half_open", NULL),
+			 TCP_DEFAULT_LISTEN_BACKLOG);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(an_option_without_its_length_is_not_read_past),
+	    TEST(an_option_at_the_end_of_the_frame),
+	    TEST(every_length_of_every_option),
+	    TEST(an_mss_in_mid_connection_changes_nothing),
+	    TEST(a_tiny_mss_has_a_floor),
+	    TEST(a_tiny_window_has_a_floor),
+	    TEST(a_corrupt_segment_is_dropped),
+	    TEST(a_short_arp_packet_is_dropped),
+	    TEST(frames_of_noise),
+	    TEST(a_reset_in_the_window_is_challenged),
+	    TEST(half_open_connections_go_away),
+	    TEST(a_flood_of_syns_is_bounded_by_the_backlog),
+	};
+	return cmocka_run_group_tests_name("tcp_hostile", tests, bed_group_setup,
+					   bed_group_teardown);
+}
