@@ -337,6 +337,10 @@ int bed_teardown(void **state)
 	bed.ring_room = 1000;
 	if (!bed.card.link_up)
 		bed_link(true);
+	if (tx_refused)
+		bed.card.client->tx_room(bed.card.client_ctx);
+	tx_refused = false;
+	shim_run();
 	while (tcp_active_pcbs)
 		tcp_abort(tcp_active_pcbs);
 	while (tcp_tw_pcbs)

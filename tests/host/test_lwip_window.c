@@ -206,14 +206,10 @@ static void time_wait_is_short_and_counted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(first_flight_is_ten_segments),
-	    TEST(an_idle_connection_starts_slowly),
-	    TEST(a_lost_segment_comes_again_soon),
-	    TEST(a_retransmission_is_not_timed),
-	    TEST(lost_segments_are_sent_again_fast),
-	    TEST(our_window_is_scaled_and_acknowledged),
-	    TEST(keepalive_notices_a_dead_peer),
-	    TEST(time_wait_is_short_and_counted),
+	    TEST(first_flight_is_ten_segments),	     TEST(an_idle_connection_starts_slowly),
+	    TEST(a_lost_segment_comes_again_soon),   TEST(a_retransmission_is_not_timed),
+	    TEST(lost_segments_are_sent_again_fast), TEST(our_window_is_scaled_and_acknowledged),
+	    TEST(keepalive_notices_a_dead_peer),     TEST(time_wait_is_short_and_counted),
 	};
 	return cmocka_run_group_tests_name("lwip_window", tests, bed_group_setup,
 					   bed_group_teardown);

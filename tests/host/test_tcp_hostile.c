@@ -61,8 +61,8 @@ static void every_length_of_every_option(void **state)
 		struct bed_peer *peer;
 
 		for (unsigned i = 0; i < len; i++)
-			options[i] = shim_random_below(4) ? shim_random_below(10)
-							  : shim_random_below(256);
+			options[i] =
+			    shim_random_below(4) ? shim_random_below(10) : shim_random_below(256);
 		peer = bed_syn(options, len, 65535);
 		bed_skip();
 		bed_send(peer, TCP_RST, "", 0);
@@ -108,9 +108,10 @@ static void a_tiny_window_has_a_floor(void **state)
 
 static void a_corrupt_segment_is_dropped(void **state)
 {
-	uint8_t frame[60] = {0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 2, 8, 0,
-			     0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0x66, 0xce, 10, 0, 0, 2, 10, 0, 0, 1,
-			     0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, TCP_SYN, 0xff, 0xff};
+	uint8_t frame[60] = {0x52, 0x54, 0, 0, 0,  1, 0x52, 0x54, 0,	   0,	 0,   2,    8,
+			     0,	   0x45, 0, 0, 40, 0, 0,    0,	  0,	   64,	 6,   0x66, 0xce,
+			     10,   0,	 0, 2, 10, 0, 0,    1,	  0x30,	   0x39, 0,   80,   0,
+			     0,	   0,	 1, 0, 0,  0, 0,    0x50, TCP_SYN, 0xff, 0xff};
 	uint64_t ip = lwip_stats.ip.chkerr, tcp = lwip_stats.tcp.chkerr;
 
 	bed_receive(frame, sizeof(frame)); // the TCP checksum is 0
@@ -124,9 +125,9 @@ static void a_corrupt_segment_is_dropped(void **state)
 // What lies behind a short ARP frame in its buffer must not become a table entry.
 static void a_short_arp_packet_is_dropped(void **state)
 {
-	uint8_t frame[42] = {0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 9, 8, 6,
-			     0, 1, 8, 0, 6, 4, 0, 1, 0x52, 0x54, 0, 0, 0, 9, 10, 0, 0, 9,
-			     0, 0, 0, 0, 0, 0, 10, 0, 0, 1};
+	uint8_t frame[42] = {0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0,    0,    0,	 9, 8, 6,
+			     0,	   1,	 8, 0, 6, 4, 0,	   1,	 0x52, 0x54, 0,	 0, 0, 9,
+			     10,   0,	 0, 9, 0, 0, 0,	   0,	 0,    0,    10, 0, 0, 1};
 	uint64_t before = lwip_stats.etharp.lenerr;
 
 	for (unsigned bytes = 14; bytes < sizeof(frame); bytes++)
