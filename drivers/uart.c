@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // 16550 serial ports. Contract in include/kernel/serial.h. Registers: NS16550AF data sheet, table II.
 //
-// Two ways out. serial_write polls: it waits for the transmitter's FIFO to be empty and gives it
-// sixteen characters. serial_queue leaves text in a ring which the transmitter-empty interrupt drains,
-// sixteen at a time. serial_write on a port with a ring drains the ring first, so that order is kept.
+// Text goes into the port's ring; from there the transmitter takes sixteen characters whenever its FIFO
+// is empty: at once if it is empty now, else when the transmitter-empty interrupt says so. Before
+// there are interrupts, after a panic, and when the ring is full in a context that cannot wait, the
+// ring is drained by polling.
 #include "kernel/cpu.h"
 #include "kernel/io.h"
 #include "kernel/irq.h"
@@ -31,6 +32,7 @@ enum {
 	MCR_DTR_RTS_OUT2 = 0x0b, // OUT2 gates the interrupt line
 	LSR_DATA = 0x01,
 	LSR_THR_EMPTY = 0x20,
+	LSR_ALL_EMPTY = 0x40, // the shift register too
 };
 #define FIFO_BYTES 16
 // A full FIFO drains in 1.4 ms. One read of a port takes about a microsecond on an ISA bus.
@@ -42,8 +44,7 @@ struct uart {
 	uint8_t line;
 	bool present;
 	bool interrupts;
-	// Everything below: interrupts off.
-	uint8_t ier;
+	uint8_t ier; // this and everything below: interrupts off
 	char *ring;
 	uint32_t ring_in, ring_out; // free-running
 	void (*receive)(void *ctx, uint8_t byte);
@@ -56,26 +57,15 @@ static struct uart uarts[SERIAL_PORTS] = {
     {.base = 0x2f8, .line = 3, .ring = ring_of_port_2},
 };
 
+static bool polled; // set once: a panic has begun
+
 static uint64_t dropped[SERIAL_PORTS];
 KSTAT_COUNTER_L(serial_dropped_1, "pagewire_serial_dropped_bytes_total", "port=\"1\"",
 		"Characters not sent: port absent, stuck, or its ring full", dropped[0]);
 KSTAT_COUNTER_L(serial_dropped_2, "pagewire_serial_dropped_bytes_total", "port=\"2\"",
 		"Characters not sent: port absent, stuck, or its ring full", dropped[1]);
 
-static bool uart_wait_empty(const struct uart *u)
-{
-	for (unsigned polls = DRAIN_POLLS; polls; polls--)
-		if (inb(u->base + REG_LSR) & LSR_THR_EMPTY)
-			return true;
-	return false;
-}
-
-// Up to sixteen characters of the ring into the empty FIFO.
-static void uart_feed(struct uart *u)
-{
-	for (unsigned n = 0; n < FIFO_BYTES && u->ring_out != u->ring_in; n++)
-		outb(u->base + REG_DATA, (uint8_t)u->ring[u->ring_out++ % RING_BYTES]);
-}
+// Everything below but serial_write runs with interrupts off.
 
 static void uart_set_ier(struct uart *u, uint8_t ier)
 {
@@ -85,59 +75,114 @@ static void uart_set_ier(struct uart *u, uint8_t ier)
 	}
 }
 
+// Gives the transmitter what it takes now; the interrupt is on while something is left.
+static void uart_push(struct uart *u)
+{
+	while (u->ring_out != u->ring_in && inb(u->base + REG_LSR) & LSR_THR_EMPTY)
+		for (unsigned n = 0; n < FIFO_BYTES && u->ring_out != u->ring_in; n++)
+			outb(u->base + REG_DATA, (uint8_t)u->ring[u->ring_out++ % RING_BYTES]);
+	if (!u->interrupts)
+		return;
+	if (u->ring_out != u->ring_in)
+		uart_set_ier(u, u->ier | IER_THR_EMPTY);
+	else
+		uart_set_ier(u, u->ier & (uint8_t)~IER_THR_EMPTY);
+}
+
+// Until the ring is empty, or the port is stuck and its text is given up.
+static void uart_drain(struct uart *u)
+{
+	unsigned polls = DRAIN_POLLS;
+
+	for (uint32_t before = u->ring_out; u->ring_out != u->ring_in; before = u->ring_out) {
+		uart_push(u);
+		polls = u->ring_out != before ? DRAIN_POLLS : polls - 1;
+		if (!polls) {
+			dropped[u - uarts] += u->ring_in - u->ring_out;
+			u->ring_out = u->ring_in;
+		}
+	}
+}
+
+// As much of the text as there is room for; returns how much that was.
+static size_t ring_put(struct uart *u, const char *text, size_t len)
+{
+	size_t n = 0;
+
+	for (; n < len && RING_BYTES - (u->ring_in - u->ring_out) >= 2; n++) {
+		if (text[n] == '\n')
+			u->ring[u->ring_in++ % RING_BYTES] = '\r';
+		u->ring[u->ring_in++ % RING_BYTES] = text[n];
+	}
+	return n;
+}
+
 void serial_write(enum serial_port port, const char *text, size_t len)
 {
 	struct uart *u = &uarts[port];
-	bool on = irq_save();
-	unsigned room = 0;
+	unsigned polls = DRAIN_POLLS;
 
 	if (!u->present) {
 		dropped[port] += len;
-		goto out;
+		return;
 	}
-	while (u->ring_out != u->ring_in && uart_wait_empty(u))
-		uart_feed(u);
-	for (size_t i = 0; i < len; i++) {
-		if (room < 2) {
-			if (!uart_wait_empty(u)) {
-				dropped[port] += len - i;
-				break;
-			}
-			room = FIFO_BYTES;
-		}
-		if (text[i] == '\n') {
-			outb(u->base + REG_DATA, '\r');
-			room--;
-		}
-		outb(u->base + REG_DATA, (uint8_t)text[i]);
-		room--;
+	while (len && polls) {
+		bool on = irq_save();
+		size_t n = ring_put(u, text, len);
+
+		text += n;
+		len -= n;
+		if (polled || !u->interrupts || (len && !on))
+			uart_drain(u);
+		else
+			uart_push(u);
+		irq_restore(on); // where the ring drains meanwhile
+		polls = n ? DRAIN_POLLS : polls - 1;
 	}
-out:
-	irq_restore(on);
+	dropped[port] += len;
 }
 
 bool serial_queue(enum serial_port port, const char *text, size_t len)
 {
 	struct uart *u = &uarts[port];
-	bool on = irq_save(), ok = false;
+	bool on = irq_save();
 	size_t needed = len;
 
 	for (size_t i = 0; i < len; i++)
 		needed += text[i] == '\n';
-	if (u->interrupts && needed <= RING_BYTES - (u->ring_in - u->ring_out)) {
-		for (size_t i = 0; i < len; i++) {
-			if (text[i] == '\n')
-				u->ring[u->ring_in++ % RING_BYTES] = '\r';
-			u->ring[u->ring_in++ % RING_BYTES] = text[i];
-		}
-		// Enabling the interrupt with the transmitter empty raises it at once.
-		uart_set_ier(u, u->ier | IER_THR_EMPTY);
-		ok = true;
-	} else {
+	if (u->present)
+		uart_push(u);
+	if (!u->interrupts || needed + 1 > RING_BYTES - (u->ring_in - u->ring_out)) {
 		dropped[port] += needed;
+		irq_restore(on);
+		return false;
+	}
+	ring_put(u, text, len);
+	uart_push(u);
+	irq_restore(on);
+	return true;
+}
+
+void serial_flush(void)
+{
+	bool on = irq_save();
+
+	for (unsigned port = 0; port < SERIAL_PORTS; port++) {
+		struct uart *u = &uarts[port];
+
+		if (!u->present)
+			continue;
+		uart_drain(u);
+		for (unsigned polls = DRAIN_POLLS; polls; polls--)
+			if (inb(u->base + REG_LSR) & LSR_ALL_EMPTY)
+				break;
 	}
 	irq_restore(on);
-	return ok;
+}
+
+void serial_set_polled(void)
+{
+	polled = true;
 }
 
 static bool uart_interrupt(void *arg)
@@ -152,10 +197,7 @@ static bool uart_interrupt(void *arg)
 		if (u->receive)
 			u->receive(u->receive_ctx, byte);
 	}
-	if (inb(u->base + REG_LSR) & LSR_THR_EMPTY)
-		uart_feed(u);
-	if (u->ring_out == u->ring_in)
-		uart_set_ier(u, u->ier & (uint8_t)~IER_THR_EMPTY);
+	uart_push(u);
 	return true;
 }
 

@@ -8,6 +8,7 @@
 #include "kernel/io.h"
 #include "kernel/kprintf.h"
 #include "kernel/kstring.h"
+#include "kernel/serial.h"
 
 struct tss { // Intel SDM volume 3, 8.7
 	uint32_t reserved0;
@@ -208,11 +209,13 @@ uint64_t cpu_random(void)
 
 void cpu_debug_exit(uint8_t value)
 {
+	serial_flush();
 	outb(0xf4, value);
 }
 
 void cpu_stop(void)
 {
+	serial_flush();
 	for (;;)
 		__asm__ volatile("cli; hlt");
 }
@@ -221,6 +224,7 @@ void cpu_reset(void)
 {
 	struct table_register empty = {0, 0};
 
+	serial_flush();
 	acpi_reset();
 	outb(0xcf9, 0x02); // chipset: system reset, then full
 	outb(0xcf9, 0x06);
@@ -233,6 +237,7 @@ void cpu_reset(void)
 
 void cpu_power_off(void)
 {
+	serial_flush();
 	acpi_power_off();
 	kprintf("power off: ACPI did not, switch the machine off by hand\n");
 	cpu_stop();

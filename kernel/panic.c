@@ -6,6 +6,7 @@
 #include "kernel/cpu_private.h"
 #include "kernel/debug.h"
 #include "kernel/kprintf.h"
+#include "kernel/serial.h"
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "kernel/trap.h"
@@ -86,6 +87,7 @@ void panic_at(const char *file, int line, const char *function, const char *form
 		test_hook(message);
 		depth = 1;
 	}
+	serial_set_polled();
 	kprintf("\nPANIC in %s (%s:%d): %s\n", function, file, line, message);
 	if (depth == 1)
 		print_rest((uintptr_t)__builtin_return_address(0),
@@ -109,6 +111,7 @@ void panic_trap(const struct trap_frame *frame, const char *format, ...)
 		depth = 1;
 	}
 	debug_place(frame->rip, place, sizeof(place));
+	serial_set_polled();
 	kprintf("\nPANIC in %s: %s\n", place, message);
 	if (depth == 1) {
 		print_registers(frame);

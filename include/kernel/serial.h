@@ -9,13 +9,17 @@ enum serial_port { SERIAL_1, SERIAL_2, SERIAL_PORTS };
 
 // True if the machine has the port. Any context, after serial_init.
 bool serial_present(enum serial_port port);
-// Writes all of it before it returns, at the line's pace ('\n' goes out as CR LF). Any context. Text
-// for a port that is absent or does not drain for 100 ms is dropped and counted.
+// Takes all of the text ('\n' goes out as CR LF) into the port's ring of 32 KB, which an interrupt
+// drains; waits, or polls where interrupts are off, only while the ring is full. Nothing is lost but
+// what a port that is absent, or does not drain for 100 ms, cannot take: that is counted. Any context.
 void serial_write(enum serial_port port, const char *text, size_t len);
-// Never waits: the text goes into the port's ring and an interrupt drains it. All or nothing: false
-// (and counted) when the ring lacks room or the port is absent. Any context, after
-// serial_start_interrupts. For logs that must not hold up the work they report.
+// Never waits. All or nothing: false (and counted) when the ring lacks room or the port is absent. Any
+// context, after serial_start_interrupts. For logs that must not hold up the work they report.
 bool serial_queue(enum serial_port port, const char *text, size_t len);
+// Returns when everything written is on the line. Any context; before the machine is left.
+void serial_flush(void);
+// From now on serial_write returns only when its text is out: for a panic. Any context.
+void serial_set_polled(void);
 // Characters received go to fn, one call each, in interrupt context. Replaces the one before; null:
 // thrown away. Thread context, after serial_start_interrupts.
 void serial_set_receive(enum serial_port port, void (*fn)(void *ctx, uint8_t byte), void *ctx);
