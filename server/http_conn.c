@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A connection's life between lwIP's callbacks: feeding requests, running the exchange, settling what
+// it waits for, lingering and ending. See http_conn.h for the objects and the states. Fast WTD context.
+#include "server/http_conn.h"
+#include "kernel/kstring.h"
+#include "kernel/panic.h"
+#include "kernel/timer.h"
+#include "net/stack.h"
+
+// http_connections= of them and HTTP_REFUSE_MAX that carry a refusal: set in http_conn_start.
+struct pool http_conn_pool = POOL_INIT("http_conn", struct http_conn, 0);
+uint32_t http_conn_count; // those that count against the maximum
+static struct http_link all = {&all, &all};
+
+void http_conn_start(void)
+{
+	http_conn_pool.maximum = http_config.connections_max + HTTP_REFUSE_MAX;
+	http_exchange_start();
+}
+
+struct http_conn *http_conn_new(struct tcp_pcb *pcb, struct http_address *from)
+{
+	struct http_conn *conn = pool_alloc(&http_conn_pool);
+
+	if (!conn)
+		return NULL;
+	conn->pcb = pcb;
+	conn->from = from;
+	http_conn_count += from != NULL;
+	http_link_add(&all, &conn->all);
+	return conn;
+}
+
+void http_conn_doom(struct http_conn *conn)
+{
+	conn->doomed = true;
+}
+
+static void drop_held(struct http_conn *conn)
+{
+	while (conn->held) {
+		struct http_held *h = conn->held;
+		conn->held = h->next;
+		pool_free(&http_text_pool, h);
+	}
+	conn->held_last = NULL;
+}
+
+err_t http_conn_end(struct http_conn *conn, bool reset)
+{
+	struct tcp_pcb *pcb = conn->pcb;
+	err_t result = ERR_OK;
+
+	ASSERT(!conn->busy);
+	if (conn->x)
+		http_exchange_end(conn->x);
+	drop_held(conn);
+	http_conn_unwait(conn);
+	http_conn_unretry(conn);
+	http_link_remove(&conn->all);
+	if (conn->from) {
+		http_address_put(conn->from);
+		http_conn_count--;
+	} else {
+		http_conn_refused_gone();
+	}
+	pool_free(&http_conn_pool, conn);
+	if (pcb) {
+		http_conn_detach(pcb);
+		if (reset || tcp_close(pcb) != ERR_OK) {
+			tcp_abort(pcb);
+			result = ERR_ABRT;
+		}
+	}
+	http_retry_all();
+	return result;
+}
+
+void http_conn_end_all(void)
+{
+	while (all.next != &all)
+		http_conn_end(CONTAINER_OF(all.next, struct http_conn, all), true);
+}
+
+void http_conn_linger(struct http_conn *conn)
+{
+	conn->lingering = true;
+	conn->in_body = false;
+	if (conn->pcb && tcp_shutdown(conn->pcb, 0, 1) != ERR_OK)
+		conn->doomed = true;
+}
+
+void http_conn_acked(struct http_conn *conn, uint32_t bytes)
+{
+	conn->unacked -= MIN(conn->unacked, (uint64_t)bytes);
+	conn->progress += bytes;
+	if (conn->progress < HTTP_STALL_BYTES && conn->unacked)
+		return;
+	conn->progress = 0;
+	if (conn->list == HTTP_LIST_STALL)
+		http_conn_wait(conn, HTTP_LIST_STALL, true);
+}
+
+static bool hold(struct http_conn *conn, const char *bytes, size_t len)
+{
+	const size_t capacity = HTTP_TEXT_BYTES - sizeof(struct http_held);
+
+	while (len) {
+		struct http_held *h = conn->held_last;
+		if (!h || h->len == capacity) {
+			h = pool_alloc(&http_text_pool);
+			if (!h)
+				return false;
+			if (conn->held_last)
+				conn->held_last->next = h;
+			else
+				conn->held = h;
+			conn->held_last = h;
+		}
+		size_t n = MIN(len, capacity - h->len);
+		memcpy(h->bytes + h->len, bytes, n);
+		h->len += (uint16_t)n;
+		bytes += n;
+		len -= n;
+	}
+	return true;
+}
+
+// The exchange is over: what follows it on the connection.
+static void answered(struct http_conn *conn)
+{
+	struct http_exchange *x = conn->x;
+	bool keep = x->keep_alive;
+
+	if (keep && x->parsed)
+		conn->in_body = http_body_init(&conn->body, &x->request);
+	http_count_answer(x);
+	http_exchange_end(x);
+	conn->served++;
+	if (!keep)
+		http_conn_linger(conn);
+}
+
+static void skip_body(struct http_conn *conn, const char *bytes, size_t len, size_t *used)
+{
+	enum http_body_result result = http_body_skip(&conn->body, bytes, len, used);
+
+	conn->in_body = result == HTTP_BODY_MORE;
+	if (result == HTTP_BODY_BAD || result == HTTP_BODY_TOO_LONG)
+		http_conn_linger(conn);
+}
+
+// Uses the bytes as far as the connection can go now; returns how many.
+static size_t take(struct http_conn *conn, const char *bytes, size_t len)
+{
+	size_t done = 0, used;
+
+	while (done < len && !conn->doomed) {
+		if (conn->lingering)
+			return len;
+		if (conn->in_body) {
+			skip_body(conn, bytes + done, len - done, &used);
+			done += used;
+			continue;
+		}
+		if (!conn->x) {
+			if (tcp_sndbuf(conn->pcb) < HTTP_SMALL_ROOM && conn->unacked)
+				break;
+			conn->x = http_exchange_new(conn);
+			if (!conn->x) {
+				http_count_refusal(HTTP_REFUSED_MEMORY);
+				conn->doomed = true;
+				break;
+			}
+		}
+		if (conn->x->stage != HTTP_STAGE_HEAD)
+			break;
+		done += http_exchange_feed(conn->x, bytes + done, len - done);
+		if (conn->x->stage == HTTP_STAGE_HEAD)
+			continue;
+		if (!http_exchange_run(conn->x))
+			break;
+		answered(conn);
+	}
+	return done;
+}
+
+static void taken(struct http_conn *conn, size_t bytes)
+{
+	if (bytes && conn->pcb)
+		tcp_recved(conn->pcb, (u16_t)bytes);
+}
+
+void http_conn_input(struct http_conn *conn, const char *bytes, size_t len)
+{
+	size_t used = 0;
+
+	conn->busy = true;
+	if (!conn->held || conn->lingering)
+		used = take(conn, bytes, len);
+	taken(conn, used);
+	if (used < len && !conn->doomed && !hold(conn, bytes + used, len - used)) {
+		http_count_refusal(HTTP_REFUSED_MEMORY);
+		conn->doomed = true;
+	}
+	conn->busy = false;
+}
+
+void http_conn_run(struct http_conn *conn)
+{
+	if (conn->busy)
+		return;
+	conn->busy = true;
+	while (!conn->doomed) {
+		if (conn->x && conn->x->stage != HTTP_STAGE_HEAD) {
+			if (!http_exchange_run(conn->x))
+				break;
+			answered(conn);
+			continue;
+		}
+		struct http_held *h = conn->held;
+		if (!h)
+			break;
+		size_t used = take(conn, h->bytes + h->at, h->len - h->at);
+		taken(conn, used);
+		if (used == 0)
+			break;
+		h->at += (uint16_t)used;
+		if (h->at == h->len) {
+			conn->held = h->next;
+			if (!conn->held)
+				conn->held_last = NULL;
+			pool_free(&http_text_pool, h);
+		}
+	}
+	conn->busy = false;
+}
+
+// What the connection waits for now.
+static void settle_open(struct http_conn *conn)
+{
+	const struct http_exchange *x = conn->x;
+
+	bool ours = conn->retrying && !conn->unacked; // our memory is short, not their window
+
+	if (x && x->stage != HTTP_STAGE_HEAD)
+		http_conn_wait(conn,
+			       x->stage == HTTP_STAGE_SEND && !x->getting && !ours ? HTTP_LIST_STALL
+										   : HTTP_LIST_NONE,
+			       false);
+	else if (conn->in_body || (x && http_parser_started(&x->parser)))
+		http_conn_wait(conn, HTTP_LIST_HEAD, false);
+	else
+		http_conn_wait(conn, conn->unacked ? HTTP_LIST_STALL : HTTP_LIST_IDLE, false);
+}
+
+err_t http_conn_settle(struct http_conn *conn)
+{
+	bool reading = !conn->x || conn->x->stage == HTTP_STAGE_HEAD;
+
+	if (conn->doomed) {
+		http_resets++;
+		return http_conn_end(conn, true);
+	}
+	// The client has said all it will say, and has its answers: nothing can follow.
+	if (conn->fin_seen && reading && !conn->held && !conn->lingering) {
+		http_conn_linger(conn);
+		if (conn->doomed)
+			return http_conn_end(conn, true);
+	}
+	if (!conn->lingering) {
+		settle_open(conn);
+		return ERR_OK;
+	}
+	if (conn->unacked) {
+		http_conn_wait(conn, HTTP_LIST_STALL, false);
+		return ERR_OK;
+	}
+	if (conn->fin_seen)
+		return http_conn_end(conn, false);
+	http_conn_wait(conn, HTTP_LIST_LINGER, false);
+	return ERR_OK;
+}
+
+void http_conn_kick(struct http_conn *conn)
+{
+	http_conn_run(conn);
+	if (conn->pcb && !conn->doomed)
+		tcp_output(conn->pcb);
+	http_conn_settle(conn);
+	stack_flush();
+}
