@@ -20,6 +20,7 @@
 #include "kernel/vmm.h"
 #include "kernel/wtd.h"
 #include "net/stack.h"
+#include "server/http.h"
 
 struct boot_info boot_info;
 extern char image_phys_start[], image_phys_end[];
@@ -87,6 +88,7 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	pci_probe_all();
 	volume_mount_all();
 	stack_init();
+	http_start();
 	if (cmdline_selftest())
 		ktest_run_all();
 	stack_set_address_hook(say_ready); // last: whoever reads the line may connect

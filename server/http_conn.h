@@ -187,7 +187,7 @@ struct http_exchange {
 #define HTTP_TEXT_BYTES 2048
 #define HTTP_KEPT_LARGE 32768
 #define HTTP_PATH_ROOM	16 // "/index.html"
-_Static_assert(HTTP_HEAD_CEILING + HTTP_PATH_MAX / 2 + HTTP_PATH_ROOM <= HTTP_KEPT_LARGE, "fits");
+_Static_assert(HTTP_HEAD_MAX + HTTP_PATH_MAX + HTTP_PATH_ROOM <= HTTP_KEPT_LARGE, "fits");
 
 // ---- http.c, http_conn.c: connections ----------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 // One request and its answer: collecting the head, finding the file, waiting for what is not in memory,
 // and giving everything back at the end, whatever is still under way. The stages are drawn in
 // http_conn.h; what is answered is decided in http_decide.c. Fast WTD context.
+#include "fs/volume.h"
 #include "server/http_conn.h"
 #include "kernel/kstring.h"
 #include "kernel/panic.h"

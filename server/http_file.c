@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Prepared response heads: see http_file.h.
 #include "server/http_file.h"
+#include "fs/volume.h"
 #include "kernel/kstring.h"
 #include "kernel/panic.h"
 #include "kernel/pool.h"

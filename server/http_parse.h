@@ -24,10 +24,9 @@ struct http_parse_limits {
 	uint16_t target_max;  // request target; more: 414
 	uint16_t headers_max; // fields; more: 431
 };
-#define HTTP_HEAD_MAX	  16384 // the default of each; head_max may not exceed HTTP_HEAD_CEILING
-#define HTTP_TARGET_MAX	  8192
-#define HTTP_HEADERS_MAX  100
-#define HTTP_HEAD_CEILING 32768
+#define HTTP_HEAD_MAX	 16384 // the default of each
+#define HTTP_TARGET_MAX	 8192
+#define HTTP_HEADERS_MAX 100
 
 enum http_parse_result { HTTP_PARSE_MORE, HTTP_PARSE_HEAD, HTTP_PARSE_ERROR };
 

@@ -179,7 +179,7 @@ static void location(const struct http_exchange *x, struct text *t)
 	text_str(t, "\r\n");
 }
 
-static void short_answer(const struct http_exchange *x, struct text *t)
+static size_t short_answer(const struct http_exchange *x, struct text *t)
 {
 	char body[256];
 	struct text b = TEXT_OF(body);
@@ -205,11 +205,13 @@ static void short_answer(const struct http_exchange *x, struct text *t)
 	field(t, "X-Content-Type-Options", "nosniff");
 	field_u64(t, "Content-Length", b.len);
 	http_head_end(t, x->keep_alive, x->request.minor);
-	if (!x->headless_body)
-		text_bytes(t, b.out, b.len);
+	if (x->headless_body)
+		return 0;
+	text_bytes(t, b.out, b.len);
+	return b.len;
 }
 
-static void health(const struct http_exchange *x, struct text *t)
+static size_t health(const struct http_exchange *x, struct text *t)
 {
 	const char *body = x->json ? "{\"status\":\"ok\"}\n" : "ok\n";
 
@@ -218,8 +220,10 @@ static void health(const struct http_exchange *x, struct text *t)
 	field(t, "Cache-Control", "no-store");
 	field_u64(t, "Content-Length", strlen(body));
 	http_head_end(t, x->keep_alive, x->request.minor);
-	if (!x->headless_body)
-		text_str(t, body);
+	if (x->headless_body)
+		return 0;
+	text_str(t, body);
+	return strlen(body);
 }
 
 static void generated_fields(const struct http_exchange *x, struct text *t)
@@ -241,7 +245,7 @@ static void generated_fields(const struct http_exchange *x, struct text *t)
 	field(t, "X-Content-Type-Options", "nosniff");
 }
 
-void http_response_head(const struct http_exchange *x, struct text *t)
+size_t http_response_head(const struct http_exchange *x, struct text *t)
 {
 	char date[HTTP_DATE_LEN];
 
@@ -249,11 +253,9 @@ void http_response_head(const struct http_exchange *x, struct text *t)
 	http_head_begin(t, x->status, date);
 	switch (x->body) {
 	case HTTP_BODY_SHORT:
-		short_answer(x, t);
-		return;
+		return short_answer(x, t);
 	case HTTP_BODY_HEALTH:
-		health(x, t);
-		return;
+		return health(x, t);
 	case HTTP_BODY_NONE:
 		if (x->status == 304)
 			validators(t, http_file_of(x->inode, x->mime));
@@ -268,4 +270,5 @@ void http_response_head(const struct http_exchange *x, struct text *t)
 		generated_fields(x, t);
 	}
 	http_head_end(t, x->keep_alive, x->request.minor);
+	return 0;
 }

@@ -16,8 +16,8 @@ void http_head_file(struct text *t, const struct http_file *file, uint64_t lengt
 // Connection where it must be said, and the empty line.
 void http_head_end(struct text *t, bool keep_alive, unsigned minor);
 
-// The whole head of the exchange's answer, with the body if it is a short one.
-void http_response_head(const struct http_exchange *x, struct text *t);
+// The whole head of the exchange's answer, with the body if it is a short one: returns its length.
+size_t http_response_head(const struct http_exchange *x, struct text *t);
 // What stands before part `n` of a multipart answer, and behind the last one (n == count).
 void http_part_head(const struct http_exchange *x, unsigned n, struct text *t);
 const char *http_status_text(unsigned status);

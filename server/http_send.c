@@ -48,9 +48,10 @@ static enum http_progress send_head(struct http_exchange *x)
 		const char *head = http_file_head(http_file_of(x->inode, x->mime), &len);
 		progress = send_bytes(x, head, len, more && x->at < x->end);
 	} else {
-		http_response_head(x, &t);
+		size_t body = http_response_head(x, &t);
 		ASSERT(!t.full);
 		progress = send_bytes(x, t.out, t.len, more);
+		x->sent = progress == HTTP_SENT ? body : 0;
 	}
 	x->head_queued = progress == HTTP_SENT;
 	return progress;
@@ -101,10 +102,12 @@ static enum http_progress send_parts(struct http_exchange *x)
 			struct text t = TEXT_OF(scratch);
 			http_part_head(x, parts->now, &t);
 			progress = send_bytes(x, t.out, t.len, parts->now < parts->count);
-			if (progress != HTTP_SENT || parts->now == parts->count)
+			if (progress != HTTP_SENT)
 				return progress;
-			parts->header_sent = true;
 			x->sent += t.len;
+			if (parts->now == parts->count)
+				return HTTP_SENT;
+			parts->header_sent = true;
 			x->at = parts->ranges[parts->now].first;
 			x->end = parts->ranges[parts->now].last + 1;
 		}
