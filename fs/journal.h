@@ -4,7 +4,7 @@
 //
 //	struct journal_source source = { .dev = ..., .block_bytes = ..., .map = ..., ... };
 //	int error = journal_replay(&source, &map, &result);       // thread context, sleeps
-//	... journal_map_get(&map, block, &replacement, &escaped)  // any context, while map is unchanged
+//	... journal_map_get(&map, block, &replacement, &escaped)  // any context, no more sets
 //	journal_map_free(&map);
 #pragma once
 

@@ -4,27 +4,16 @@
 # mke2fs, debugfs and e2fsck. Use: ext4_images.py GROUP DIRECTORY. Everything is made anew when this
 # script is newer than what is there. Contents come from a fixed seed.
 import os
-import random
 import shutil
 import subprocess
 import sys
 
-MB = 1 << 20
-rng = random.Random(4)
+from ext4_tools import MB, crc32c, rng, run, write
+import ext4_journals
 
 
-def run(*args, ok=(0,), **kw):
-    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kw)
-    if done.returncode not in ok:
-        sys.exit(f"{args}: {done.returncode}\n{done.stdout.decode(errors='replace')}")
-    return done.stdout.decode(errors="replace")
-
-
-def write(path, data, times=None):
-    with open(path, "wb") as f:
-        f.write(data)
-    if times:
-        os.utime(path, times)
+def journals(out):
+    ext4_journals.journals(out)
 
 
 def sparse(path, size, pieces):
@@ -38,7 +27,8 @@ def sparse(path, size, pieces):
 def make_tree(top, longest_link, small=False):
     os.makedirs(top + "/sizes")
     for size in [0, 1, 59, 60, 61, 1023, 1024, 1025, 2047, 2048, 2049, 4095, 4096, 4097,
-                 12 * 1024, 12 * 1024 + 1, 12 * 4096, 12 * 4096 + 1, 268 * 1024 + 3, (1 if small else 3) * MB + 17]:
+                 12 * 1024, 12 * 1024 + 1, 12 * 4096, 12 * 4096 + 1, 268 * 1024 + 3,
+                 (1 if small else 3) * MB + 17]:
         write(f"{top}/sizes/{size}", rng.randbytes(size))
     names = os.fsencode(top) + b"/names/"
     os.makedirs(names)
@@ -130,14 +120,6 @@ def trees(out):
     write(f"{out}/tree-rev0/file", rng.randbytes(70000))
     run("mke2fs", "-q", "-F", "-r", "0", "-t", "ext2", "-b", "1024", "-d", f"{out}/tree-rev0",
         f"{out}/rev0.img", "8m")
-
-
-def crc32c(crc, data):
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-    return crc
 
 
 def refused(out):
@@ -232,7 +214,10 @@ def large(out):
 def main():
     group, out = sys.argv[1], sys.argv[2]
     stamp = f"{out}/stamp"
-    if os.path.exists(stamp) and os.path.getmtime(stamp) > os.path.getmtime(__file__):
+    here = os.path.dirname(__file__)
+    newest = max(os.path.getmtime(os.path.join(here, name)) for name in os.listdir(here)
+                 if name.startswith("ext4_") and name.endswith(".py"))
+    if os.path.exists(stamp) and os.path.getmtime(stamp) > newest:
         return
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
