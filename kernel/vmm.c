@@ -2,10 +2,11 @@
 // The kernel's page tables; layout and contract in include/kernel/vmm.h. Intel SDM volume 3, 4.5.
 //
 // vmm_init builds new tables and switches to them once. Tables are never freed; an entry belongs to
-// whoever took its address range, so only the map of ranges needs a lock. Afterwards only the window region (0xffffc000...)
-// and, under cache=unmapped, single entries of the direct map change. No page is both writable and
-// executable. The kernel image's frames are not in the direct map: text cannot be written through a
-// second address, and device memory handed out from it goes by its own address.
+// whoever took its address range, so only the map of ranges needs a lock (vmm_area.c). Afterwards only
+// the window region (0xffffc000...) and, under cache=unmapped, single entries of the direct map change.
+//
+// No page is both writable and executable. The kernel image's frames are not in the direct map: text
+// cannot be written through a second address, and device memory handed out from it goes by its own.
 #include "kernel/vmm.h"
 #include "kernel/boot.h"
 #include "kernel/cmdline.h"
@@ -16,42 +17,16 @@
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
 #include "kernel/pmm_private.h"
+#include "kernel/vmm_private.h"
 
-enum {
-	PTE_PRESENT = BIT(0),
-	PTE_WRITE = BIT(1),
-	PTE_WRITE_THROUGH = BIT(3), // PAT entry 1: made write-combining below
-	PTE_NO_CACHE = BIT(4),
-	PTE_LARGE = BIT(7),
-	PTE_GLOBAL = BIT(8),
-	PTE_GUARD = BIT(9), // software: not present on purpose, below a stack
-};
-#define PTE_NX	   BIT(63)
-#define PTE_FRAME  0x000ffffffffff000UL
-#define ENTRIES	   512
-#define LEVEL_4K   0
-#define LEVEL_2M   1
-#define LEVEL_1G   2
-#define LEVEL_ROOT 3
-#define MSR_PAT	   0x277
+#define MSR_PAT 0x277
 
-static inline uint64_t level_span(int level)
-{
-	return PAGE_SIZE << (9 * level);
-}
-
-// The window region: stacks, device registers, per-processor windows. A bit a page, set: taken.
-#define AREA_BASE  0xffffc00000000000UL
-#define AREA_PAGES (1UL << 18) // 1 GB
-static struct spinlock vmm_lock = SPINLOCK_INIT("vmm", RANK_VMM);
-static uint64_t area_map[AREA_PAGES / 64]; // (vmm_lock)
-static size_t area_hint;		   // (vmm_lock) nothing is free below it
-static uint64_t *root;			   // constant after vmm_init
-static uint64_t nx;			   // constant: PTE_NX where the processor has it
-static uint64_t *window_entry[CPU_MAX];	   // constant: the window's entry in the page tables
-static uintptr_t window_address[CPU_MAX];  // constant
-static struct page *window_page[CPU_MAX];  // own processor, WTDs disabled
-static bool cache_unmapped;		   // constant after the command line
+static uint64_t *root;			  // constant after vmm_init
+uint64_t vmm_nx;			  // constant: PTE_NX where the processor has it
+static uint64_t *window_entry[CPU_MAX];	  // constant: the window's entry in the page tables
+static uintptr_t window_address[CPU_MAX]; // constant
+static struct page *window_page[CPU_MAX]; // own processor, WTDs disabled
+static bool cache_unmapped;		  // constant after the command line
 
 extern char text_start[], text_end[], rodata_start[], rodata_end[], data_start[], data_end[];
 extern char boot_stack_guard[];
@@ -140,13 +115,12 @@ static bool map_level(uint64_t *table, int level, uintptr_t address, uintptr_t e
 	return true;
 }
 
-static bool map_range(uintptr_t address, paddr_t phys, size_t len, uint64_t flags, int largest)
+bool vmm_map_range(uintptr_t address, paddr_t phys, size_t len, uint64_t flags, int largest)
 {
 	return map_level(root, LEVEL_ROOT, address, address + len, phys, flags, largest);
 }
 
-// The entry that maps an address and its level; null where a table is missing.
-static uint64_t *find_entry(uintptr_t address, int *level)
+uint64_t *vmm_find_entry(uintptr_t address, int *level)
 {
 	uint64_t *table = root;
 
@@ -174,7 +148,7 @@ bool vmm_readable(uintptr_t address)
 
 	if (!root || !canonical(address))
 		return false;
-	entry = find_entry(address, &level);
+	entry = vmm_find_entry(address, &level);
 	return entry && *entry & PTE_PRESENT && !(*entry & PTE_NO_CACHE);
 }
 
@@ -185,7 +159,7 @@ bool vmm_is_guard(uintptr_t address)
 
 	if (!root || !canonical(address))
 		return false;
-	entry = find_entry(address, &level);
+	entry = vmm_find_entry(address, &level);
 	return entry && !(*entry & PTE_PRESENT) && *entry & PTE_GUARD;
 }
 
@@ -219,174 +193,11 @@ paddr_t virt_to_phys(const void *p)
 	PANIC("0x%lx has no fixed physical address: not to be given to a device", address);
 }
 
-// First fit: `count` free pages whose number is `offset` modulo `align`. AREA_PAGES when there are none.
-static size_t area_take(size_t count, size_t align, size_t offset)
-{
-	size_t start, n = 0;
-
-	spin_lock_wtd(&vmm_lock);
-	start = ALIGN_UP(area_hint, align) + offset;
-	while (start + count <= AREA_PAGES && n < count) {
-		if (area_map[(start + n) / 64] & BIT((start + n) % 64)) {
-			start = ALIGN_UP(start + n + 1 - offset, align) + offset;
-			n = 0;
-		} else {
-			n++;
-		}
-	}
-	if (n == count) {
-		for (size_t i = start; i < start + count; i++)
-			area_map[i / 64] |= BIT(i % 64);
-		if (start == area_hint)
-			area_hint += count;
-	}
-	spin_unlock_wtd(&vmm_lock);
-	return n == count ? start : AREA_PAGES;
-}
-
-static void area_give(size_t start, size_t count)
-{
-	spin_lock_wtd(&vmm_lock);
-	for (size_t n = start; n < start + count; n++)
-		area_map[n / 64] &= ~BIT(n % 64);
-	area_hint = MIN(area_hint, start);
-	spin_unlock_wtd(&vmm_lock);
-}
-
-static uintptr_t area_address(size_t index)
-{
-	return AREA_BASE + (index << PAGE_SHIFT);
-}
-
-static size_t area_index(uintptr_t address)
-{
-	ASSERT(address >= AREA_BASE && address < area_address(AREA_PAGES));
-	return (address - AREA_BASE) >> PAGE_SHIFT;
-}
-
-// Takes the mappings of [address, address + len) away.
-static void unmap_range(uintptr_t address, size_t len)
-{
-	uintptr_t end = address + len;
-
-	while (address < end) {
-		int level;
-		uint64_t *entry = find_entry(address, &level);
-
-		if (entry)
-			*entry = 0;
-		invlpg(address);
-		address += entry ? level_span(level) : PAGE_SIZE;
-	}
-}
-
-static void *map_somewhere(paddr_t addr, size_t len, uint64_t flags)
-{
-	paddr_t first = ALIGN_DOWN(addr, PAGE_SIZE);
-	size_t bytes = ALIGN_UP(addr + len, PAGE_SIZE) - first, start;
-	bool large = bytes >= level_span(LEVEL_2M);
-
-	if (!len || addr + len < addr)
-		return NULL;
-	start = area_take(bytes >> PAGE_SHIFT, large ? ENTRIES : 1,
-			  large ? (first >> PAGE_SHIFT) % ENTRIES : 0);
-	if (start == AREA_PAGES)
-		return NULL;
-	if (!map_range(area_address(start), first, bytes, flags, LEVEL_2M)) {
-		unmap_range(area_address(start), bytes);
-		area_give(start, bytes >> PAGE_SHIFT);
-		return NULL;
-	}
-	return (void *)(area_address(start) + (addr - first));
-}
-
-void *vmm_map_io(paddr_t addr, size_t len)
-{
-	return map_somewhere(addr, len,
-			     PTE_WRITE | PTE_NO_CACHE | PTE_WRITE_THROUGH | PTE_GLOBAL | nx);
-}
-
-void *vmm_map_phys(paddr_t addr, size_t len, bool write_combining)
-{
-	uint64_t cache = !write_combining ? 0
-			 : cpu_has.pat	  ? PTE_WRITE_THROUGH
-					  : PTE_NO_CACHE | PTE_WRITE_THROUGH;
-
-	return map_somewhere(addr, len, PTE_WRITE | PTE_GLOBAL | nx | cache);
-}
-
-void vmm_unmap(void *p, size_t len)
-{
-	uintptr_t address = ALIGN_DOWN((uintptr_t)p, PAGE_SIZE);
-	size_t bytes = ALIGN_UP((uintptr_t)p + len, PAGE_SIZE) - address;
-
-	unmap_range(address, bytes);
-	area_give(area_index(address), bytes >> PAGE_SHIFT);
-}
-
-// The address must have a 4 KB entry (mapped or not) already.
-static void set_guard(uintptr_t address)
-{
-	int level;
-	uint64_t *entry = find_entry(address, &level);
-
-	ASSERT(entry && level == LEVEL_4K);
-	*entry = PTE_GUARD;
-	invlpg(address);
-}
-
-static void stack_unmap(uintptr_t stack, size_t bytes)
-{
-	for (uintptr_t address = stack; address < stack + bytes; address += PAGE_SIZE) {
-		int level;
-		uint64_t *entry = find_entry(address, &level);
-
-		if (entry && *entry & PTE_PRESENT)
-			kpages_free(phys_to_virt(*entry & PTE_FRAME), PAGE_SIZE);
-	}
-	unmap_range(stack - PAGE_SIZE, bytes + PAGE_SIZE);
-	area_give(area_index(stack - PAGE_SIZE), bytes / PAGE_SIZE + 1);
-}
-
-void *vmm_stack_alloc(size_t bytes)
-{
-	size_t start;
-	uintptr_t stack;
-
-	bytes = ALIGN_UP(bytes, PAGE_SIZE);
-	start = area_take(bytes / PAGE_SIZE + 1, 1, 0);
-	if (start == AREA_PAGES)
-		return NULL;
-	stack = area_address(start + 1);
-	// The guard page gets its entry by being mapped for a moment, to whatever frame.
-	if (!map_range(stack - PAGE_SIZE, 0, PAGE_SIZE, nx, LEVEL_4K)) {
-		area_give(start, bytes / PAGE_SIZE + 1);
-		return NULL;
-	}
-	set_guard(stack - PAGE_SIZE);
-	for (size_t done = 0; done < bytes; done += PAGE_SIZE) {
-		void *frame = kpages_alloc(PAGE_SIZE);
-
-		if (!frame || !map_range(stack + done, virt_to_phys(frame), PAGE_SIZE,
-					 PTE_WRITE | PTE_GLOBAL | nx, LEVEL_4K)) {
-			kpages_free(frame, PAGE_SIZE);
-			stack_unmap(stack, bytes);
-			return NULL;
-		}
-	}
-	return (void *)stack;
-}
-
-void vmm_stack_free(void *stack, size_t bytes)
-{
-	stack_unmap((uintptr_t)stack, ALIGN_UP(bytes, PAGE_SIZE));
-}
-
 // The direct map's own entry of a frame: cache=unmapped maps RAM by 4 KB pages.
 static uint64_t *direct_entry(const struct page *page)
 {
 	int level;
-	uint64_t *entry = find_entry((uintptr_t)page_virt(page), &level);
+	uint64_t *entry = vmm_find_entry((uintptr_t)page_virt(page), &level);
 
 	ASSERT(entry && level == LEVEL_4K);
 	return entry;
@@ -420,7 +231,7 @@ void *vmm_window_open(struct page *page)
 	wtd_disable();
 	ASSERT(!window_page[cpu]);
 	window_page[cpu] = page;
-	*window_entry[cpu] = page_phys(page) | PTE_PRESENT | PTE_WRITE | nx;
+	*window_entry[cpu] = page_phys(page) | PTE_PRESENT | PTE_WRITE | vmm_nx;
 	return (void *)window_address[cpu];
 }
 
@@ -442,20 +253,20 @@ void vmm_window_close(struct page *page)
 static void windows_init(void)
 {
 	for (unsigned cpu = 0; cpu < CPU_MAX; cpu++) {
-		size_t start = area_take(1, 1, 0);
+		size_t start = vmm_area_take(1);
 		int level;
 
-		window_address[cpu] = area_address(start);
-		map_range(window_address[cpu], 0, PAGE_SIZE, nx, LEVEL_4K);
-		set_guard(window_address[cpu]);
-		window_entry[cpu] = find_entry(window_address[cpu], &level);
+		window_address[cpu] = vmm_area_address(start);
+		vmm_map_range(window_address[cpu], 0, PAGE_SIZE, vmm_nx, LEVEL_4K);
+		vmm_set_guard(window_address[cpu]);
+		window_entry[cpu] = vmm_find_entry(window_address[cpu], &level);
 	}
 }
 
 static void map_image(const char *start, const char *end, uint64_t flags)
 {
-	map_range((uintptr_t)start, virt_to_phys(start), (size_t)(end - start), flags | PTE_GLOBAL,
-		  LEVEL_4K);
+	vmm_map_range((uintptr_t)start, virt_to_phys(start), (size_t)(end - start),
+		      flags | PTE_GLOBAL, LEVEL_4K);
 }
 
 static void map_ram(const struct boot_range *ranges, unsigned count)
@@ -464,9 +275,9 @@ static void map_ram(const struct boot_range *ranges, unsigned count)
 
 	for (unsigned i = 0; i < count; i++)
 		if (ranges[i].usable)
-			map_range(DIRECT_BASE + ranges[i].start, ranges[i].start,
-				  ranges[i].end - ranges[i].start, PTE_WRITE | PTE_GLOBAL | nx,
-				  largest);
+			vmm_map_range(DIRECT_BASE + ranges[i].start, ranges[i].start,
+				      ranges[i].end - ranges[i].start,
+				      PTE_WRITE | PTE_GLOBAL | vmm_nx, largest);
 }
 
 void vmm_init(void)
@@ -477,15 +288,15 @@ void vmm_init(void)
 	unsigned count = boot_info.range_count;
 
 	memcpy(ranges, boot_info.ranges, sizeof(ranges));
-	nx = cpu_has.nx ? PTE_NX : 0;
+	vmm_nx = cpu_has.nx ? PTE_NX : 0;
 	root = phys_to_virt(pmm_early_alloc(1));
 	map_image(text_start, text_end, 0);
-	map_image(rodata_start, rodata_end, nx);
-	map_image(data_start, data_end, PTE_WRITE | nx);
+	map_image(rodata_start, rodata_end, vmm_nx);
+	map_image(data_start, data_end, PTE_WRITE | vmm_nx);
 	map_ram(ranges, count);
-	set_guard((uintptr_t)boot_stack_guard);
+	vmm_set_guard((uintptr_t)boot_stack_guard);
 	for (unsigned i = 0; i < IST_COUNT; i++)
-		set_guard((uintptr_t)cpu_ist_guard(i));
+		vmm_set_guard((uintptr_t)cpu_ist_guard(i));
 	windows_init();
 	if (cpu_has.pat) // entry 1 becomes write-combining: SDM 3A 12.12.4
 		wrmsr(MSR_PAT, (rdmsr(MSR_PAT) & ~0xff00UL) | 0x0100);
