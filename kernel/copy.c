@@ -22,6 +22,11 @@ uint64_t copy_bytes(enum copy_site site)
 	return __atomic_load_n(&bytes_at[site], __ATOMIC_RELAXED);
 }
 
+void copy_take_back(enum copy_site site, uint64_t bytes)
+{
+	__atomic_fetch_sub(&bytes_at[site], bytes, __ATOMIC_RELAXED);
+}
+
 // Cache pages are frames of RAM, reached through the direct map only. Pages of metadata are the file
 // system's to read and do not count.
 static inline bool holds_file_bytes(const void *p, size_t len)

@@ -13,8 +13,8 @@
 #include "kernel/panic.h"
 #include "kernel/sched.h"
 
-// About a second of looking at somebody else's lock; no lock of ours is held for a thousandth of that.
-#define SPIN_LIMIT (1U << 24)
+// Tens of milliseconds and more of looking at somebody else's lock; none is held for a hundredth of that.
+#define SPIN_LIMIT (1U << 20)
 
 static NORETURN void order_panic(const struct spinlock *lock, const char *holder)
 {

@@ -38,7 +38,7 @@ static uint64_t reserve;			  // constant after pmm_init
 static bool junk;				  // constant after boot
 static pmm_reclaim_fn reclaimers[MAX_RECLAIMERS]; // constant after boot
 
-KSTAT_GAUGE(frames_total, "pagewire_pmm_frames_total", "Page frames under management");
+KSTAT_GAUGE(frames_total, "pagewire_pmm_frames", "Page frames under management");
 KSTAT_GAUGE(frames_free, "pagewire_pmm_frames_free", "Page frames free now");
 KSTAT_GAUGE(frames_free_low, "pagewire_pmm_frames_free_low", "Least page frames ever free");
 KSTAT_GAUGE(reserve, "pagewire_pmm_frames_reserve", "Page frames the cache leaves free");

@@ -25,6 +25,7 @@ static struct pool *pools;	// every pool ever grown; pushed atomically, never re
 static bool junk_all;		// set at boot or by a test
 static bool fail_armed;		// test: pool_fail_after is in force
 static uint32_t fail_countdown; // test: allocations that still succeed
+static const char *fail_name;	// test: the only pool that fails; null: all
 static struct spinlock fail_lock = SPINLOCK_INIT("pool-fail", RANK_POOL);
 
 static uintptr_t seal_of(const struct free_object *o)
@@ -109,11 +110,13 @@ static bool grow(struct pool *pool)
 	return true;
 }
 
-static bool injected_failure(void)
+static bool injected_failure(const struct pool *pool)
 {
 	bool fail;
 
 	if (LIKELY(!fail_armed))
+		return false;
+	if (fail_name && strcmp(fail_name, pool->name))
 		return false;
 	spin_lock_wtd(&fail_lock);
 	fail = fail_armed && fail_countdown == 0;
@@ -155,7 +158,7 @@ void *pool_alloc(struct pool *pool)
 {
 	struct free_object *o;
 
-	if (injected_failure())
+	if (injected_failure(pool))
 		return refuse(pool);
 	while (!(o = take(pool)))
 		if (pool->used >= pool->maximum || !grow(pool))
@@ -205,12 +208,18 @@ void pool_junk_all(bool on)
 	junk_all = on;
 }
 
-void pool_fail_after(uint32_t k)
+void pool_fail_named(const char *name, uint32_t k)
 {
 	spin_lock_wtd(&fail_lock);
+	fail_name = name;
 	fail_countdown = k;
 	fail_armed = true;
 	spin_unlock_wtd(&fail_lock);
+}
+
+void pool_fail_after(uint32_t k)
+{
+	pool_fail_named(NULL, k);
 }
 
 void pool_fail_off(void)

@@ -7,6 +7,7 @@
 #include "kernel/boot.h"
 #include "kernel/calibrate.h"
 #include "kernel/kprintf.h"
+#include "kernel/kstat.h"
 #include "kernel/lapic.h"
 #include "kernel/sched.h"
 
@@ -28,7 +29,9 @@ static uint64_t realtime_offset;	       // unix ns at clock_ns() == 0
 static uint64_t armed = UINT64_MAX;	       // (S) clock_ns the interrupt is set for
 static uint64_t lapic_mult;		       // constant: timer ticks a ns, 32 fraction bits
 static bool ready;			       // the timer interrupt works
-static struct reference_mark first_mark;       // when calibration began
+static uint64_t interrupts;		       // (S)
+KSTAT_COUNTER(interrupts, "pagewire_timer_interrupts_total", "Interrupts of the one-shot timer.");
+static struct reference_mark first_mark; // when calibration began
 static struct wtd refine_work;
 
 static inline uint64_t scaled(uint64_t value, uint64_t mult)
@@ -160,6 +163,7 @@ static void timer_interrupt(void)
 
 	sched_lock(s);
 	armed = UINT64_MAX;
+	interrupts++;
 	wtd_due(s, now);
 	next = MIN(sched_tick(s, now), wheel_next(&s->wheel));
 	if (next != UINT64_MAX)

@@ -10,6 +10,8 @@ enum copy_site { COPY_STREAM_HEAD, COPY_CACHE_WRITE, COPY_OTHER, COPY_SITES };
 
 // bytes copied so far at a site: pagewire_copy_bytes_total{site=...}. Any context.
 uint64_t copy_bytes(enum copy_site site);
+// Takes back what a test had counted on purpose. Tests only.
+void copy_take_back(enum copy_site site, uint64_t bytes);
 
 // lwIP's MEMCPY, SMEMCPY and MEMMOVE land here (net/lwip port). Copies of header bytes and other small
 // generated data are what they are for; a source or destination inside a page-cache page counts as

@@ -44,4 +44,5 @@ void pool_junk_all(bool on);
 // Makes the next allocations fail, for tests: the k-th from now (0: the next) and all after it until
 // pool_fail_off. Returns nothing; counts how many were refused in pool->failed.
 void pool_fail_after(uint32_t k);
+void pool_fail_named(const char *name, uint32_t k); // the same for the pools of that name only
 void pool_fail_off(void);

@@ -166,7 +166,7 @@ KTEST("wtd", pool_no_memory, "a-worker-that-cannot-be-made-is-counted-and-tried-
 	uint64_t failures = kstat_get("pagewire_workers_failed_total", NULL);
 
 	worker_idle_life = 10 * NS_PER_MS;
-	pool_fail_after(0);
+	pool_fail_named("thread", 0);
 	post_crowd(WORKERS_MIN + 4);
 	thread_sleep_ns(50 * NS_PER_MS);
 	EXPECT_EQ(came, WORKERS_MIN);
