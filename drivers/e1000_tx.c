@@ -25,6 +25,10 @@
 #define TX_STUCK      (5 * NS_PER_SEC)	// no progress for so long with the link up: a hung card
 #define TX_SENTINEL   4U
 
+// Header fields as they lie, aligned or not.
+typedef uint32_t field32 __attribute__((may_alias, aligned(1)));
+typedef uint16_t field16 __attribute__((may_alias, aligned(1)));
+
 struct tx_plan {
 	union e1000_tx_desc context;
 	bool with_context;     // the packet refers to a context
@@ -38,11 +42,6 @@ struct tx_plan {
 static uint32_t tx_free(const struct e1000_tx *tx)
 {
 	return E1000_TX_RING - 1 - (tx->next - tx->clean);
-}
-
-static uint32_t pieces(uint32_t bytes, uint32_t most)
-{
-	return LIKELY(bytes <= most) ? 1 : (bytes + most - 1) / most;
 }
 
 // Section 3.3.6. The TCP or UDP checksum runs to the end of the packet (TUCSE 0). A packet with
@@ -84,43 +83,81 @@ static bool offload_valid(const struct netfrag *head, const struct netoffload *o
 	       bytes > end && bytes <= E1000_TSO_MAX && offload->mss + end <= E1000_FRAME_MAX;
 }
 
-// Checks the packet and counts its descriptors. Nothing is changed. Cards of this family may report
-// a descriptor done before its data is fetched, when it is the last of a segmented packet or the
-// whole of the packet after one; a sentinel of four bytes behind it takes that away (and with it a
-// page unlocked too early).
+// Nearly all packets have the offload of the one before: the context is in the card, and of the
+// checks only those that depend on the packet's length are left.
+static bool offload_known(const struct e1000_tx *tx, const struct netoffload *offload)
+{
+	const field32 *a = (const field32 *)&tx->known, *b = (const field32 *)offload;
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2];
+}
+_Static_assert(sizeof(struct netoffload) == 12, "compared as three words");
+
+static bool plan_offload(const struct e1000_tx *tx, struct tx_plan *plan,
+			 const struct netfrag *head, const struct netoffload *offload)
+{
+	plan->with_context = true;
+	if (LIKELY(offload_known(tx, offload))) {
+		plan->upper = tx->known_upper;
+		return offload->header_bytes <= head->bytes && plan->bytes <= E1000_FRAME_MAX;
+	}
+	if (!offload_valid(head, offload, plan->bytes))
+		return false;
+	plan_context(plan, offload);
+	const uint64_t *have = offload->mss ? tx->tso : tx->plain;
+	plan->new_context = have[0] != plan->context.words[0] || have[1] != plan->context.words[1];
+	plan->slots += plan->new_context;
+	return true;
+}
+
+// Adds up bytes and descriptors; false: an empty or oversized fragment.
+static bool count_fragments(const struct e1000_tx *tx, struct tx_plan *plan,
+			    const struct netfrag *frags, unsigned count)
+{
+	uint32_t most = tx->first_max, bytes = 0, slots = count;
+	for (const struct netfrag *frag = frags; frag < frags + count; frag++) {
+		if (UNLIKELY(frag->bytes - 1 >= most)) {
+			if (!frag->bytes || frag->bytes > E1000_TSO_MAX)
+				return false;
+			slots += (frag->bytes - 1) / most;
+		}
+		bytes += frag->bytes;
+		most = E1000_TX_PIECE;
+	}
+	plan->bytes = bytes;
+	plan->slots = slots;
+	return true;
+}
+
+// Cards of this family may report a descriptor done before its data is fetched, when it is the last
+// of a segmented packet or the whole of the packet after one; a sentinel of four bytes behind it
+// takes that away (and with it a page unlocked too early).
+static void plan_sentinel(const struct e1000_tx *tx, struct tx_plan *plan,
+			  const struct netfrag *end, unsigned count)
+{
+	uint32_t most = count == 1 ? tx->first_max : E1000_TX_PIECE;
+	uint32_t last_piece = (end->bytes - 1) % most + 1;
+	bool risky = plan->lower & TXD_TSE || count == 1;
+	plan->sentinel = risky && last_piece > 2 * TX_SENTINEL;
+	plan->slots += plan->sentinel;
+}
+
+// Checks the packet and counts its descriptors. Nothing is changed.
 static bool tx_plan(const struct e1000_tx *tx, struct tx_plan *plan, const struct netfrag *frags,
 		    unsigned count, const struct netoffload *offload)
 {
 	*plan = (struct tx_plan){.lower = TXD_DTYP_DATA | TXD_DEXT | TXD_IFCS};
-	if (!count || count > NETDEV_MAX_FRAGS)
+	if (!count || count > NETDEV_MAX_FRAGS || !count_fragments(tx, plan, frags, count))
 		return false;
-	for (unsigned n = 0; n < count; n++) {
-		if (!frags[n].bytes || frags[n].bytes > E1000_TSO_MAX)
-			return false;
-		plan->bytes += frags[n].bytes;
-		plan->slots += pieces(frags[n].bytes, n ? E1000_TX_PIECE : tx->first_max);
-	}
 	if (offload && (offload->ip_csum || offload->l4_csum || offload->mss)) {
-		if (!offload_valid(&frags[0], offload, plan->bytes))
+		if (!plan_offload(tx, plan, &frags[0], offload))
 			return false;
-		plan_context(plan, offload);
-		const uint64_t *have = offload->mss ? tx->tso : tx->plain;
-		plan->with_context = true;
-		plan->new_context =
-		    have[0] != plan->context.words[0] || have[1] != plan->context.words[1];
-		plan->slots += plan->new_context;
 	} else if (plan->bytes > E1000_FRAME_MAX || plan->bytes < E1000_FRAME_MIN) {
 		return false;
 	}
-	bool risky = plan->lower & TXD_TSE || (tx->after_tso && count == 1);
-	plan->sentinel = risky && frags[count - 1].bytes > 2 * TX_SENTINEL;
-	plan->slots += plan->sentinel;
+	if (UNLIKELY(plan->lower & TXD_TSE || tx->after_tso))
+		plan_sentinel(tx, plan, &frags[count - 1], count);
 	return true;
 }
-
-// Header fields as they lie, aligned or not.
-typedef uint32_t field32 __attribute__((may_alias, aligned(1)));
-typedef uint16_t field16 __attribute__((may_alias, aligned(1)));
 
 // Sections 3.5.8 and 3.6: the checksum field starts as the pseudo-header's sum (RFC 9293 section
 // 3.1, RFC 8200 section 8.1), folded, not complemented; for segmentation without the length, which
@@ -138,68 +175,84 @@ static void write_seed(const struct netfrag *head, const struct netoffload *offl
 	}
 	if (!offload->l4_csum)
 		return;
-	uint64_t sum = __builtin_bswap16(offload->udp ? 17 : 6);
+	uint64_t sum = offload->udp ? 17 << 8 : 6 << 8; // the protocol as the wire has it
 	if (!offload->mss)
 		sum += __builtin_bswap16((uint16_t)(bytes - offload->l4_offset));
-	unsigned from = offload->ipv6 ? 8 : 12, to = offload->ipv6 ? 40 : 20;
-	for (unsigned at = from; at < to; at += 4)
-		sum += *(const field32 *)(ip + at);
-	sum = (sum & 0xffffffff) + (sum >> 32);
+	if (LIKELY(!offload->ipv6))
+		sum += (uint64_t) * (field32 *)(ip + 12) + *(field32 *)(ip + 16);
+	else
+		for (unsigned at = 8; at < 40; at += 4)
+			sum += *(field32 *)(ip + at);
+	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	*(field16 *)(l4 + (offload->udp ? 6 : 16)) = (uint16_t)sum;
+	*(field16 *)(l4 + (offload->udp ? 6 : 16)) = (uint16_t)(sum + (sum >> 16));
 }
 
-static void put(struct e1000_tx *tx, paddr_t addr, uint32_t lower, uint32_t upper, void *cookie)
+static inline uint32_t put(struct e1000_tx *tx, uint32_t at, paddr_t addr, uint32_t lower,
+			   uint32_t upper, void *cookie)
 {
-	uint32_t slot = tx->next++ & TX_MASK;
-	tx->ring[slot].data.addr = addr;
-	tx->ring[slot].data.lower = lower;
-	tx->ring[slot].data.upper = upper;
-	tx->cookies[slot] = cookie;
+	union e1000_tx_desc *desc = &tx->ring[at & TX_MASK];
+	desc->data.addr = addr;
+	desc->words[1] = (uint64_t)upper << 32 | lower;
+	tx->cookies[at & TX_MASK] = cookie;
+	return at + 1;
 }
 
-// A fragment in pieces of at most `most` bytes; the cookie goes with the first.
-static void put_fragment(struct e1000_tx *tx, const struct netfrag *frag, uint32_t bytes,
-			 uint32_t most, const struct tx_plan *plan)
+// A fragment over the limit of a descriptor, in pieces; the cookie goes with the first.
+static uint32_t put_pieces(struct e1000_tx *tx, uint32_t at, const struct netfrag *frag,
+			   uint32_t most, const struct tx_plan *plan)
 {
 	void *cookie = frag->cookie;
-	for (uint32_t at = 0; at < bytes;) {
-		uint32_t piece = MIN(bytes - at, most);
-		put(tx, frag->addr + at, plan->lower | piece, plan->upper, cookie);
+	for (uint32_t from = 0; from < frag->bytes; from += most) {
+		uint32_t piece = MIN(frag->bytes - from, most);
+		at = put(tx, at, frag->addr + from, plan->lower | piece, plan->upper, cookie);
 		cookie = NULL;
-		at += piece;
 	}
+	return at;
+}
+
+static uint32_t put_context(struct e1000_tx *tx, uint32_t at, const struct tx_plan *plan,
+			    const struct netoffload *offload)
+{
+	uint64_t *have = offload->mss ? tx->tso : tx->plain;
+	tx->ring[at & TX_MASK] = plan->context;
+	tx->cookies[at & TX_MASK] = NULL;
+	have[0] = plan->context.words[0];
+	have[1] = plan->context.words[1];
+	return at + 1;
+}
+
+// Cuts the last descriptor's last bytes off into one of their own.
+static uint32_t put_sentinel(struct e1000_tx *tx, uint32_t at, const struct tx_plan *plan)
+{
+	union e1000_tx_desc *desc = &tx->ring[(at - 1) & TX_MASK];
+	uint32_t bytes = (desc->data.lower & TXD_LEN_MASK) - TX_SENTINEL;
+	desc->data.lower = plan->lower | bytes;
+	return put(tx, at, desc->data.addr + bytes, plan->lower | TX_SENTINEL, plan->upper, NULL);
 }
 
 // Room has been reserved; this cannot fail.
 static void put_packet(struct e1000 *nic, const struct tx_plan *plan, const struct netfrag *frags,
-		       unsigned count)
+		       unsigned count, const struct netoffload *offload)
 {
 	struct e1000_tx *tx = &nic->tx;
-	uint32_t first = tx->next;
-	if (plan->new_context) {
-		uint64_t *have = plan->lower & TXD_TSE ? tx->tso : tx->plain;
-		uint32_t slot = tx->next++ & TX_MASK;
-		tx->ring[slot] = plan->context;
-		tx->cookies[slot] = NULL;
-		have[0] = plan->context.words[0];
-		have[1] = plan->context.words[1];
+	uint32_t first = tx->next, at = first, most = tx->first_max;
+	if (UNLIKELY(plan->new_context))
+		at = put_context(tx, at, plan, offload);
+	for (const struct netfrag *frag = frags; frag < frags + count; frag++) {
+		if (LIKELY(frag->bytes <= most))
+			at = put(tx, at, frag->addr, plan->lower | frag->bytes, plan->upper,
+				 frag->cookie);
+		else
+			at = put_pieces(tx, at, frag, most, plan);
+		most = E1000_TX_PIECE;
 	}
-	for (unsigned n = 0; n < count; n++) {
-		bool cut = n == count - 1 && plan->sentinel;
-		put_fragment(tx, &frags[n], frags[n].bytes - (cut ? TX_SENTINEL : 0),
-			     n ? E1000_TX_PIECE : tx->first_max, plan);
-	}
-	if (plan->sentinel) {
-		const struct netfrag *end = &frags[count - 1];
-		put(tx, end->addr + end->bytes - TX_SENTINEL, plan->lower | TX_SENTINEL,
-		    plan->upper, NULL);
-	}
-	uint32_t last = (tx->next - 1) & TX_MASK;
+	if (UNLIKELY(plan->sentinel))
+		at = put_sentinel(tx, at, plan);
+	uint32_t last = (at - 1) & TX_MASK;
 	tx->ring[last].data.lower |= TXD_EOP | TXD_RS;
 	tx->last[first & TX_MASK] = (uint16_t)last;
+	tx->next = at;
 	tx->after_tso = plan->lower & TXD_TSE || (tx->after_tso && !plan->sentinel);
 	if (UNLIKELY(nic->late))
 		e1000_late_packet(nic, first & TX_MASK, &frags[0]);
@@ -237,8 +290,12 @@ int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned cou
 		e1000_stats.context_written += plan.new_context;
 		e1000_stats.context_skipped += !plan.new_context;
 		e1000_stats.tx_tso += offload->mss != 0;
+		if (UNLIKELY(!offload->mss && !offload_known(tx, offload))) {
+			tx->known = *offload;
+			tx->known_upper = plan.upper;
+		}
 	}
-	put_packet(nic, &plan, frags, count);
+	put_packet(nic, &plan, frags, count, offload);
 	e1000_stats.tx_packets++;
 	e1000_stats.tx_bytes += plan.bytes;
 	return 0;
@@ -350,6 +407,7 @@ void e1000_tx_forget_context(struct e1000 *nic)
 {
 	nic->tx.plain[0] = nic->tx.plain[1] = UINT64_MAX;
 	nic->tx.tso[0] = nic->tx.tso[1] = UINT64_MAX;
+	nic->tx.known = (struct netoffload){.mss = UINT16_MAX}; // equal to none that is stored
 	nic->tx.after_tso = false;
 }
 

@@ -208,6 +208,21 @@ static void fragments_over_a_descriptors_limit_are_cut(void **state)
 	assert_int_equal(client_cookies_out(), 0);
 }
 
+static void a_last_piece_of_any_size_survives_the_sentinel(void **state)
+{
+	for (uint32_t bytes = 8185; bytes < 8210; bytes++) {
+		struct packet packet;
+		unsigned first = fake_sent();
+		packet_make(&packet, false, false, bytes, bytes);
+		packet.offload.mss = 1448;
+		packet_send_and_kick(&packet);
+		for (unsigned n = first; n < fake_sent(); n++) {
+			packet_assert_sums(fake_frame(n));
+			packet_assert_payload(fake_frame(n), 66, (n - first) * 1448);
+		}
+	}
+}
+
 static void packets_that_make_no_sense_are_refused_and_nothing_is_taken(void **state)
 {
 	struct packet good, packet;
@@ -274,6 +289,7 @@ int main(void)
 	    TEST(super_segments_are_cut_right),
 	    TEST(a_sentinel_follows_segmented_data_and_the_next_plain_packet),
 	    TEST(fragments_over_a_descriptors_limit_are_cut),
+	    TEST(a_last_piece_of_any_size_survives_the_sentinel),
 	    TEST(packets_that_make_no_sense_are_refused_and_nothing_is_taken),
 	    TEST(one_doorbell_sends_a_batch),
 	};
