@@ -7,6 +7,7 @@
 //	                     | refused
 //	                     +-> `refused` list, a fast WTD -> request->done (never from inside submit)
 #include "kernel/block.h"
+#include "kernel/console.h"
 #include "kernel/kprintf.h"
 #include "kernel/kstat.h"
 #include "kernel/kstring.h"
@@ -194,6 +195,15 @@ int block_rw_sync(struct block_device *dev, enum block_op op, uint64_t lba, void
 	} while (bytes);
 	return 0;
 }
+
+static void flush_disks(void)
+{
+	for (struct block_device *dev = first; dev; dev = dev->next)
+		if (!dev->parent && !dev->read_only && dev->ops[BLOCK_WRITE] &&
+		    block_rw_sync(dev, BLOCK_FLUSH, 0, NULL, 0))
+			kprintf("%s: the disk's cache could not be written\n", dev->name);
+}
+SHUTDOWN_STEP(disks, 90, "Writing the disks' caches", flush_disks);
 
 // One family: a line a disk. Partitions are counted in their disk.
 struct disk_metric {

@@ -16,10 +16,12 @@ static bool selftest;
 static const char *selftest_suite; // points into `line`
 
 // Levenshtein distance, one row at a time.
-static unsigned edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
+unsigned edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	unsigned row[WORD_MAX + 1];
 
+	a_len = MIN(a_len, (size_t)WORD_MAX);
+	b_len = MIN(b_len, (size_t)WORD_MAX);
 	for (size_t j = 0; j <= b_len; j++)
 		row[j] = (unsigned)j;
 	for (size_t i = 1; i <= a_len; i++) {
@@ -43,8 +45,7 @@ static void report_unknown(const char *key, size_t len)
 
 	for (const struct cmdline_option *o = __start_cmdline_options; o < __stop_cmdline_options;
 	     o++) {
-		unsigned distance =
-		    edit_distance(key, MIN(len, WORD_MAX), o->key, MIN(strlen(o->key), WORD_MAX));
+		unsigned distance = edit_distance(key, len, o->key, strlen(o->key));
 
 		if (!nearest || distance < best) {
 			nearest = o;

@@ -215,6 +215,8 @@ void cpu_debug_exit(uint8_t value)
 
 void cpu_stop(void)
 {
+	__asm__ volatile("cli");
+	kprintf_flush();
 	serial_flush();
 	for (;;)
 		__asm__ volatile("cli; hlt");

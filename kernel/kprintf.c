@@ -270,6 +270,7 @@ int ksnprintf(char *buffer, size_t size, const char *format, ...)
 static char log_ring[LOG_BYTES];
 static uint64_t log_end; // characters ever logged; the ring holds the last LOG_BYTES of them
 static struct kprintf_sink *sinks;
+static const struct kprintf_guard *guard;
 
 // A call's text is gathered here and goes to the sinks in pieces of this size: the serial port is
 // filled sixteen characters at a time, the screen redraws once a piece.
@@ -297,12 +298,17 @@ void kvprintf(const char *format, va_list args)
 {
 	struct out out = {.put = put_log};
 	bool on = irq_save();
+	const struct kprintf_guard *around = guard;
 	va_list copy;
 
+	if (around)
+		around->before();
 	va_copy(copy, args);
 	format_into(&out, format, &copy);
 	va_end(copy);
 	piece_flush();
+	if (around)
+		around->after(log_end && log_ring[(log_end - 1) % LOG_BYTES] == '\n');
 	irq_restore(on);
 }
 
@@ -341,4 +347,25 @@ void kprintf_add_sink(struct kprintf_sink *sink)
 	sink->next = sinks;
 	sinks = sink;
 	irq_restore(on);
+}
+
+void kprintf_emit(const char *text, size_t len)
+{
+	bool on = irq_save();
+
+	for (struct kprintf_sink *sink = sinks; sink; sink = sink->next)
+		sink->write(sink, text, len);
+	irq_restore(on);
+}
+
+void kprintf_flush(void)
+{
+	for (struct kprintf_sink *sink = sinks; sink; sink = sink->next)
+		if (sink->flush)
+			sink->flush(sink);
+}
+
+void kprintf_set_guard(const struct kprintf_guard *new_guard)
+{
+	guard = new_guard;
 }

@@ -32,6 +32,7 @@ NORETURN static void leave(void)
 static void enter(void)
 {
 	__asm__ volatile("cli");
+	kprintf_set_guard(NULL);
 	if (++depth > 2)
 		leave();
 }

@@ -20,3 +20,7 @@ void cmdline_parse(const char *text); // boot, once; text need not outlive the c
 const char *cmdline_text(void);
 bool cmdline_selftest(void);		  // "selftest": run the guest tests, then leave
 const char *cmdline_selftest_suite(void); // "selftest=SUITE": only these; null: all
+
+// How many characters must be added, removed or changed to make one of the other (of each the first 64
+// count). Pure. For errors that name the nearest known word.
+unsigned edit_distance(const char *a, size_t a_len, const char *b, size_t b_len);

@@ -24,6 +24,8 @@ void console_clear(void);
 int console_key(uint64_t ns);
 
 void console_start(void); // boot, last: starts the console's thread
+// A character typed on the keyboard, keys that are no character as a VT100 sends them. Interrupt context.
+void console_input(uint8_t byte);
 
 // What DOWN and RESTART do before they stop the machine, in order of `stage`, smallest first: stop
 // accepting, finish sending, write the cache, close volumes. May sleep; console thread.
@@ -37,7 +39,7 @@ struct shutdown_step {
 	    .name = text, .stage = stage_number, .run = function}
 // One line or more of a page of MONITOR and CONFIG: what a layer wants to show there.
 struct console_section {
-	const char *command; // "CONFIG" or "MONITOR" or "MEMORY"
+	const char *command; // "CONFIG", "MONITOR", "MEMORY" or "VOLUMES"
 	int order;
 	void (*print)(void); // uses console_printf
 };

@@ -27,7 +27,21 @@ void kvprintf(const char *format, va_list args) PRINTF_LIKE(1, 0);
 struct kprintf_sink {
 	struct kprintf_sink *next;
 	void (*write)(struct kprintf_sink *sink, const char *text, size_t len);
+	// Null, or: what was written and is not yet to be seen is brought out now. The machine is
+	// about to stop; interrupts are off for good.
+	void (*flush)(struct kprintf_sink *sink);
 };
 void kprintf_add_sink(struct kprintf_sink *sink);
 // The last 32 KB of the log, oldest first, in one or two pieces. Any context; visit must not print.
 void kprintf_history(void (*visit)(void *ctx, const char *text, size_t len), void *ctx);
+// Text for the sinks that is no part of the log: the console's. Any context, never sleeps.
+void kprintf_emit(const char *text, size_t len);
+void kprintf_flush(void); // cpu_stop's: last words reach the screen
+
+// The console's, so that a line being typed survives the log: `before` is called with interrupts off
+// before a kprintf's text, `after` behind it; line_start: the text ended a line. Null: none (panic).
+struct kprintf_guard {
+	void (*before)(void);
+	void (*after)(bool line_start);
+};
+void kprintf_set_guard(const struct kprintf_guard *guard);
