@@ -312,7 +312,9 @@ CONSOLE_COMMAND(stats, "STATS", "STATS [prefix]", "Prints statistics, all or tho
 
 static void print_line(void *ctx, const char *text)
 {
+	bool *any = ctx;
 	console_printf("%s\n", text);
+	*any = true;
 }
 
 static void run_trace(int argc, char **argv)
@@ -322,7 +324,10 @@ static void run_trace(int argc, char **argv)
 		console_printf("TRACE [count]: %s is not a count.\n", argv[1]);
 		return;
 	}
-	trace_dump((unsigned)count, print_line, NULL);
+	bool any = false;
+	trace_dump((unsigned)count, print_line, &any);
+	if (!any)
+		console_printf("No events yet.\n");
 }
 CONSOLE_COMMAND(trace, "TRACE", "TRACE [count]", "Prints the last events of the flight recorder.",
 		run_trace);

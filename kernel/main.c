@@ -6,6 +6,7 @@
 #include "kernel/acpi.h"
 #include "kernel/bootinfo.h"
 #include "kernel/cmdline.h"
+#include "kernel/console.h"
 #include "kernel/cpu.h"
 #include "kernel/irq.h"
 #include "kernel/kprintf.h"
@@ -92,5 +93,6 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	if (cmdline_selftest())
 		ktest_run_all();
 	stack_set_address_hook(say_ready); // last: whoever reads the line may connect
+	console_start();
 	thread_idle_loop();
 }
