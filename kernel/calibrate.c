@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Calibration (kernel/calibrate.h). References, best first: CPUID leaves 0x15 and 0x16 (SDM 2A, CPUID),
-// the hypervisor's leaf 0x40000010 (kHz; VMware's convention, KVM and QEMU follow it), the ACPI timer
-// (ACPI 4.8.3.3, 3.579545 MHz, 24 or 32 bits), channel 2 of the PIT (1.193182 MHz, 16 bits).
+// Calibration (kernel/calibrate.h). References, best first: CPUID leaves 0x15 and 0x16 (SDM 2A,
+// CPUID), the hypervisor's leaf 0x40000010 (kHz; VMware's convention, KVM and QEMU follow it), the
+// ACPI timer (ACPI 4.8.3.3, 3.579545 MHz, 24 or 32 bits), channel 2 of the PIT (1.193182 MHz, 16
+// bits).
 //
 // A moment is the reference read between two reads of the TSC; of several tries the one with the
-// narrowest window counts, so that a processor (or a whole guest) that was held up in between does no harm.
+// narrowest window counts, so that a processor (or a whole guest) that was held up in between does
+// no harm.
 #include "kernel/calibrate.h"
 #include "kernel/boot.h"
 #include "kernel/cpu.h"

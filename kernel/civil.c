@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Dates of the proleptic Gregorian calendar from and to Unix time (include/kernel/timer.h). Pure. The
-// year is counted from 1 March, so that the leap day is the last of it; 400 years are 146,097 days.
+// Dates of the proleptic Gregorian calendar from and to Unix time (include/kernel/timer.h). Pure.
+// The year is counted from 1 March, so that the leap day is the last of it; 400 years are 146,097
+// days.
 #include "kernel/timer.h"
 
 #define DAYS_400_YEARS 146097

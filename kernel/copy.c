@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The copy rule's counters (include/kernel/copy.h). copy_other is on the path of every packet header
-// that lwIP builds, so the question "is this a file byte?" is two compares and one load a side.
+// The copy rule's counters (include/kernel/copy.h). copy_other is on the path of every packet
+// header that lwIP builds, so the question "is this a file byte?" is two compares and one load a
+// side.
 #include "kernel/copy.h"
 #include "kernel/kstat.h"
 #include "kernel/kstring.h"
@@ -27,8 +28,8 @@ void copy_take_back(enum copy_site site, uint64_t bytes)
 	__atomic_fetch_sub(&bytes_at[site], bytes, __ATOMIC_RELAXED);
 }
 
-// Cache pages are frames of RAM, reached through the direct map only. Pages of metadata are the file
-// system's to read and do not count.
+// Cache pages are frames of RAM, reached through the direct map only. Pages of metadata are the
+// file system's to read and do not count.
 static inline bool holds_file_bytes(const void *p, size_t len)
 {
 	uintptr_t first = (uintptr_t)p - DIRECT_BASE, last = first + len - 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Statistics rows and families (include/kernel/kstat.h), sorted and written as Prometheus text 0.0.4:
-// one HELP and one TYPE line a family, then its rows.
+// Statistics rows and families (include/kernel/kstat.h), sorted and written as Prometheus text
+// 0.0.4: one HELP and one TYPE line a family, then its rows.
 #include "kernel/kstat.h"
 #include "kernel/cpu.h"
 #include "kernel/kstring.h"

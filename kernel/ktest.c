@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The runner of the tests inside the kernel (include/kernel/ktest.h). Output is KTAP version 1, flat: one
-// line a test, "suite.name". A test that does not end in time ends the run: its thread cannot be taken
-// away from it. After each test the runner waits a little for queued work to finish, then counts: pages
-// on the wire and objects out of every pool must be what they were.
+// The runner of the tests inside the kernel (include/kernel/ktest.h). Output is KTAP version 1,
+// flat: one line a test, "suite.name". A test that does not end in time ends the run: its thread
+// cannot be taken away from it. After each test the runner waits a little for queued work to
+// finish, then counts: pages on the wire and objects out of every pool must be what they were.
 #include "kernel/ktest.h"
 #include "kernel/cmdline.h"
 #include "kernel/cpu.h"
@@ -276,8 +276,8 @@ static bool chosen(const struct ktest *test)
 	return !suite || !strcmp(suite, test->suite);
 }
 
-// What boot set going (addresses, neighbours, groups) takes objects for some seconds: counting begins
-// when nothing has changed for a while.
+// What boot set going (addresses, neighbours, groups) takes objects for some seconds: counting
+// begins when nothing has changed for a while.
 static void come_to_rest(void)
 {
 	uint64_t start = clock_ns(), changed = start;

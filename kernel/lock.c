@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Spin locks that testify (include/kernel/lock.h): who holds one, where it was taken, and in which
-// order. Every acquire checks the order against the innermost lock this processor holds; the chain of
-// held locks hangs on struct cpu, so a panic can print it.
+// order. Every acquire checks the order against the innermost lock this processor holds; the chain
+// of held locks hangs on struct cpu, so a panic can print it.
 //
-// An interrupt may come between the steps of an acquire or release and take and drop locks of its own:
-// it leaves the chain as it found it, so the steps need no protection of their own. A thread that holds
-// a lock is never switched away from (interrupts are off, or WTDs and switches are disabled).
+// An interrupt may come between the steps of an acquire or release and take and drop locks of its
+// own: it leaves the chain as it found it, so the steps need no protection of their own. A thread
+// that holds a lock is never switched away from (interrupts are off, or WTDs and switches are
+// disabled).
 //
 // The scheduler's own lock is not one of these: see sched_lock in kernel/sched.h.
 #include "kernel/lock.h"
@@ -13,7 +14,8 @@
 #include "kernel/panic.h"
 #include "kernel/sched.h"
 
-// Tens of milliseconds and more of looking at somebody else's lock; none is held for a hundredth of that.
+// Tens of milliseconds and more of looking at somebody else's lock; none is held for a hundredth of
+// that.
 #define SPIN_LIMIT (1U << 20)
 
 static NORETURN void order_panic(const struct spinlock *lock, const char *holder)

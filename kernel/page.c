@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The wire count of struct page (include/kernel/page.h): stage 12 of the read path ends here. Whoever
-// drops a page's last reference unlocks it and runs the cache's release hook, in its own context.
+// The wire count of struct page (include/kernel/page.h): stage 12 of the read path ends here.
+// Whoever drops a page's last reference unlocks it and runs the cache's release hook, in its own
+// context.
 #include "kernel/page.h"
 #include "kernel/kstat.h"
 #include "kernel/panic.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Fixed-size pools (include/kernel/pool.h). Objects are cut from runs of pages and kept on a list
-// through their first word; the second word of a free object holds a seal made from its address, which
-// is how a second free of the same object shows at the price of one compare.
+// through their first word; the second word of a free object holds a seal made from its address,
+// which is how a second free of the same object shows at the price of one compare.
 //
 //	+--------+--------+-------------------+
 //	| next   | seal   | junk ...          |   free
@@ -39,8 +39,8 @@ static size_t object_stride(const struct pool *pool)
 			MAX(pool->align, sizeof(void *)));
 }
 
-// Pages taken at a time: one for small objects; for those above an eighth of a page, whichever of up
-// to eight wastes least; for larger ones the fewest that hold one.
+// Pages taken at a time: one for small objects; for those above an eighth of a page, whichever of
+// up to eight wastes least; for larger ones the fewest that hold one.
 static unsigned run_order(size_t stride)
 {
 	unsigned best = 0;

@@ -3,16 +3,16 @@
 //
 //	fast WTDs > WTDs on workers > threads by priority > low-priority threads > HLT
 //
-// and the one exception, the starvation bound: after WTD_BOUND WTDs in a row a ready thread gets one
-// slice. A slice lasts until its thread sleeps, at most as long as the row of WTDs took, at least
-// SLICE_MIN, at most SLICE_MAX; WTDs that come due meanwhile wait for its end. So threads that always want
-// to run get at most about half of a busy processor, and where no thread is ready nothing is lost. In the
-// same way the last place in a row of fast WTDs goes to a worker when one waits: for one WTD, until it
-// sleeps, at most SLICE_MAX. THREAD_LOW never gets a slice. A row ends when threads had the processor for
-// ROW_GAP, or when it was idle so long.
+// and the one exception, the starvation bound: after WTD_BOUND WTDs in a row a ready thread gets
+// one slice. A slice lasts until its thread sleeps, at most as long as the row of WTDs took, at
+// least SLICE_MIN, at most SLICE_MAX; WTDs that come due meanwhile wait for its end. So threads
+// that always want to run get at most about half of a busy processor, and where no thread is ready
+// nothing is lost. In the same way the last place in a row of fast WTDs goes to a worker when one
+// waits: for one WTD, until it sleeps, at most SLICE_MAX. THREAD_LOW never gets a slice. A row ends
+// when threads had the processor for ROW_GAP, or when it was idle so long.
 //
-// There is no idle thread: who finds nobody ready halts inside sched_switch, on its own stack, and when it
-// is woken itself there is nothing to switch.
+// There is no idle thread: who finds nobody ready halts inside sched_switch, on its own stack, and
+// when it is woken itself there is nothing to switch.
 #include "kernel/sched.h"
 #include "kernel/panic.h"
 #include "kernel/timer.h"
@@ -149,8 +149,8 @@ static struct thread *take_worker(struct sched *s)
 	return t;
 }
 
-// Before anyone is chosen: a slice whose class has nobody left is over, and a worker is asked for if WTDs
-// wait and all workers sleep.
+// Before anyone is chosen: a slice whose class has nobody left is over, and a worker is asked for
+// if WTDs wait and all workers sleep.
 static void settle(struct sched *s)
 {
 	if (s->queue[WTD_SLEEP].first && !sched_worker_ready(s))
@@ -176,8 +176,8 @@ static struct thread *pick(struct sched *s)
 
 // ---- switching ----
 
-// STI takes effect after the instruction that follows it, so an interrupt that arrives between our look
-// at the queues and the HLT ends the HLT.
+// STI takes effect after the instruction that follows it, so an interrupt that arrives between our
+// look at the queues and the HLT ends the HLT.
 static void halt(struct sched *s)
 {
 	s->idle = true;

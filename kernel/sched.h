@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What the scheduler's files share: threads as they are inside, and one struct sched a processor.
 //
-//   sched.c   who runs next, slices, switching, HLT        waitq.c   waiting, mutexes
-//   wtd.c     work nodes, posting, the fast queue          worker.c  the pool that runs sleeping WTDs
-//   thread.c  making and ending threads                    wheel.c   delayed WTDs    timer.c  the clock
+//   sched.c   who runs next, slices, switching, HLT    waitq.c   waiting, mutexes
+//   wtd.c     work nodes, posting, the fast queue      worker.c  the pool that runs sleeping WTDs
+//   thread.c  making and ending threads                wheel.c   delayed WTDs    timer.c  the clock
 //
 // A thread's states and who moves it:
 //
@@ -15,8 +15,8 @@
 //                                                        +--> DEAD, freed by the keeper (worker.c)
 //
 // S is the scheduler's lock of one processor. It is a bare one, outside the ranks of kernel/lock.h,
-// because it is taken for every packet: innermost of all, interrupts off, nothing is called under it
-// that takes another lock.
+// because it is taken for every packet: innermost of all, interrupts off, nothing is called under
+// it that takes another lock.
 #pragma once
 
 #include "kernel/cpu.h"
@@ -163,16 +163,17 @@ static inline void list_remove(struct waitq *q, struct thread *t)
 	t->next = t->prev = NULL;
 }
 
-// sched.c ------------------------------------------------------------------------------------------
-// Runs what is pending and switches to who is better, if the caller's context allows it (interrupts
-// on, not in an interrupt or fast WTD, WTDs enabled); else does nothing. Any context.
+// sched.c
+// ------------------------------------------------------------------------------------------ Runs
+// what is pending and switches to who is better, if the caller's context allows it (interrupts on,
+// not in an interrupt or fast WTD, WTDs enabled); else does nothing. Any context.
 void sched_kick(void);
 // (S held, interrupts off) A BLOCKED thread, on no list, becomes READY.
 void sched_ready(struct sched *s, struct thread *t);
 // (S held) Wakes t if it is BLOCKED, wherever it waits. False: it was not.
 bool sched_wake(struct sched *s, struct thread *t, bool timed_out);
-// (S held, interrupts off; drops S) The running thread's state is BLOCKED, READY or DEAD and it is on
-// the list it belongs on. Returns when it runs again, interrupts off.
+// (S held, interrupts off; drops S) The running thread's state is BLOCKED, READY or DEAD and it is
+// on the list it belongs on. Returns when it runs again, interrupts off.
 void sched_switch(struct sched *s);
 // (S held; drops S) Sleeps until sched_wake, or for ns (UINT64_MAX: no limit). As sched_switch.
 void sched_block(struct sched *s, uint64_t ns);
@@ -187,8 +188,8 @@ static inline bool sched_bound(struct sched *s)
 }
 void sched_slice_over(struct sched *s); // (S) also before its time: its thread sleeps
 extern uint64_t sched_gap_cycles;	// ROW_GAP
-// (S) A WTD starts at `now` cycles: counts the row. Nobody else had the processor if it was taken from a
-// worker in the middle of a WTD.
+// (S) A WTD starts at `now` cycles: counts the row. Nobody else had the processor if it was taken
+// from a worker in the middle of a WTD.
 static inline void sched_row(struct sched *s, uint64_t now)
 {
 	if (s->row == 0 ||
@@ -213,7 +214,8 @@ uint64_t sched_tick(struct sched *s, uint64_t now);
 void sched_set_rates(void); // boot and after calibration: limits in cycles
 uintptr_t context_switch(uintptr_t *save, uintptr_t load); // switch.asm
 
-// wtd.c --------------------------------------------------------------------------------------------
+// wtd.c
+// --------------------------------------------------------------------------------------------
 void wtd_enqueue(struct sched *s, struct wtd *work, enum wtd_class class); // (S) IDLE node
 struct wtd *wtd_dequeue(struct sched *s, enum wtd_class class);		   // (S) null: none
 // (S) Figures: a WTD of `class` posted at `posted` began at `start` and ran until `end` (cycles).
@@ -223,12 +225,14 @@ void wtd_due(struct sched *s, uint64_t now); // (S) timer interrupt: queues the 
 void wtd_set_rates(void);		     // after calibration: the hog limit in cycles
 bool wtd_arm(struct sched *s, struct wtd *work, enum wtd_class class, uint64_t delay_ns); // (S)
 
-// worker.c -----------------------------------------------------------------------------------------
+// worker.c
+// -----------------------------------------------------------------------------------------
 extern uint64_t worker_idle_life;    // ns; tests shorten it
 void worker_wanted(struct sched *s); // (S) sleeping WTDs are queued and no worker is idle
 void keeper_wake(struct sched *s);   // (S) there is a dead thread, or a worker is wanted
 
-// thread.c -----------------------------------------------------------------------------------------
+// thread.c
+// -----------------------------------------------------------------------------------------
 struct thread *thread_make(const char *name, unsigned priority, void (*fn)(void *), void *arg);
 void thread_free(struct thread *t); // DEAD, switched away from
 NORETURN void thread_exit(void);

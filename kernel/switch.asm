@@ -1,6 +1,6 @@
 ; SPDX-License-Identifier: BSD-2-Clause
-; Switching stacks. Everything a C function must preserve goes on the old stack; the rest its caller has
-; saved already. Interrupts are off, and stay so: RFLAGS is not switched.
+; Switching stacks. Everything a C function must preserve goes on the old stack; the rest its caller
+; has saved already. Interrupts are off, and stay so: RFLAGS is not switched.
 
 global context_switch
 global context_save
@@ -9,7 +9,8 @@ global context_restore
 section .text
 
 ; uintptr_t context_switch(uintptr_t *save, uintptr_t load)
-; A new thread's stack is laid out as if it had called this from its first function (kernel/thread.c).
+; A new thread's stack is laid out as if it had called this from its first function
+; (kernel/thread.c).
 align 16
 context_switch:
 	push rbp
@@ -28,8 +29,8 @@ context_switch:
 	pop rbp
 	ret
 
-; int context_save(struct context *c): 0 now, 1 when context_restore comes back here. For ktest_panics;
-; the caller's frame must still be there.
+; int context_save(struct context *c): 0 now, 1 when context_restore comes back here. For
+; ktest_panics; the caller's frame must still be there.
 align 16
 context_save:
 	mov [rdi], rbx

@@ -7,8 +7,8 @@
 #include "kernel/timer.h"
 #include "kernel/vmm.h"
 
-// WORKERS_MAX workers and the keeper; the console, housekeeping and the log of each of some ten parts of
-// the system; the test runner's; as many again to spare.
+// WORKERS_MAX workers and the keeper; the console, housekeeping and the log of each of some ten
+// parts of the system; the test runner's; as many again to spare.
 #define THREADS_MAX (WORKERS_MAX + 128)
 
 static struct pool thread_pool = POOL_INIT("thread", struct thread, THREADS_MAX);
@@ -37,8 +37,8 @@ static void thread_begin(void)
 	thread_exit();
 }
 
-// What context_switch pops from a new stack: six registers (a zero RBP ends backtraces), then where to
-// go. One word more keeps the stack aligned as the ABI has it at a function's first instruction.
+// What context_switch pops from a new stack: six registers (a zero RBP ends backtraces), then where
+// to go. One word more keeps the stack aligned as the ABI has it at a function's first instruction.
 static uintptr_t first_frame(void *stack)
 {
 	uint64_t *top = (uint64_t *)((char *)stack + THREAD_STACK);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The clock (include/kernel/timer.h) and the one-shot timer interrupt. Time is the TSC, scaled by a
 // multiplication. Its rate comes from the processor or the hypervisor if they tell, else from a
-// millisecond beside the ACPI timer (or the PIT); in that case it is measured again over the first second
-// of running, and the clock goes on from where it is at the better rate.
+// millisecond beside the ACPI timer (or the PIT); in that case it is measured again over the first
+// second of running, and the clock goes on from where it is at the better rate.
 #include "kernel/timer.h"
 #include "kernel/boot.h"
 #include "kernel/calibrate.h"
@@ -145,8 +145,8 @@ static void program(uint64_t due)
 		    (uint32_t)MIN(scaled(MIN(ahead, NS_PER_SEC), lapic_mult) + 1, UINT32_MAX));
 }
 
-// The counter's range is a few seconds on a fast bus: a far time is approached in steps of at most one,
-// each an interrupt that finds nothing due and asks again.
+// The counter's range is a few seconds on a fast bus: a far time is approached in steps of at most
+// one, each an interrupt that finds nothing due and asks again.
 void timer_want(uint64_t due)
 {
 	if (due >= armed)

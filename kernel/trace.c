@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The flight recorder (include/kernel/trace.h): a ring of 32-byte events. A writer takes the next place
-// with one atomic add and fills it; nobody waits, and a writer interrupted in the middle of its four
-// stores can at worst leave one odd line in the ring.
+// The flight recorder (include/kernel/trace.h): a ring of 32-byte events. A writer takes the next
+// place with one atomic add and fills it; nobody waits, and a writer interrupted in the middle of
+// its four stores can at worst leave one odd line in the ring.
 #include "kernel/trace.h"
 #include "kernel/boot.h"
 #include "kernel/kprintf.h"
@@ -40,8 +40,8 @@ void trace(enum trace_event event, uint64_t a, uint64_t b, uint64_t c)
 	};
 }
 
-// One %-directive of an event's sentence: %a, %xa, %sa (also b, c). Returns how many characters of the
-// sentence it took; 0 when it is no directive.
+// One %-directive of an event's sentence: %a, %xa, %sa (also b, c). Returns how many characters of
+// the sentence it took; 0 when it is no directive.
 static size_t directive(const char *at, const struct trace_entry *e, char *out, size_t size)
 {
 	char kind = at[1] == 'x' || at[1] == 's' ? at[1] : 'd';

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Waiting (include/kernel/thread.h): wait queues, sleeping, and the mutex made of them. The queues'
 // links and the mutex's fields are guarded by the scheduler's lock (S), so a wake-up cannot be lost
-// between a sleeper's look at its condition and its sleep: the sleeper still holds its own lock when it
-// joins the queue.
+// between a sleeper's look at its condition and its sleep: the sleeper still holds its own lock
+// when it joins the queue.
 #include "kernel/panic.h"
 #include "kernel/sched.h"
 
@@ -119,8 +119,8 @@ void thread_sleep_ns(uint64_t ns)
 }
 
 // ---- mutex ----
-// Handed over by the unlocker to the one who waits longest, so nobody overtakes. There is no priority
-// inheritance: see the header.
+// Handed over by the unlocker to the one who waits longest, so nobody overtakes. There is no
+// priority inheritance: see the header.
 
 static bool take(struct mutex *m)
 {

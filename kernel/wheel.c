@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The timer wheel (kernel/wheel.h). While a node is ARMED its `posted` field says which slot it is in.
+// The timer wheel (kernel/wheel.h). While a node is ARMED its `posted` field says which slot it is
+// in.
 #include "kernel/wheel.h"
 #include "kernel/panic.h"
 
@@ -92,7 +93,8 @@ static uint64_t slot_start(const struct wheel *wheel, unsigned level, unsigned n
 	return above + ((uint64_t)number << shift);
 }
 
-// Gives out what is due in a slot of level 0 that time has reached; the rest of the present tick stays.
+// Gives out what is due in a slot of level 0 that time has reached; the rest of the present tick
+// stays.
 static void expire(struct wheel *wheel, struct wheel_slot *slot, uint64_t now,
 		   void (*due)(void *ctx, struct wtd *work), void *ctx)
 {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The pool of workers: threads, ahead of all others, that run sleeping WTDs. A worker is little more than
-// a stack. While it runs a WTD it belongs to it; when the WTD sleeps, the worker sleeps with it and the
-// scheduler lets another go on with the list. An idle worker waits on a stack of idle workers, the one
-// used last on top, so that the others can be seen to be superfluous.
+// The pool of workers: threads, ahead of all others, that run sleeping WTDs. A worker is little
+// more than a stack. While it runs a WTD it belongs to it; when the WTD sleeps, the worker sleeps
+// with it and the scheduler lets another go on with the list. An idle worker waits on a stack of
+// idle workers, the one used last on top, so that the others can be seen to be superfluous.
 //
-// The keeper is the thread that changes the pool: it makes workers when WTDs wait and all workers sleep,
-// ends those above the minimum that were idle for WORKER_IDLE_LIFE, and frees dead threads. It sleeps
-// without a time limit unless there is something to watch.
+// The keeper is the thread that changes the pool: it makes workers when WTDs wait and all workers
+// sleep, ends those above the minimum that were idle for WORKER_IDLE_LIFE, and frees dead threads.
+// It sleeps without a time limit unless there is something to watch.
 #include "kernel/kstat.h"
 #include "kernel/panic.h"
 #include "kernel/sched.h"
@@ -47,8 +47,8 @@ static void run_item(struct sched *s, struct thread *self, struct wtd *work)
 		sched_slice_over(s);
 }
 
-// What to do next; null: let others run. Workers in the middle of a WTD have older work than the queue,
-// and a ready thread has a turn coming after a long row.
+// What to do next; null: let others run. Workers in the middle of a WTD have older work than the
+// queue, and a ready thread has a turn coming after a long row.
 static struct wtd *next_item(struct sched *s, const struct thread *self)
 {
 	if (self->leave || s->ready[THREAD_WORKER].first || s->slice == SLICE_THREAD ||

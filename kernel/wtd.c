@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Work to do (include/kernel/wtd.h): posting, cancelling, delaying, and running fast WTDs: stage 2 of the
-// read path. Sleeping WTDs are run by worker.c; the order of everything is sched.c's.
+// Work to do (include/kernel/wtd.h): posting, cancelling, delaying, and running fast WTDs: stage 2
+// of the read path. Sleeping WTDs are run by worker.c; the order of everything is sched.c's.
 #include "kernel/panic.h"
 #include "kernel/sched.h"
 #include "kernel/timer.h"
@@ -231,7 +231,8 @@ static NORETURN void leak_panic(const struct cpu *cpu, const char *owner)
 	PANIC("fast WTD of %s returns with WTDs disabled", owner);
 }
 
-// One fast WTD, S held before and after. Figures are kept after the function has run, not before it.
+// One fast WTD, S held before and after. Figures are kept after the function has run, not before
+// it.
 static inline uint64_t run_one(struct sched *s, struct cpu *cpu, uint64_t start)
 {
 	struct wtd *work = take_first(&s->queue[WTD_FAST]);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The scheduler's figures: wtd_stats for MONITOR, and the families pagewire_wtd_* and pagewire_cpu_*.
-// Counting is done where things happen, in cycles; here they are turned into seconds.
+// The scheduler's figures: wtd_stats for MONITOR, and the families pagewire_wtd_* and
+// pagewire_cpu_*. Counting is done where things happen, in cycles; here they are turned into
+// seconds.
 #include "kernel/kstat.h"
 #include "kernel/kstring.h"
 #include "kernel/panic.h"

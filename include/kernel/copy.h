@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The copy rule, in code. File bytes are copied by the CPU at two sites only, both here, both counted:
-// the user stream head and an incoming write going into the cache. Everything else that copies what
-// may be file bytes (lwIP's copy macros) comes through copy_other, whose counter must stay at 0.
+// The copy rule, in code. File bytes are copied by the CPU at two sites only, both here, both
+// counted: the user stream head and an incoming write going into the cache. Everything else that
+// copies what may be file bytes (lwIP's copy macros) comes through copy_other, whose counter must
+// stay at 0.
 #pragma once
 
 #include "kernel/base.h"
@@ -13,7 +14,7 @@ uint64_t copy_bytes(enum copy_site site);
 // Takes back what a test had counted on purpose. Tests only.
 void copy_take_back(enum copy_site site, uint64_t bytes);
 
-// lwIP's MEMCPY, SMEMCPY and MEMMOVE land here (net/lwip port). Copies of header bytes and other small
-// generated data are what they are for; a source or destination inside a page-cache page counts as
-// COPY_OTHER (and under cache=unmapped faults). Overlap allowed. Any context.
+// lwIP's MEMCPY, SMEMCPY and MEMMOVE land here (net/lwip port). Copies of header bytes and other
+// small generated data are what they are for; a source or destination inside a page-cache page
+// counts as COPY_OTHER (and under cache=unmapped faults). Overlap allowed. Any context.
 void *copy_other(void *to, const void *from, size_t len);

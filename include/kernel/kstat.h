@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Statistics: a counter is a plain variable, declared where it is counted, that shows up by itself in
+// Statistics: a counter is a plain variable, declared where it is counted, that shows up by itself
+// in
 // /.pagewire/metrics and in the console's STATS. Names follow Prometheus's rules and start with
-// "pagewire_"; counters end in _total. Rows of one family (same name, different labels) must stand in
-// one file, next to each other.
+// "pagewire_"; counters end in _total. Rows of one family (same name, different labels) must stand
+// in one file, next to each other.
 #pragma once
 
 #include "kernel/base.h"
@@ -18,7 +19,8 @@ struct kstat {
 	uint64_t (*read)(void); // any context, must not sleep
 };
 
-// static uint64_t frames_dropped; KSTAT_COUNTER(frames_dropped, "pagewire_rx_dropped_total", "...");
+// static uint64_t frames_dropped; KSTAT_COUNTER(frames_dropped, "pagewire_rx_dropped_total",
+// "...");
 #define KSTAT_ROW(id, ...) static const struct kstat kstat_##id TABLE_ROW(kstats) = {__VA_ARGS__}
 #define KSTAT_COUNTER(var, metric, text)                                                           \
 	KSTAT_ROW(var, .name = metric, .help = text, .type = KSTAT_COUNTER_T, .value = &var)
@@ -49,7 +51,8 @@ static inline uint64_t kstat_value(const struct kstat *row)
 }
 // Walks all rows sorted by family. Any context.
 void kstat_each(void (*visit)(const struct kstat *row, void *ctx), void *ctx);
-// Value of the row with that name and labels (null: none), for tests; panics if there is no such row.
+// Value of the row with that name and labels (null: none), for tests; panics if there is no such
+// row.
 uint64_t kstat_get(const char *name, const char *labels);
 // The whole exposition (Prometheus text format 0.0.4): rows, then families. Any context.
 void kstat_write(void (*emit)(void *ctx, const char *format, ...), void *ctx);

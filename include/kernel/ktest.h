@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// In-guest tests (tests/guest/*.c). Boot with `selftest`: every test runs in a thread, the result is
-// KTAP on the first serial port (and the screen), the machine leaves through isa-debug-exit (value 0
-// on success: QEMU's status 1; value 1 on failure: status 3). After each test pages on the wire and
-// every pool's use must be what they were before.
+// In-guest tests (tests/guest/*.c). Boot with `selftest`: every test runs in a thread, the result
+// is KTAP on the first serial port (and the screen), the machine leaves through isa-debug-exit
+// (value 0 on success: QEMU's status 1; value 1 on failure: status 3). After each test pages on the
+// wire and every pool's use must be what they were before.
 #pragma once
 
 #include "kernel/base.h"

@@ -5,9 +5,9 @@
 // sleep unless it holds one of these). A field touched from
 //   - interrupts:            guard it with spin_lock_irq / spin_unlock_irq,
 //   - fast WTDs and threads: guard it with spin_lock_wtd / spin_unlock_wtd (fast WTDs wait),
-//   - fast WTDs only:        no lock needed while they all run on one processor; say so in the lock key.
-// Nobody sleeps holding a spin lock; nobody takes a lock of a lower or equal rank while holding one of
-// a higher rank. Both are checked on every acquire and are a panic that names both sides.
+//   - fast WTDs only:        no lock while they all run on one processor; say so in the lock key.
+// Nobody sleeps holding a spin lock; nobody takes a lock of a lower or equal rank while holding one
+// of a higher rank. Both are checked on every acquire and are a panic that names both sides.
 #pragma once
 
 #include "kernel/base.h"
@@ -56,8 +56,8 @@ void spin_unlock_wtd(struct spinlock *lock);
 bool spin_held(const struct spinlock *lock);
 // Rank of the innermost lock that this processor holds, 0 when it holds none. Any context.
 uint32_t spin_rank_held(void);
-// For waitq_sleep: drops `lock` without running what came due meanwhile, and takes it again the way it
-// had been taken. Thread context, interrupts off around release; the token goes to reacquire.
+// For waitq_sleep: drops `lock` without running what came due meanwhile, and takes it again the way
+// it had been taken. Thread context, interrupts off around release; the token goes to reacquire.
 struct spin_token {
 	const char *holder;
 	uint64_t mode;

@@ -13,8 +13,8 @@
 // command that reads or writes it, one for each caller between pagecache_get and page_wire_put.
 // Whoever drops the last one unlocks: the release hook runs, in the context of that drop.
 //
-// A page that a writer replaced, or that was truncated away, while it was on the wire is DETACHED: it
-// is in no hash and on no LRU, and the release hook frees its frame.
+// A page that a writer replaced, or that was truncated away, while it was on the wire is DETACHED:
+// it is in no hash and on no LRU, and the release hook frees its frame.
 #pragma once
 
 #include "kernel/base.h"

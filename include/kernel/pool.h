@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Fixed-size pools: the way to allocate a kernel object whose size is known. A pool grows by pages up
-// to its maximum and counts what it does; reaching the maximum is an ordinary state (null). Freed
-// objects are filled with junk. Memory is physically contiguous within an object and DMA-able.
+// Fixed-size pools: the way to allocate a kernel object whose size is known. A pool grows by pages
+// up to its maximum and counts what it does; reaching the maximum is an ordinary state (null).
+// Freed objects are filled with junk. Memory is physically contiguous within an object and
+// DMA-able.
 #pragma once
 
 #include "kernel/base.h"
@@ -29,8 +30,9 @@ struct pool {
 		.maximum = (max_objects), .lock = SPINLOCK_INIT(pool_name, RANK_POOL)              \
 	}
 
-// Any context but interrupt. Zeroed object (unless the pool is raw) or null. Growing takes pages from
-// the pmm (and from the cache under pressure, when the caller holds no lock that the cache may need).
+// Any context but interrupt. Zeroed object (unless the pool is raw) or null. Growing takes pages
+// from the pmm (and from the cache under pressure, when the caller holds no lock that the cache may
+// need).
 void *pool_alloc(struct pool *pool) MUST_CHECK;
 void pool_free(struct pool *pool, void *object);
 // Makes sure `objects` exist now, so that later allocations up to that many cannot fail. Boot.
@@ -41,8 +43,8 @@ struct pool *pool_first(void);
 // Whether freed objects are filled with junk from end to end. Boot, or a test.
 void pool_junk_all(bool on);
 
-// Makes the next allocations fail, for tests: the k-th from now (0: the next) and all after it until
-// pool_fail_off. Returns nothing; counts how many were refused in pool->failed.
+// Makes the next allocations fail, for tests: the k-th from now (0: the next) and all after it
+// until pool_fail_off. Returns nothing; counts how many were refused in pool->failed.
 void pool_fail_after(uint32_t k);
 void pool_fail_named(const char *name, uint32_t k); // the same for the pools of that name only
 void pool_fail_off(void);

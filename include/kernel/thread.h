@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Kernel threads: what runs when there is no work to do. Priorities are strict; equal priorities take
-// turns. A thread interrupted by work goes back to the head of its queue.
+// Kernel threads: what runs when there is no work to do. Priorities are strict; equal priorities
+// take turns. A thread interrupted by work goes back to the head of its queue.
 #pragma once
 
 #include "kernel/base.h"
@@ -22,12 +22,14 @@ struct thread *thread_create(const char *name, enum thread_priority priority, vo
 void thread_yield(void);
 void thread_sleep_ns(uint64_t ns);
 const char *thread_name(void); // of the running thread; any context
-// True where sleeping is allowed: thread or worker, no spin lock held, WTDs not disabled. Any context.
+// True where sleeping is allowed: thread or worker, no spin lock held, WTDs not disabled. Any
+// context.
 bool may_sleep(void);
 // Panics, naming `what`, unless may_sleep().
 void assert_may_sleep(const char *what);
 
-// Waiting for a condition. The waker makes the condition true, then calls waitq_wake_*; the sleeper:
+// Waiting for a condition. The waker makes the condition true, then calls waitq_wake_*; the
+// sleeper:
 //
 //	spin_lock_wtd(&obj->lock);
 //	while (!obj->ready)
@@ -44,9 +46,9 @@ bool waitq_sleep_for(struct waitq *q, struct spinlock *lock, uint64_t ns);
 void waitq_wake_one(struct waitq *q); // any context
 void waitq_wake_all(struct waitq *q); // any context
 
-// A lock that sleeps. Thread or worker context only. Not recursive (panic); only its holder may drop it
-// (panic). It is handed to whoever has waited longest. There is no priority inheritance: a THREAD_LOW
-// thread must not hold one that others want, or they wait behind every normal thread.
+// A lock that sleeps. Thread or worker context only. Not recursive (panic); only its holder may
+// drop it (panic). It is handed to whoever has waited longest. There is no priority inheritance: a
+// THREAD_LOW thread must not hold one that others want, or they wait behind every normal thread.
 struct mutex {
 	struct thread *holder; // (S)
 	struct waitq waiters;  // (S)

@@ -24,8 +24,8 @@ struct civil_time {
 void civil_from_unix(int64_t unix_seconds, struct civil_time *out);
 int64_t civil_to_unix(const struct civil_time *t);
 
-// Boot, once, after irq_init: calibrates the clock and makes the local APIC's timer ready. Before it
-// clock_ns takes the TSC for 1 GHz.
+// Boot, once, after irq_init: calibrates the clock and makes the local APIC's timer ready. Before
+// it clock_ns takes the TSC for 1 GHz.
 void timer_init(void);
 // For the scheduler's own files, interrupts off: an interrupt no later than clock_ns() == due.
 void timer_want(uint64_t due);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The flight recorder: a ring of the last events, each 32 bytes, written from any context at the cost
-// of a few stores. Panic and the console's TRACE print it. Events are the lines of trace_events.h,
-// each with a sentence that says what happened and what a, b and c are.
+// The flight recorder: a ring of the last events, each 32 bytes, written from any context at the
+// cost of a few stores. Panic and the console's TRACE print it. Events are the lines of
+// trace_events.h, each with a sentence that says what happened and what a, b and c are.
 #pragma once
 
 #include "kernel/base.h"

@@ -1,22 +1,35 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Work to do: the scheduler's first class citizens.
 //
-// A node is allocated by its owner (usually inside the object the work is about), tied to a function
-// once with wtd_init, and posted any number of times. Posting allocates nothing, is allowed in every
-// context and is idempotent: posting a node that is queued does nothing. A node is dequeued before its
-// function runs, so the function may post it again, or free the object it lies in.
+// A node is allocated by its owner (usually inside the object the work is about), tied to a
+// function once with wtd_init, and posted any number of times. Posting allocates nothing, is
+// allowed in every context and is idempotent: posting a node that is queued does nothing. A node is
+// dequeued before its function runs, so the function may post it again, or free the object it lies
+// in.
 //
 //   fast WTD   may not sleep; runs at interrupt exit or at the next switch, ahead of every worker
 //              and thread, on the stack that was interrupted. Packets, completions, cache hits.
-//   WTD        may sleep; runs on a pooled worker, ahead of every thread. Cache misses, name look-ups.
+//   WTD        may sleep; runs on a pooled worker, ahead of every thread. Cache misses, look-ups.
+//
+// Posted by a thread, both run before wtd_post* returns, as if an interrupt had posted them there,
+// unless the thread holds a spin lock or has disabled WTDs: then they run when it lets go. Under a
+// bare irq_save they wait for the next interrupt, unlock or sleep.
 //
 //        wtd_post*          dequeued by the scheduler
 //   IDLE ----------> QUEUED --------------------------> IDLE (function is called)
 //     |  wtd_post_after      timer due
 //     +--------------> ARMED ----------> QUEUED         wtd_cancel: ARMED or QUEUED -> IDLE
 //
-// After 15 WTDs in a row a ready thread gets one slice. A WTD that runs longer than the hog limit is
-// counted, named and traced. Sleeping in a fast WTD is a panic that names the function.
+// After 15 WTDs in a row, fast ones and others together, a ready thread of normal or high priority
+// gets one slice: until it sleeps, at most as long as the row took (within 0.1 to 1 ms). WTDs that
+// come due in a slice, fast ones too, wait for its end; so they may be late by 1 ms when a thread
+// that does not sleep competes with a steady load, and never otherwise. A worker that waits gets its
+// turn as the last of 15 fast WTDs, for one WTD. A row is over when others had the processor for
+// 20 us. When nobody waits nothing is given away.
+//
+// A WTD that runs longer than the hog limit (default 2 ms, without sleeping) is counted, named and
+// traced. Sleeping in a fast WTD is a panic that names its owner and what it called; returning from
+// any WTD with a lock held is a panic, too.
 #pragma once
 
 #include "kernel/base.h"
@@ -33,7 +46,7 @@ struct wtd {
 	wtd_fn fn;	   // constant after wtd_init
 	const char *owner; // constant: who to name in statistics, hog reports and panics
 	uint64_t due;	   // (S) clock_ns at which an ARMED node joins its queue
-	uint64_t posted;   // (S) clock_cycles when it was queued: start of the latency histogram
+	uint64_t posted;   // (S) QUEUED: clock_cycles then, for the latency; ARMED: its wheel slot
 	uint8_t class;	   // (S) enum wtd_class
 	uint8_t state;	   // (S) enum wtd_state
 	uint16_t cpu;	   // (S) whose queue it is on
@@ -52,8 +65,8 @@ bool wtd_post(struct wtd *work);
 // Any context. Queues the node in `class` once delay_ns have passed; re-arms a node that was ARMED,
 // leaves a QUEUED one alone (false).
 bool wtd_post_after(struct wtd *work, enum wtd_class class, uint64_t delay_ns);
-// Any context. True if the node was ARMED or QUEUED and is now IDLE; false if it was not (its function
-// may be running, on this processor only further down the stack).
+// Any context. True if the node was ARMED or QUEUED and is now IDLE; false if it was not (its
+// function may be running, on this processor only further down the stack).
 bool wtd_cancel(struct wtd *work);
 
 // Figures of one processor's queue of one class, for metrics and MONITOR. Any context.

@@ -84,8 +84,8 @@ static void append(void *ctx, const char *format, ...)
 	va_end(args);
 }
 
-// The family a line belongs to must be the one that the TYPE line above it opened, and no family may be
-// opened twice. A histogram's rows have the family's name and a suffix.
+// The family a line belongs to must be the one that the TYPE line above it opened, and no family
+// may be opened twice. A histogram's rows have the family's name and a suffix.
 static unsigned check_exposition(char *text)
 {
 	char *family = NULL, *line, *next;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the scheduler's guest tests share: a log of what ran in which order, and waiting with a limit.
+// What the scheduler's guest tests share: a log of what ran in which order, and waiting with a
+// limit.
 #pragma once
 
 #include "kernel/base.h"

@@ -221,8 +221,8 @@ static void post_preempting(struct wtd *work)
 	wtd_post(&preempting);
 }
 
-// Whether the order was as it must be. The host may let the machine wait for so long that our turn among
-// equals is over in the middle; then another try tells.
+// Whether the order was as it must be. The host may let the machine wait for so long that our turn
+// among equals is over in the middle; then another try tells.
 static bool interrupted_goes_first(void)
 {
 	static struct wtd timed = WTD_INIT(post_preempting, "test");

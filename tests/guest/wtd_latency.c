@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// How long the way is from an interrupt to the first instruction of the WTD that it posts: stages 1 and 2
-// of the read path. With -icount shift=0 and the word `icount` the answer is in instructions, exact, and
-// held to a budget; else it is in TSC cycles and only shown.
+// How long the way is from an interrupt to the first instruction of the WTD that it posts: stages 1
+// and 2 of the read path. With -icount shift=0 and the word `icount` the answer is in instructions,
+// exact, and held to a budget; else it is in TSC cycles and only shown.
 #include "tests/guest/sched_tools.h"
 #include "kernel/cpu.h"
 #include "kernel/irq.h"
@@ -36,8 +36,8 @@ static bool post_stamp(void *arg)
 	return true;
 }
 
-// The interrupt is raised while interrupts are off and taken at once when they come on, so that the time
-// counted is ours alone and not the APIC's.
+// The interrupt is raised while interrupts are off and taken at once when they come on, so that the
+// time counted is ours alone and not the APIC's.
 static uint64_t one_round(unsigned vector, uint64_t *to_handler, uint64_t *in_handler)
 {
 	bool on = irq_save();
