@@ -47,7 +47,7 @@ struct ext4 {
 	bool hash_unsigned;
 	uint64_t dir_bytes_max;
 
-	struct journal_map replaced; // blocks whose content is in the journal
+	bool has_replaced; // blocks have their content in the journal: meta_replaced
 	void *raw;	 // (M) while the journal is not replayed: the one block read past the cache
 	bool raw_in_use; // (M)
 	struct spinlock lock;	  // guards every node's runs
@@ -121,6 +121,9 @@ struct ext4_block {
 // journal is replayed, it comes from the disk past the cache, and only one can be held at a time.
 int ext4_block_get(struct ext4 *fs, uint64_t block, struct ext4_block *out) MUST_CHECK;
 void ext4_block_put(struct ext4_block *block);
+// Did its checksum hold before? What it says has to be checked all the same, by each who uses it.
+bool ext4_block_verified(const struct ext4_block *block);
+void ext4_block_set_verified(const struct ext4_block *block);
 // Pure. CRC-16 as gdt_csum uses it: polynomial 0x8005, reflected.
 uint16_t ext4_crc16(uint16_t crc, const void *data, size_t len);
 // Sleeps. Where the group's inode table begins and how many of its inodes have ever been used.

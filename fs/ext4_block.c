@@ -59,11 +59,11 @@ int ext4_corrupt(struct ext4 *fs, uint64_t inode, uint64_t block, const char *fo
 int ext4_block_get(struct ext4 *fs, uint64_t block, struct ext4_block *out)
 {
 	*out = (struct ext4_block){.fs = fs};
+	if (block >= fs->blocks)
+		return -ERANGE;
 	if (!fs->raw)
 		return meta_get(fs->volume, block, &out->data, &out->page);
 	ASSERT(!fs->raw_in_use);
-	if (block >= fs->blocks)
-		return -ERANGE;
 	int error =
 	    block_rw_sync(fs->volume->dev, BLOCK_READ, block << (fs->block_shift - SECTOR_SHIFT),
 			  fs->raw, fs->block_bytes);
@@ -81,6 +81,17 @@ void ext4_block_put(struct ext4_block *block)
 	else
 		block->fs->raw_in_use = false;
 	*block = (struct ext4_block){.fs = block->fs};
+}
+
+bool ext4_block_verified(const struct ext4_block *block)
+{
+	return block->page && meta_verified(block->page, block->data);
+}
+
+void ext4_block_set_verified(const struct ext4_block *block)
+{
+	if (block->page)
+		meta_set_verified(block->page, block->data);
 }
 
 static bool power_of(uint64_t n, uint32_t base)

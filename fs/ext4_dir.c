@@ -47,12 +47,16 @@ int ext4_dir_block_get(struct inode *dir, uint32_t index, struct ext4_dir_block 
 	out->bytes = fs->block_bytes;
 	if (!ext4_has_csum(fs))
 		return 0;
-	bool ok = is_index ? ext4_dx_csum_ok(fs, node, out->block.data, !index)
-			   : leaf_csum_ok(fs, node, out->block.data);
 	if (!is_index)
 		out->bytes -= sizeof(struct ext4_dirent_tail);
-	if (ok)
+	if (ext4_block_verified(&out->block))
 		return 0;
+	bool ok = is_index ? ext4_dx_csum_ok(fs, node, out->block.data, !index)
+			   : leaf_csum_ok(fs, node, out->block.data);
+	if (ok) {
+		ext4_block_set_verified(&out->block);
+		return 0;
+	}
 	ext4_block_put(&out->block);
 	return ext4_corrupt(fs, dir->number, out->disk, "checksum of directory block %u", index);
 }

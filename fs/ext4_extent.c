@@ -109,26 +109,34 @@ int ext4_extent_check_root(struct ext4 *fs, const struct ext4_node *node)
 	return complaint ? ext4_corrupt(fs, node->number, 0, "%s in the inode", complaint) : 0;
 }
 
-static int check_block(struct ext4 *fs, const struct ext4_node *node, const struct extent_node *at,
-		       uint32_t depth)
+static const char *block_csum_complaint(const struct ext4 *fs, const struct ext4_node *node,
+					const struct ext4_block *block)
 {
-	const uint32_t header_bytes = sizeof(struct ext4_extent_header);
-	const uint32_t room = (fs->block_bytes - header_bytes) / sizeof(struct ext4_extent);
+	const struct ext4_extent_header *header = block->data;
+	const uint8_t *bytes = block->data;
+	size_t tail = sizeof(*header) + header->eh_max * sizeof(struct ext4_extent);
+	if (tail + sizeof(uint32_t) > fs->block_bytes)
+		return "eh_max leaves no room for a checksum";
+	if (ext4_block_verified(block))
+		return NULL;
+	if (crc32c(node->csum_seed, bytes, tail) != *(const uint32_t *)(bytes + tail))
+		return "checksum of an extent block";
+	ext4_block_set_verified(block);
+	return NULL;
+}
+
+static int check_block(struct ext4 *fs, const struct ext4_node *node,
+		       const struct ext4_block *block, const struct extent_node *at, uint32_t depth)
+{
+	const uint32_t room =
+	    (fs->block_bytes - sizeof(struct ext4_extent_header)) / sizeof(struct ext4_extent);
 	const char *complaint = header_complaint(at, room);
 	if (!complaint && at->header->eh_depth != depth)
 		complaint = "eh_depth of an extent block";
-	if (complaint)
-		return ext4_corrupt(fs, node->number, at->disk, "%s", complaint);
-	if (ext4_has_csum(fs)) {
-		const uint8_t *bytes = (const uint8_t *)at->header;
-		size_t tail = header_bytes + at->header->eh_max * sizeof(struct ext4_extent);
-		if (tail + sizeof(uint32_t) > fs->block_bytes)
-			return ext4_corrupt(fs, node->number, at->disk, "eh_max leaves no tail");
-		if (crc32c(node->csum_seed, bytes, tail) != *(const uint32_t *)(bytes + tail))
-			return ext4_corrupt(fs, node->number, at->disk,
-					    "checksum of an extent block");
-	}
-	complaint = node_complaint(fs, at, room);
+	if (!complaint && ext4_has_csum(fs))
+		complaint = block_csum_complaint(fs, node, block);
+	if (!complaint)
+		complaint = node_complaint(fs, at, room);
 	return complaint ? ext4_corrupt(fs, node->number, at->disk, "%s", complaint) : 0;
 }
 
@@ -217,7 +225,7 @@ int ext4_extent_runs(struct ext4 *fs, const struct ext4_node *node, uint32_t blo
 		if (result)
 			return result;
 		at.header = held.data;
-		result = check_block(fs, node, &at, --depth);
+		result = check_block(fs, node, &held, &at, --depth);
 		if (result)
 			break;
 	}

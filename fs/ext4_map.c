@@ -72,54 +72,59 @@ int ext4_map_node(struct ext4 *fs, struct ext4_node *node, uint64_t file_block,
 
 // Cuts the extent so that all its blocks are where it says: a block that was journalled is in the
 // log.
-static int apply_journal(const struct ext4 *fs, uint64_t file_block, struct fs_extent *extent)
+static void apply_journal(const struct ext4 *fs, uint64_t file_block, struct fs_extent *extent)
 {
 	uint64_t disk = extent->disk_block + (file_block - extent->file_block);
 	uint64_t count = extent->count - (file_block - extent->file_block), replacement;
 	bool escaped;
-	if (!fs->replaced.used || disk > fs->replaced.highest ||
-	    disk + count <= fs->replaced.lowest)
-		return 0;
+	if (!fs->has_replaced)
+		return;
 	extent->file_block = file_block;
-	if (journal_map_get(&fs->replaced, disk, &replacement, &escaped)) {
+	if (meta_replaced(fs->volume, disk, &replacement, &escaped)) {
 		extent->disk_block = replacement;
 		extent->count = 1;
-		// In the log an escaped block lacks its first four bytes, and file bytes are never
-		// touched: it can be read when the journal was replayed on the disk. Mounting said
-		// so.
-		return escaped ? -EIO : 0;
+		extent->escaped = escaped;
+		return;
 	}
 	extent->disk_block = disk;
 	uint32_t plain = 1, limit = (uint32_t)MIN(count, REPLACED_LOOK_AHEAD);
-	while (plain < limit &&
-	       !journal_map_get(&fs->replaced, disk + plain, &replacement, &escaped))
+	while (plain < limit && !meta_replaced(fs->volume, disk + plain, &replacement, &escaped))
 		plain++;
 	extent->count = plain;
-	return 0;
 }
 
-static int answer(const struct ext4 *fs, uint64_t file_block, const struct ext4_run *run,
-		  struct fs_extent *out)
+static void answer(const struct ext4 *fs, uint64_t file_block, const struct ext4_run *run,
+		   struct fs_extent *out)
 {
 	out->file_block = run->first;
 	out->disk_block = run->disk;
 	out->count = run->count;
 	out->hole = run->disk == EXT4_HOLE;
-	return out->hole ? 0 : apply_journal(fs, file_block, out);
+	out->escaped = false;
+	if (!out->hole)
+		apply_journal(fs, file_block, out);
 }
 
 int ext4_map(struct inode *inode, uint64_t file_block, struct fs_extent *out)
 {
 	struct ext4 *fs = ext4_of(inode);
 	struct ext4_run run;
+	if (inode->type != INODE_FILE)
+		return -EINVAL;
 	int error = ext4_map_node(fs, inode_format_data(inode), file_block, &run);
-	return error ? error : answer(fs, file_block, &run, out);
+	if (!error)
+		answer(fs, file_block, &run, out);
+	return error;
 }
 
 int ext4_map_cached(struct inode *inode, uint64_t file_block, struct fs_extent *out)
 {
 	struct ext4 *fs = ext4_of(inode);
 	struct ext4_run run;
+	if (inode->type != INODE_FILE)
+		return -EINVAL;
 	int error = find_cached(fs, inode_format_data(inode), file_block, &run);
-	return error ? error : answer(fs, file_block, &run, out);
+	if (!error)
+		answer(fs, file_block, &run, out);
+	return error;
 }

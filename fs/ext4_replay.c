@@ -27,32 +27,24 @@ static int log_map(void *ctx, uint32_t index, uint64_t *block, uint32_t *count)
 	return 0;
 }
 
-struct telling {
-	struct ext4 *fs;
-	uint32_t escaped;
-};
-
 static int tell_cache(void *ctx, uint64_t block, uint64_t value)
 {
-	struct telling *telling = ctx;
-	telling->escaped += value & 1;
-	return meta_replace(telling->fs->volume, block, value >> 1, value & 1);
+	return meta_replace(ctx, block, value >> 1, value & 1);
 }
 
 static int replay_log(struct ext4 *fs, const struct journal_source *source,
 		      struct journal_result *result)
 {
-	struct telling telling = {.fs = fs};
-	int error = journal_replay(source, &fs->replaced, result);
+	struct journal_map replaced = {.used = 0};
+	int error = journal_replay(source, &replaced, result);
 	if (!error)
-		error = journal_map_each(&fs->replaced, tell_cache, &telling);
+		error = journal_map_each(&replaced, tell_cache, fs->volume);
+	fs->has_replaced = replaced.used;
+	journal_map_free(&replaced);
 	if (error)
 		return error;
 	kprintf("%s: ext4: journal replayed in memory: %u transactions, %u blocks, %u revoked\n",
 		source->name, result->transactions, result->blocks, result->revoked);
-	if (telling.escaped)
-		kprintf("%s: ext4: %u of them cannot be read if they are file data\n", source->name,
-			telling.escaped);
 	return 1;
 }
 

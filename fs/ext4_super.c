@@ -170,7 +170,7 @@ static int reread_super(struct ext4 *fs, struct ext4_super_block *sb)
 	struct ext4_block block;
 	uint64_t number = EXT4_SUPER_OFFSET >> fs->block_shift, replacement;
 	bool escaped;
-	if (!journal_map_get(&fs->replaced, number, &replacement, &escaped))
+	if (!meta_replaced(fs->volume, number, &replacement, &escaped))
 		return 0;
 	int error = ext4_block_get(fs, number, &block);
 	if (error)
@@ -253,7 +253,6 @@ static int start(struct ext4 *fs, struct ext4_super_block *sb, uint32_t backup)
 static void ext4_unmount(struct volume *volume)
 {
 	struct ext4 *fs = volume->private;
-	journal_map_free(&fs->replaced);
 	kpages_free(fs, sizeof(*fs));
 	volume->private = NULL;
 	volume->state = NULL;
@@ -277,10 +276,8 @@ static int ext4_mount(struct volume *volume)
 		kpages_free(raw, PAGE_SIZE);
 	if (!error)
 		return 0;
-	if (fs) {
-		journal_map_free(&fs->replaced);
+	if (fs)
 		kpages_free(fs, sizeof(*fs));
-	}
 	volume->private = NULL;
 	return error;
 }

@@ -28,6 +28,7 @@ struct replaced {
 	struct replaced *next;
 };
 
+static const uint8_t magic[] = {0xc0, 0x3b, 0x39, 0x98};
 static unsigned held_count;
 static struct replaced *replaced_list[1024]; // of the one volume mounted
 
@@ -75,6 +76,13 @@ int meta_replace(struct volume *volume, uint64_t block, uint64_t replacement, bo
 	return 0;
 }
 
+bool meta_verified(const struct page *page, const void *data)
+{
+	return false;
+}
+
+void meta_set_verified(struct page *page, const void *data) {}
+
 bool meta_replaced(struct volume *volume, uint64_t block, uint64_t *replacement, bool *escaped)
 {
 	struct replaced *r = replaced_list[block % ARRAY_SIZE(replaced_list)];
@@ -89,7 +97,6 @@ bool meta_replaced(struct volume *volume, uint64_t block, uint64_t *replacement,
 
 int meta_get(struct volume *volume, uint64_t block, const void **data, struct page **page)
 {
-	static const uint8_t magic[] = {0xc0, 0x3b, 0x39, 0x98};
 	struct image *image = CONTAINER_OF(volume, struct image, volume);
 	bool escaped = false;
 	if (block >= volume->blocks)
@@ -214,11 +221,15 @@ int image_read(struct image *image, struct inode *inode, uint64_t offset, void *
 			   extent.disk_block + (block - extent.file_block));
 		uint64_t skip = offset + done - extent.file_block * block_bytes;
 		size_t piece = (size_t)MIN(len - done, extent.count * block_bytes - skip);
+		if (extent.escaped)
+			piece = (size_t)MIN(piece, block_bytes - skip % block_bytes);
 		if (extent.hole)
 			memset((uint8_t *)out + done, 0, piece);
 		else
 			image_pread(image, extent.disk_block * block_bytes + skip,
 				    (uint8_t *)out + done, piece);
+		if (extent.escaped && skip % block_bytes == 0)
+			memcpy((uint8_t *)out + done, magic, MIN(piece, sizeof(magic)));
 		done += piece;
 	}
 	return 0;
