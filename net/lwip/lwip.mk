@@ -60,3 +60,26 @@ $(LWIP_HOST_LIB): $(LWIP_HOST_UPSTREAM) $(LWIP_HOST_OWN)
 	@rm -f $@
 	ar crs $@ $^
 -include $(LWIP_HOST_UPSTREAM:.o=.d) $(LWIP_HOST_OWN:.o=.d)
+
+# lwIP's own unit tests (Debian package `check`), see tests/lwip/main.c. Not under our sanitizers' leak
+# check: each test is a process of its own that ends without cleaning up.
+LWIP_TEST        := $(B)/host/lwip-test
+LWIP_TEST_UNITS  := $(addprefix test/unit/,core/test_def core/test_netif core/test_pbuf core/test_timers \
+                    dhcp/test_dhcp etharp/test_etharp ip4/test_ip4 ip6/test_ip6 tcp/tcp_helper tcp/test_tcp \
+                    tcp/test_tcp_oos tcp/test_tcp_state udp/test_udp)
+LWIP_TEST_OBJS   := $(patsubst %,$(LWIP_TEST)/%.o,$(LWIP_FILES) src/core/mem src/core/memp src/core/ipv4/acd \
+                      $(LWIP_TEST_UNITS))
+LWIP_TEST_CFLAGS := -Itests/lwip -Inet/lwip -Inet/lwip/port -I$(LWIP_SRC)/src/include -I$(LWIP_SRC)/test/unit \
+                    -fno-sanitize=alignment
+
+$(LWIP_TEST_OBJS): $(LWIP_TEST)/%.o: $(LWIP_READY) $(LWIP_HOME)/lwip.mk
+	@mkdir -p $(@D)
+	$(HOST_CC) $(HOST_CFLAGS) $(LWIP_TEST_CFLAGS) -Wno-address -Wno-error -w -MMD -MP -c -o $@ $(LWIP_SRC)/$*.c
+$(B)/host/lwip-tests: tests/lwip/main.c tests/lwip/lwipopts.h $(LWIP_TEST_OBJS)
+	$(HOST_CC) $(HOST_CFLAGS) $(LWIP_TEST_CFLAGS) -o $@ tests/lwip/main.c $(LWIP_TEST_OBJS) -lcheck_pic -lrt -lm -lsubunit
+-include $(LWIP_TEST_OBJS:.o=.d)
+
+.PHONY: lwip-tests
+lwip-tests: $(B)/host/lwip-tests
+	ASAN_OPTIONS=detect_leaks=0 $(B)/host/lwip-tests
+host-tests: lwip-tests

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Runs the unit tests that come with lwIP on our options and our patches (lwipopts.h beside this file
+// says what had to differ). Left out, with the reason:
+//   core/test_mem    tests mem.c, whose place net/lwip/memory.c takes in the kernel
+//   core/test_dns, mdns, mqtt, api (sockets), ppp    modules that we do not build
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/test_def.h"
+#include "core/test_netif.h"
+#include "core/test_pbuf.h"
+#include "core/test_timers.h"
+#include "dhcp/test_dhcp.h"
+#include "etharp/test_etharp.h"
+#include "ip4/test_ip4.h"
+#include "ip6/test_ip6.h"
+#include "lwip/init.h"
+#include "lwip/netif.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/stats.h"
+#include "lwip_check.h"
+#include "tcp/test_tcp.h"
+#include "tcp/test_tcp_oos.h"
+#include "tcp/test_tcp_state.h"
+#include "udp/test_udp.h"
+
+// ---- what the port gives lwIP ---------------------------------------------------------------------
+
+u32_t lwip_sys_now;
+u32_t sys_now(void);
+u32_t sys_now(void)
+{
+	return lwip_sys_now;
+}
+
+void *copy_other(void *to, const void *from, size_t len)
+{
+	return memmove(to, from, len);
+}
+
+uint32_t net_random32(void)
+{
+	return (uint32_t)rand();
+}
+
+// lwIP's own generator: the tests steer it with tcp_ticks.
+uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote,
+			      uint16_t remote_port);
+uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote,
+			      uint16_t remote_port)
+{
+	static uint32_t iss = 6510;
+
+	iss += tcp_ticks;
+	return iss;
+}
+
+void panic_at(const char *file, int line, const char *function, const char *format, ...)
+{
+	fprintf(stderr, "panic at %s:%d in %s: %s\n", file, line, function, format);
+	abort();
+}
+
+void kprintf(const char *format, ...) {}
+
+// ---- what lwIP's lwip_unittests.c gives the tests ---------------------------------------------------
+
+// The loopback interface's queue is all there is to poll without threads.
+void tcpip_thread_poll_one(void);
+void tcpip_thread_poll_one(void)
+{
+	netif_poll_all();
+}
+
+Suite *create_suite(const char *name, testfunc *tests, size_t count, SFun setup, SFun teardown)
+{
+	Suite *suite = suite_create(name);
+
+	for (size_t i = 0; i < count; i++) {
+		TCase *tcase = tcase_create(tests[i]->name); // its own, so that results have names
+
+		tcase_add_checked_fixture(tcase, setup, teardown);
+		tcase_add_named_test(tcase, tests[i]);
+		suite_add_tcase(suite, tcase);
+	}
+	return suite;
+}
+
+void lwip_check_ensure_no_alloc(unsigned int skip)
+{
+	if (!(skip & SKIP_HEAP))
+		ck_assert_msg(lwip_stats.mem.used == 0, "%lu bytes of heap in use",
+			      (unsigned long)lwip_stats.mem.used);
+	for (int i = 0; i < MEMP_MAX; i++)
+		if (!(skip & SKIP_POOL(i)))
+			ck_assert_msg(lwip_stats.memp[i]->used == 0, "pool %d: %lu in use", i,
+				      (unsigned long)lwip_stats.memp[i]->used);
+}
+
+// ---- results ----------------------------------------------------------------------------------------
+
+static int judge(TestResult **results, int count)
+{
+	int failed = 0;
+
+	for (int i = 0; i < count; i++) {
+		if (tr_rtype(results[i]) == CK_PASS)
+			continue;
+		printf("lwip: FAILED %s (%s:%d): %s\n", tr_tcname(results[i]), tr_lfile(results[i]),
+		       tr_lno(results[i]), tr_msg(results[i]));
+		failed++;
+	}
+	printf("lwip: %d passed, %d failed\n", count - failed, failed);
+	return failed;
+}
+
+int main(void)
+{
+	SRunner *runner;
+	int failed;
+
+	lwip_init();
+	runner = srunner_create(def_suite());
+	srunner_add_suite(runner, ip4_suite());
+	srunner_add_suite(runner, ip6_suite());
+	srunner_add_suite(runner, udp_suite());
+	srunner_add_suite(runner, tcp_suite());
+	srunner_add_suite(runner, tcp_oos_suite());
+	srunner_add_suite(runner, tcp_state_suite());
+	srunner_add_suite(runner, netif_suite());
+	srunner_add_suite(runner, pbuf_suite());
+	srunner_add_suite(runner, timers_suite());
+	srunner_add_suite(runner, etharp_suite());
+	srunner_add_suite(runner, dhcp_suite());
+	srunner_set_fork_status(runner, CK_FORK);
+	srunner_run_all(runner, CK_SILENT);
+	failed = judge(srunner_results(runner), srunner_ntests_run(runner));
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
