@@ -17,7 +17,6 @@
 enum {
 	LAPIC_ID = 0x20,
 	LAPIC_TPR = 0x80,
-	LAPIC_EOI = 0xb0,
 	LAPIC_SVR = 0xf0,
 	LAPIC_ESR = 0x280,
 	LAPIC_ICR = 0x300,
@@ -82,24 +81,20 @@ struct override {
 static struct ioapic ioapics[IOAPICS_MAX];
 static unsigned ioapic_count;
 static struct override overrides[16]; // by ISA line
-static volatile char *lapic;	      // null in x2APIC mode
+volatile char *lapic_registers;
 
 static uint32_t lapic_read(unsigned reg)
 {
-	return lapic ? mmio_read32(lapic + reg) : (uint32_t)rdmsr(0x800 + reg / 16);
+	return lapic_registers ? mmio_read32(lapic_registers + reg)
+			       : (uint32_t)rdmsr(0x800 + reg / 16);
 }
 
 static void lapic_write(unsigned reg, uint32_t value)
 {
-	if (LIKELY(lapic != NULL))
-		mmio_write32(lapic + reg, value);
+	if (LIKELY(lapic_registers != NULL))
+		mmio_write32(lapic_registers + reg, value);
 	else
 		wrmsr(0x800 + reg / 16, value);
-}
-
-void lapic_eoi(void)
-{
-	lapic_write(LAPIC_EOI, 0);
 }
 
 void lapic_clear_error(void)
@@ -109,12 +104,12 @@ void lapic_clear_error(void)
 
 uint32_t lapic_id(void)
 {
-	return lapic ? lapic_read(LAPIC_ID) >> 24 : lapic_read(LAPIC_ID);
+	return lapic_registers ? lapic_read(LAPIC_ID) >> 24 : lapic_read(LAPIC_ID);
 }
 
 void lapic_self_ipi(unsigned vector)
 {
-	if (!lapic) {
+	if (!lapic_registers) {
 		wrmsr(0x83f, vector); // SELF IPI register
 		return;
 	}
@@ -274,8 +269,8 @@ static void lapic_init(paddr_t address, unsigned timer_vector, unsigned error_ve
 
 	wrmsr(MSR_APIC_BASE, base | APIC_BASE_ENABLE);
 	if (!(base & APIC_BASE_X2)) { // firmware that chose x2APIC mode may have locked it
-		lapic = vmm_map_io(address, PAGE_SIZE);
-		if (!lapic)
+		lapic_registers = vmm_map_io(address, PAGE_SIZE);
+		if (!lapic_registers)
 			PANIC("no room to map the local APIC");
 	}
 	lapic_write(LAPIC_SVR, SVR_ENABLE | spurious_vector);

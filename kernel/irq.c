@@ -29,25 +29,65 @@ struct action {
 	void *arg;
 	const char *name;
 	struct action *next;
-	uint64_t claimed; // own processor, interrupts off
+	uint64_t claimed; // own processor, interrupts off; of a shared line
 };
+// What a vector's stub (trap.asm) hands to irq_dispatch. A vector that nobody attached to has a handler
+// that counts, so that the way of an interrupt has no question to ask.
 struct vector {
-	struct action *first;
+	irq_handler handler; // the only one's, or share_out
+	void *arg;
+	uint64_t claimed;   // own processor, interrupts off; this one and the next
+	uint32_t unclaimed; // in a row
 	int gsi;	    // -1: not an I/O APIC line
-	uint32_t unclaimed; // in a row; own processor, interrupts off
+	struct action *first;
+	uint64_t unused[3];
 };
-static struct vector vectors[256];
+_Static_assert(sizeof(struct vector) == 64, "trap.asm counts on it");
+struct vector irq_vectors[256];
 static struct action actions[ACTIONS_MAX];
 static unsigned actions_used, next_vector = VECTOR_FIRST;
 static void (*timer_handler)(void);
 
-static uint64_t spurious, unexpected, storms, apic_errors;
-KSTAT_COUNTER(spurious, "pagewire_irq_spurious_total", "Spurious interrupts of the local APIC");
+uint64_t irq_spurious; // trap.asm counts them
+static uint64_t unexpected, storms, apic_errors;
+KSTAT_COUNTER(irq_spurious, "pagewire_irq_spurious_total", "Spurious interrupts of the local APIC");
 KSTAT_COUNTER(unexpected, "pagewire_irq_unexpected_total",
 	      "Interrupts of a vector without a handler");
 KSTAT_COUNTER(storms, "pagewire_irq_storms_total",
 	      "Lines masked because nobody claimed their interrupts");
 KSTAT_COUNTER(apic_errors, "pagewire_irq_apic_errors_total", "Errors the local APIC reported");
+
+static bool unexpected_interrupt(void *arg)
+{
+	unexpected++;
+	return true;
+}
+
+static bool timer_interrupt(void *arg)
+{
+	timer_handler();
+	return true;
+}
+
+static bool error_interrupt(void *arg)
+{
+	apic_errors++;
+	lapic_clear_error();
+	return true;
+}
+
+// The handler of a line with more than one device: each is asked.
+static bool share_out(void *arg)
+{
+	bool claimed = false;
+
+	for (struct action *a = ((struct vector *)arg)->first; a; a = a->next)
+		if (a->handler(a->arg)) {
+			claimed = true;
+			a->claimed++;
+		}
+	return claimed;
+}
 
 static void unclaimed(struct vector *v)
 {
@@ -57,47 +97,24 @@ static void unclaimed(struct vector *v)
 	v->unclaimed = 0;
 	ioapic_mask((unsigned)v->gsi);
 	kprintf("irq: line %d (%s) is masked: %u interrupts in a row that nobody claimed\n", v->gsi,
-		v->first ? v->first->name : "nobody", STORM_LIMIT);
+		v->first->name, STORM_LIMIT);
 }
 
-// What is not a device: rare, or the timer.
-static void dispatch_other(unsigned vector)
+// Interrupts off, on whatever stack was interrupted.
+void irq_dispatch(struct vector *v)
 {
-	if (vector == VECTOR_TIMER && timer_handler) {
-		timer_handler();
-	} else if (vector == VECTOR_ERROR) {
-		apic_errors++;
-		lapic_clear_error();
-	} else {
-		unexpected++;
-	}
-}
+	const struct cpu *cpu;
 
-void irq_dispatch(unsigned vector);
-void irq_dispatch(unsigned vector)
-{
-	struct cpu *cpu = this_cpu();
-	struct vector *v = &vectors[vector];
-	bool claimed = false;
-
-	if (UNLIKELY(vector == VECTOR_SPURIOUS)) { // no end of interrupt: SDM 11.9
-		spurious++;
-		return;
-	}
-	cpu->irq_depth++;
-	for (struct action *a = v->first; a; a = a->next)
-		if (a->handler(a->arg)) {
-			claimed = true;
-			a->claimed++;
-		}
-	if (LIKELY(claimed))
+	__asm__ volatile("incl %%gs:%c0" ::"i"(offsetof(struct cpu, irq_depth)) : "memory", "cc");
+	if (LIKELY(v->handler(v->arg))) {
+		v->claimed++;
 		v->unclaimed = 0;
-	else if (v->first)
+	} else {
 		unclaimed(v);
-	else
-		dispatch_other(vector);
+	}
 	lapic_eoi();
-	cpu->irq_depth--;
+	__asm__ volatile("decl %%gs:%c0" ::"i"(offsetof(struct cpu, irq_depth)) : "memory", "cc");
+	cpu = this_cpu();
 	if (cpu->irq_depth || cpu->wtd_disabled || cpu->in_fast_wtd)
 		return;
 	if (cpu->fast_pending)
@@ -124,6 +141,14 @@ static void chain(struct vector *v, struct action *a)
 	bool on = irq_save();
 
 	a->next = v->first;
+	if (!a->next) {
+		v->handler = a->handler;
+		v->arg = a->arg;
+	} else if (v->handler != share_out) {
+		a->next->claimed = v->claimed;
+		v->handler = share_out;
+		v->arg = v;
+	}
 	v->first = a;
 	irq_restore(on);
 }
@@ -131,8 +156,8 @@ static void chain(struct vector *v, struct action *a)
 static struct vector *vector_of_gsi(unsigned gsi)
 {
 	for (unsigned n = VECTOR_FIRST; n < next_vector; n++)
-		if (vectors[n].gsi == (int)gsi)
-			return &vectors[n];
+		if (irq_vectors[n].gsi == (int)gsi)
+			return &irq_vectors[n];
 	return NULL;
 }
 
@@ -141,13 +166,13 @@ static struct vector *new_vector(int gsi)
 {
 	if (next_vector > VECTOR_LAST)
 		return NULL;
-	vectors[next_vector].gsi = gsi;
-	return &vectors[next_vector++];
+	irq_vectors[next_vector].gsi = gsi;
+	return &irq_vectors[next_vector++];
 }
 
 static unsigned vector_number(const struct vector *v)
 {
-	return (unsigned)(v - vectors);
+	return (unsigned)(v - irq_vectors);
 }
 
 int irq_attach_line(unsigned line, bool level, bool active_low, irq_handler handler, void *arg,
@@ -213,15 +238,23 @@ void lapic_timer_set_handler(void (*fn)(void))
 
 void irq_each(void (*visit)(void *ctx, const char *name, int line, uint64_t count), void *ctx)
 {
-	for (unsigned n = VECTOR_FIRST; n < next_vector; n++)
-		for (const struct action *a = vectors[n].first; a; a = a->next)
-			visit(ctx, a->name, vectors[n].gsi, a->claimed);
+	for (unsigned n = VECTOR_FIRST; n < next_vector; n++) {
+		const struct vector *v = &irq_vectors[n];
+
+		for (const struct action *a = v->first; a; a = a->next)
+			visit(ctx, a->name, v->gsi,
+			      v->handler == share_out ? a->claimed : v->claimed);
+	}
 }
 
 void irq_init(void)
 {
-	for (unsigned n = 0; n < ARRAY_SIZE(vectors); n++)
-		vectors[n].gsi = -1;
+	for (unsigned n = 0; n < ARRAY_SIZE(irq_vectors); n++) {
+		irq_vectors[n].handler = unexpected_interrupt;
+		irq_vectors[n].gsi = -1;
+	}
+	irq_vectors[VECTOR_TIMER].handler = timer_interrupt;
+	irq_vectors[VECTOR_ERROR].handler = error_interrupt;
 	apic_init(VECTOR_TIMER, VECTOR_ERROR, VECTOR_SPURIOUS);
 	__asm__ volatile("sti");
 }

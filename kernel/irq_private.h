@@ -6,7 +6,18 @@
 
 void apic_init(unsigned timer_vector, unsigned error_vector, unsigned spurious_vector);
 
-void lapic_eoi(void);
+// trap.asm's stubs call this with their row of irq_vectors.
+struct vector;
+void irq_dispatch(struct vector *v);
+
+extern volatile char *lapic_registers; // null in x2APIC mode; constant after apic_init
+static inline void lapic_eoi(void)
+{
+	if (LIKELY(lapic_registers != NULL))
+		*(volatile uint32_t *)(lapic_registers + 0xb0) = 0;
+	else
+		__asm__ volatile("wrmsr" ::"c"(0x80b), "a"(0), "d"(0) : "memory");
+}
 void lapic_clear_error(void);
 void lapic_self_ipi(unsigned vector);
 uint32_t lapic_id(void);

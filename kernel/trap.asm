@@ -1,13 +1,16 @@
 ; SPDX-License-Identifier: BSD-2-Clause
 ; Entry stubs of all 256 vectors. Exceptions (0..31) save every register into a struct trap_frame and
-; call trap_handle. Interrupts (32..255) save what C may change and call irq_dispatch: this is stage 1
-; of the read path and every instruction counts.
+; call trap_handle. Interrupts (32..255) save what C may change and call irq_dispatch with their row of
+; irq_vectors: this is stage 1 of the read path and every instruction counts. Vector 255 (spurious) only
+; counts.
 ;
 ; Both push the interrupted RIP and RBP as if the interrupted code had called them, so that a backtrace
 ; walks through.
 
 extern trap_handle
 extern irq_dispatch
+extern irq_vectors
+extern irq_spurious
 global trap_stubs
 global irq_stubs
 
@@ -26,9 +29,14 @@ section .text
 
 %macro IRQ_STUB 1
 	align 16
+%if %1 = 255
+	inc qword [rel irq_spurious]	; no end of interrupt: SDM 11.9
+	iretq
+%else
 	push rdi
-	mov edi, %1
+	mov rdi, strict dword irq_vectors + 64 * %1
 	jmp irq_common
+%endif
 %endmacro
 
 align 16

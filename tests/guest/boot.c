@@ -127,20 +127,23 @@ KTEST("boot", double_fault, "a-fault-without-a-stack-is-a-double-fault-on-its-ow
 	expect_fault(push_nowhere, (void *)0xffffe00000001000, "double fault");
 }
 
-static __attribute__((noinline)) void smash(void *arg)
+// Overruns its array just as far as the guard that the compiler put behind it.
+static __attribute__((noinline)) void overrun(void *arg)
 {
-	uint8_t frame[16];
-	volatile uint8_t *p = frame;
+	volatile uint8_t array[16];
+	volatile uintptr_t *word = (volatile uintptr_t *)array;
 
-	for (size_t i = 0; i < *(size_t *)arg; i++)
-		p[i] = 0x41;
+	array[0] = *(uint8_t *)arg;
+	while (*word != __stack_chk_guard)
+		word++;
+	*word ^= 0x4100;
 }
 
-KTEST("boot", smashed, "an-overwritten-stack-frame-is-noticed")
+KTEST("boot", overrun, "an-overrun-of-the-stack-frame-is-noticed")
 {
-	size_t len = 64;
+	uint8_t byte = 1;
 
-	expect_fault(smash, &len, "overwritten");
+	expect_fault(overrun, &byte, "overwritten");
 }
 
 static void invalid_opcode(void *arg)

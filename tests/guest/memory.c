@@ -130,11 +130,17 @@ KTEST("memory", no_address, "memory-without-a-fixed-physical-address-is-refused-
 
 // ---- interrupts ----
 
-static volatile uint64_t nobody_calls;
+static volatile uint64_t calls[2]; // of the two handlers of the line
+static volatile bool claims;	   // whether the second one does
 static bool nobody(void *arg)
 {
-	nobody_calls++;
+	calls[0]++;
 	return false;
+}
+static bool somebody(void *arg)
+{
+	calls[1]++;
+	return claims;
 }
 
 // Counter 0 of the PIT, square wave; 0: stopped (mode 0, never loaded).
@@ -147,19 +153,27 @@ static void pit(uint16_t divisor)
 	}
 }
 
-KTEST("irq", storm, "a-line-that-nobody-claims-is-masked-and-named")
+KTEST("irq", shared, "a-shared-line-asks-both-and-is-masked-when-nobody-claims")
 {
-	uint64_t storms = kstat_get("pagewire_irq_storms_total", NULL), calls, end;
+	uint64_t storms = kstat_get("pagewire_irq_storms_total", NULL), end, seen;
 
-	EXPECT_EQ(irq_attach_line(0, false, false, nobody, NULL, "nobody's line"), 0);
+	EXPECT_EQ(irq_attach_line(0, false, false, nobody, NULL, "nobody"), 0);
+	EXPECT_EQ(irq_attach_line(0, false, false, somebody, NULL, "somebody"), 0);
+	claims = true;
 	pit(24); // 50 kHz
 	end = clock_ns() + 20 * NS_PER_SEC;
+	while (calls[1] < 12000 && clock_ns() < end)
+		thread_sleep_ns(NS_PER_MS);
+	EXPECT(calls[1] >= 12000);
+	EXPECT(calls[0] >= calls[1]);
+	EXPECT_EQ(kstat_get("pagewire_irq_storms_total", NULL), storms);
+	claims = false;
 	while (kstat_get("pagewire_irq_storms_total", NULL) == storms && clock_ns() < end)
 		thread_sleep_ns(NS_PER_MS);
 	EXPECT_EQ(kstat_get("pagewire_irq_storms_total", NULL), storms + 1);
-	calls = nobody_calls;
+	seen = calls[0];
 	thread_sleep_ns(20 * NS_PER_MS);
-	EXPECT_EQ(nobody_calls, calls);
+	EXPECT_EQ(calls[0], seen);
 	pit(0);
 }
 
