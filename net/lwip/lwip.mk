@@ -82,4 +82,3 @@ $(B)/host/lwip-tests: tests/lwip/main.c tests/lwip/lwipopts.h $(LWIP_TEST_OBJS)
 .PHONY: lwip-tests
 lwip-tests: $(B)/host/lwip-tests
 	ASAN_OPTIONS=detect_leaks=0 $(B)/host/lwip-tests
-host-tests: lwip-tests

@@ -37,16 +37,6 @@ static void send_page(struct bed_peer *peer, struct page *page, uint16_t offset,
 	stack_flush();
 }
 
-// With a byte of data, so that the window counts (RFC 9293, 3.10.7.4: SND.WL1 < SEG.SEQ).
-static void set_window(struct bed_peer *peer, uint16_t window)
-{
-	peer->window = window;
-	bed_send(peer, TCP_ACK, "x", 1);
-	bed_send(peer, TCP_ACK, "y", 1);
-	shim_advance(100 * MS); // the ACK may be delayed
-	bed_skip();
-}
-
 // A connection with 1,000 bytes of a page on the card, not completed; the test's own reference is gone.
 static struct bed_peer *page_on_card(struct bed_segment *segment)
 {
@@ -334,145 +324,6 @@ static void generated_bytes_and_pages_share_a_segment(void **state)
 	assert_int_equal(bed_pages_released, 1);
 }
 
-static void a_small_window_splits_without_reading(void **state)
-{
-	struct bed_peer *peer = bed_connect(1460, 3000);
-	struct page *page = bed_page(6);
-	struct bed_segment segment;
-	unsigned offset = 0;
-
-	set_window(peer, 100);
-	send_page(peer, page, 0, 1000);
-	bed_page_done(page);
-	assert_null(bed_next_tcp().packet);
-	for (unsigned i = 0; i < 200 && offset < 1000; i++) {
-		shim_advance(100 * MS);
-		while ((segment = bed_next_tcp()).packet) {
-			assert_in_range(segment.len, 1, 100);
-			assert_int_equal(segment.seq, bed_iss(peer));
-			check_pattern(&segment, 6, offset);
-			offset += segment.len;
-			bed_ack(peer, segment.seq + segment.len);
-		}
-	}
-	assert_int_equal(offset, 1000);
-	assert_int_equal(bed_pages_released, 1);
-}
-
-static struct bed_segment closed_window(struct bed_peer *peer, struct page *page, uint16_t len)
-{
-	struct bed_segment probe;
-
-	set_window(peer, 0);
-	if (page) {
-		send_page(peer, page, 0, len);
-		bed_page_done(page);
-	}
-	assert_null(bed_next_tcp().packet);
-	shim_advance(500 * MS);
-	probe = bed_next_tcp();
-	assert_non_null(probe.packet);
-	return probe;
-}
-
-static void a_probe_carries_a_slice(void **state)
-{
-	struct bed_peer *peer = bed_connect(1460, 3000);
-	struct page *page = bed_page(8);
-	struct bed_segment probe, rest;
-
-	bed.manual = true;
-	probe = closed_window(peer, page, 1000);
-	assert_int_equal(probe.len, 1);
-	assert_int_equal(probe.packet->frags[1].bytes, 1);
-	assert_true(probe.packet->frags[1].addr == page_phys(page));
-	check_pattern(&probe, 8, 0);
-	peer->window = 3000;
-	bed_ack(peer, probe.seq); // the probe's byte was not taken
-	rest = bed_next_tcp();
-	assert_int_equal(rest.len, 1000);
-	check_pattern(&rest, 8, 0);
-	bed_ack(peer, rest.seq + 1000);
-	bed_complete(rest.packet);
-	assert_int_equal(bed_pages_released, 0); // the probe is still on the card
-	bed_complete(probe.packet);
-	assert_int_equal(bed_pages_released, 1);
-}
-
-static void a_probe_that_took_the_last_byte(void **state)
-{
-	struct bed_peer *peer = bed_connect(1460, 3000);
-	struct bed_segment probe = closed_window(peer, bed_page(8), 1);
-
-	assert_int_equal(probe.len, 1);
-	bed_ack(peer, probe.seq + 1);
-	assert_int_equal(bed_pages_released, 1);
-	shim_advance(NS_PER_SEC);
-	assert_non_null(peer->pcb);
-}
-
-static void a_probe_that_took_the_fin(void **state)
-{
-	struct bed_peer *peer = bed_connect(1460, 3000);
-	struct bed_segment probe;
-
-	set_window(peer, 0);
-	assert_int_equal(tcp_shutdown(peer->pcb, 0, 1), ERR_OK);
-	stack_flush();
-	probe = bed_next_tcp();
-	if (!probe.packet) {
-		shim_advance(500 * MS);
-		probe = bed_next_tcp();
-	}
-	assert_true(probe.flags & TCP_FIN);
-	bed_ack(peer, probe.seq + 1);
-	shim_advance(NS_PER_SEC);
-}
-
-static void a_segment_on_the_wire_is_not_split(void **state)
-{
-	struct bed_peer *peer = bed_connect(1460, 3000);
-	struct tcp_seg *segment;
-
-	set_window(peer, 0);
-	struct page *page = bed_page(8);
-	send_page(peer, page, 0, 1000);
-	bed_page_done(page);
-	segment = peer->pcb->unsent;
-	pbuf_ref(segment->p);
-	assert_int_equal(tcp_split_unsent_seg(peer->pcb, 100), ERR_WOULDBLOCK);
-	assert_int_equal(segment->len, 1000);
-	pbuf_free(segment->p);
-	assert_int_equal(tcp_split_unsent_seg(peer->pcb, 100), ERR_OK);
-	assert_int_equal(segment->len, 100);
-	assert_int_equal(segment->next->len, 900);
-}
-
-static void no_memory_for_a_split_changes_nothing(void **state)
-{
-	struct bed_peer *peer = bed_connect(1460, 3000);
-	struct page *page = bed_page(8);
-	struct tcp_seg *segment;
-
-	set_window(peer, 0);
-	send_page(peer, page, 0, 1000);
-	bed_page_done(page);
-	segment = peer->pcb->unsent;
-	for (uint32_t k = 0;; k++) {
-		err_t err;
-
-		pool_fail_after(k);
-		err = tcp_split_unsent_seg(peer->pcb, 100);
-		pool_fail_off();
-		if (err == ERR_OK)
-			break;
-		assert_int_equal(segment->len, 1000);
-		assert_int_equal(segment->p->tot_len, 1020);
-		assert_null(segment->next);
-	}
-	assert_int_equal(segment->next->len, 900);
-}
-
 static void a_slice_keeps_the_whole(void **state)
 {
 	static const char text[] = "0123456789";
@@ -526,12 +377,6 @@ int main(void)
 	    TEST(no_memory_changes_nothing),
 	    TEST(crumbs_make_more_segments),
 	    TEST(generated_bytes_and_pages_share_a_segment),
-	    TEST(a_small_window_splits_without_reading),
-	    TEST(a_probe_carries_a_slice),
-	    TEST(a_probe_that_took_the_last_byte),
-	    TEST(a_probe_that_took_the_fin),
-	    TEST(a_segment_on_the_wire_is_not_split),
-	    TEST(no_memory_for_a_split_changes_nothing),
 	    TEST(a_slice_keeps_the_whole),
 	    TEST(an_unresolved_neighbour_holds_references),
 	};

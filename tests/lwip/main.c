@@ -99,23 +99,6 @@ void lwip_check_ensure_no_alloc(unsigned int skip)
 				      (unsigned long)lwip_stats.memp[i]->used);
 }
 
-// ---- results ----------------------------------------------------------------------------------------
-
-static int judge(TestResult **results, int count)
-{
-	int failed = 0;
-
-	for (int i = 0; i < count; i++) {
-		if (tr_rtype(results[i]) == CK_PASS)
-			continue;
-		printf("lwip: FAILED %s (%s:%d): %s\n", tr_tcname(results[i]), tr_lfile(results[i]),
-		       tr_lno(results[i]), tr_msg(results[i]));
-		failed++;
-	}
-	printf("lwip: %d passed, %d failed\n", count - failed, failed);
-	return failed;
-}
-
 int main(void)
 {
 	SRunner *runner;
@@ -135,8 +118,8 @@ int main(void)
 	srunner_add_suite(runner, etharp_suite());
 	srunner_add_suite(runner, dhcp_suite());
 	srunner_set_fork_status(runner, CK_FORK);
-	srunner_run_all(runner, CK_SILENT);
-	failed = judge(srunner_results(runner), srunner_ntests_run(runner));
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
