@@ -153,6 +153,7 @@ void acpi_init(void)
 	struct rsdp rsdp;
 	const struct acpi_header *root = NULL;
 
+	table_count = 0;
 	if (!find_rsdp(&rsdp)) {
 		kprintf("acpi: no root pointer; the PC's default interrupt routing is assumed\n");
 		return;
