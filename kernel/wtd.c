@@ -6,10 +6,8 @@
 #include "kernel/timer.h"
 #include "kernel/trace.h"
 
-#define HOG_LIMIT (2 * NS_PER_MS) // default; what others wait for while it runs is its latency
-
-static uint64_t hog_ns = HOG_LIMIT;
-static uint64_t hog_cycles = HOG_LIMIT; // the same in cycles, once the clock is calibrated
+static uint64_t hog_ns = WTD_HOG_LIMIT;
+static uint64_t hog_cycles = WTD_HOG_LIMIT; // the same in cycles, once the clock is calibrated
 
 void wtd_init(struct wtd *work, wtd_fn fn, const char *owner)
 {

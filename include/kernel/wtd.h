@@ -83,6 +83,7 @@ struct wtd_stats {
 	uint64_t workers_max_hits;
 };
 void wtd_stats(unsigned cpu, enum wtd_class class, struct wtd_stats *out);
+#define WTD_HOG_LIMIT (2 * NS_PER_MS) // as long as nobody sets another
 void wtd_set_hog_limit(uint64_t ns);
 
 // Boot, once, after thread_init: makes this processor's queues and the minimum of workers.
