@@ -3,7 +3,7 @@
 #
 # Two links: the first gives the addresses, ksyms.py makes the symbol table of them, the second has it.
 # The table comes behind the text, so that no function moves; that is checked.
-KERNEL_LDFLAGS := -n -T linker.ld -z noexecstack -z max-page-size=4096 --warn-unresolved-symbols --no-warn-rwx-segments
+KERNEL_LDFLAGS := -n -T linker.ld -z noexecstack -z max-page-size=4096 --fatal-warnings --no-warn-rwx-segments
 export CROSS_COMPILE
 export SOURCE_DATE_EPOCH ?= 1767225600
 
@@ -19,7 +19,7 @@ $(B)/ksyms.o: $(B)/pagewire.1.elf boot/ksyms.py
 	$(CC) -c -o $@ $(B)/ksyms.S
 
 $(B)/pagewire.elf: $(B)/ksyms.o
-	$(LD) $(KERNEL_LDFLAGS) -o $@.tmp $(OBJS) $(B)/ksyms.o $(B)/lwip.a 2>/dev/null
+	$(LD) $(KERNEL_LDFLAGS) -o $@.tmp $(OBJS) $(B)/ksyms.o $(B)/lwip.a
 	@$(NM) -n $@.tmp >$(B)/pagewire.sym
 	@$(NM) -n $(B)/pagewire.1.elf | grep ' [tT] ' >$(B)/pagewire.1.sym
 	@grep ' [tT] ' $(B)/pagewire.sym | cmp - $(B)/pagewire.1.sym || \
