@@ -25,6 +25,7 @@ OBJS := $(SRCS:%.c=$(B)/%.o) $(ASMS:%.asm=$(B)/%.asm.o)
 all: $(B)/pagewire.elf $(B)/pagewire.iso
 
 include net/lwip/lwip.mk   # LWIP_CFLAGS, LWIP_OBJS: fetched, checked, patched, built
+include drivers/drivers.mk # the console font
 include boot/boot.mk       # linking with symbols, the ISO
 include tests/host/host.mk
 include bench/bench.mk     # the floor, bench

@@ -9,12 +9,14 @@
 #include "kernel/console.h"
 #include "kernel/cpu.h"
 #include "kernel/irq.h"
+#include "kernel/keyboard.h"
 #include "kernel/kprintf.h"
 #include "kernel/ktest.h"
 #include "kernel/panic.h"
 #include "kernel/pci.h"
 #include "kernel/pmm.h"
 #include "kernel/rtc.h"
+#include "kernel/screen.h"
 #include "kernel/serial.h"
 #include "kernel/thread.h"
 #include "kernel/timer.h"
@@ -75,6 +77,7 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 		pmm_set_junk(true);
 	vmm_init();
 	pmm_init();
+	screen_init();
 	thread_init();
 	acpi_init();
 	irq_init();
@@ -93,6 +96,8 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	if (cmdline_selftest())
 		ktest_run_all();
 	stack_set_address_hook(say_ready); // last: whoever reads the line may connect
+	keyboard_init();
+	screen_start();
 	console_start();
 	thread_idle_loop();
 }

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The screen. Text goes through a terminal (drivers/terminal.c) into cells in ordinary memory; painting
+// compares them with what was painted last and draws the cells that differ. Video memory is never read,
+// scrolling redraws only what changed, and a burst of lines is painted once.
+//
+//	kprintf, console -> write_text: cells, dirty -> screen thread: paint
+//
+// Before screen_start, and once the machine is about to stop, write_text paints by itself.
+#include "drivers/font.h"
+#include "drivers/terminal.h"
+#include "kernel/boot.h"
+#include "kernel/cmdline.h"
+#include "kernel/cpu.h"
+#include "kernel/io.h"
+#include "kernel/kprintf.h"
+#include "kernel/lock.h"
+#include "kernel/pmm.h"
+#include "kernel/screen.h"
+#include "kernel/thread.h"
+#include "kernel/timer.h"
+#include "kernel/vmm.h"
+#include "kernel/wtd.h"
+
+#define TEXT_ADDRESS	   0xb8000
+#define TEXT_COLUMNS	   80
+#define TEXT_ROWS	   25
+#define CRTC_INDEX	   0x3d4 // VGA: colour mode's CRT controller
+#define CRTC_CURSOR_START  0x0a
+#define CRTC_CURSOR_HIGH   0x0e
+#define CRTC_CURSOR_LOW	   0x0f
+#define CURSOR_OFF	   0x20
+#define CURSOR_UNDERLINE   0x0e // first of the two scan lines of the cursor
+#define MAX_COLUMNS	   512
+#define MAX_ROWS	   256
+#define LARGE_SCREEN_WIDTH 2560 // from here on each dot of the font is two by two
+#define PAINT_INTERVAL	   (20 * NS_PER_MS)
+
+static struct terminal terminal;      // (I) changed with interrupts off
+static struct terminal_cell *painted; // what the screen shows, row by row
+static uint8_t *video;
+static unsigned scale = 1;
+static bool framebuffer;
+static uint32_t palette[16];
+
+static bool direct = true; // write_text paints
+static bool dirty;	   // (I)
+static void wake_painter(struct wtd *work);
+static struct wtd wake_work = WTD_INIT(wake_painter, "screen");
+static struct spinlock wake_lock = SPINLOCK_INIT("screen", RANK_HTTP);
+static struct waitq wake_waitq; // (wake_lock)
+
+static void put_pixels(uint8_t *at, uint32_t colour, unsigned count)
+{
+	switch (boot_info.fb_bpp) {
+	case 32:
+		for (; count; count--, at += 4)
+			*(volatile uint32_t *)at = colour;
+		break;
+	case 24:
+		for (; count; count--, at += 3) {
+			at[0] = (uint8_t)colour;
+			at[1] = (uint8_t)(colour >> 8);
+			at[2] = (uint8_t)(colour >> 16);
+		}
+		break;
+	default:
+		for (; count; count--, at += 2)
+			*(volatile uint16_t *)at = (uint16_t)colour;
+	}
+}
+
+static void draw_glyph(unsigned x, unsigned y, struct terminal_cell cell)
+{
+	const uint8_t *glyph = font_glyph(cell.code);
+	uint32_t front = palette[cell.attribute & 0x0f], back = palette[cell.attribute >> 4 & 0x0f];
+	unsigned bytes = boot_info.fb_bpp / 8, step = bytes * scale;
+	for (unsigned line = 0; line < FONT_HEIGHT * scale; line++) {
+		uint8_t bits = glyph[line / scale];
+		uint8_t *at = video +
+			      (size_t)(y * FONT_HEIGHT * scale + line) * boot_info.fb_pitch +
+			      (size_t)x * FONT_WIDTH * step;
+		for (unsigned dot = 0; dot < FONT_WIDTH; dot++, at += step)
+			put_pixels(at, bits & 0x80 >> dot ? front : back, scale);
+	}
+}
+
+static void draw_text_cell(unsigned x, unsigned y, struct terminal_cell cell)
+{
+	uint8_t code = cell.code < 0x7f ? (uint8_t)cell.code : '?'; // code page 437 ends with ASCII
+	// Bit 7 of the attribute would blink.
+	((volatile uint16_t *)video)[y * TEXT_COLUMNS + x] =
+	    (uint16_t)((cell.attribute & 0x7f) << 8 | code);
+}
+
+static void paint_row(unsigned y)
+{
+	static struct terminal_cell row[MAX_COLUMNS]; // one painter at a time, or none after it
+	struct terminal_cell *old = painted + (size_t)y * terminal.columns;
+	bool on = irq_save();
+	const struct terminal_cell *now = terminal_row(&terminal, y);
+	for (unsigned x = 0; x < terminal.columns; x++)
+		row[x] = now[x];
+	if (framebuffer && !terminal.cursor_hidden && terminal.y == y) {
+		struct terminal_cell *cell = &row[MIN(terminal.x, terminal.columns - 1)];
+		cell->attribute = (uint8_t)(cell->attribute << 4 | cell->attribute >> 4);
+	}
+	irq_restore(on);
+	for (unsigned x = 0; x < terminal.columns; x++) {
+		if (row[x].code == old[x].code && row[x].attribute == old[x].attribute)
+			continue;
+		old[x] = row[x];
+		if (framebuffer)
+			draw_glyph(x, y, row[x]);
+		else
+			draw_text_cell(x, y, row[x]);
+	}
+}
+
+static void write_crtc(uint8_t index, uint8_t value)
+{
+	outb(CRTC_INDEX, index);
+	outb(CRTC_INDEX + 1, value);
+}
+
+static void paint(void)
+{
+	for (unsigned y = 0; y < terminal.rows; y++)
+		paint_row(y);
+	if (framebuffer)
+		return;
+	unsigned at = terminal.y * TEXT_COLUMNS + MIN(terminal.x, TEXT_COLUMNS - 1u);
+	write_crtc(CRTC_CURSOR_START, terminal.cursor_hidden ? CURSOR_OFF : CURSOR_UNDERLINE);
+	write_crtc(CRTC_CURSOR_HIGH, (uint8_t)(at >> 8));
+	write_crtc(CRTC_CURSOR_LOW, (uint8_t)at);
+}
+
+static void write_text(struct kprintf_sink *sink, const char *text, size_t len)
+{
+	terminal_write(&terminal, text, len);
+	if (direct) {
+		paint();
+		return;
+	}
+	if (!dirty) {
+		dirty = true;
+		wtd_post_fast(&wake_work);
+	}
+}
+
+// The machine is about to stop, and what it still says must be seen at once. A row that the thread was
+// painting is painted again.
+static void paint_last_words(struct kprintf_sink *sink)
+{
+	direct = true;
+	for (size_t n = 0; n < (size_t)terminal.columns * terminal.rows; n++)
+		painted[n].code = 0;
+	paint();
+}
+
+static struct kprintf_sink sink = {.write = write_text, .flush = paint_last_words};
+
+static void wake_painter(struct wtd *work)
+{
+	waitq_wake_one(&wake_waitq);
+}
+
+static void painter(void *arg)
+{
+	for (;;) {
+		spin_lock_wtd(&wake_lock);
+		while (!dirty)
+			waitq_sleep(&wake_waitq, &wake_lock);
+		dirty = false;
+		spin_unlock_wtd(&wake_lock);
+		paint();
+		thread_sleep_ns(PAINT_INTERVAL);
+	}
+}
+
+void screen_start(void)
+{
+	// Under test nothing is to run that the tests do not know of.
+	if (!video || cmdline_selftest())
+		return;
+	waitq_init(&wake_waitq);
+	if (thread_create("screen", THREAD_NORMAL, painter, NULL))
+		direct = false;
+}
+
+static bool make_grid(unsigned columns, unsigned rows)
+{
+	size_t bytes = (size_t)columns * rows * sizeof(struct terminal_cell);
+	struct terminal_cell *cells = kpages_alloc(bytes);
+	painted = kpages_alloc(bytes); // zeros: equal to no cell, so the first painting draws all
+	if (!cells || !painted)
+		return false;
+	terminal_init(&terminal, cells, columns, rows);
+	return true;
+}
+
+// The sixteen VGA colours in the framebuffer's format.
+static void make_palette(void)
+{
+	for (unsigned n = 0; n < 16; n++) {
+		uint32_t low = n & 8 ? 0x55 : 0, high = n & 8 ? 0xff : 0xaa;
+		uint32_t red = n & 4 ? high : low, green = n & 2 ? high : low;
+		uint32_t blue = n & 1 ? high : low;
+		if (n == 6)
+			green = 0x55; // brown, as on a VGA
+		if (boot_info.fb_bpp == 16) {
+			red >>= 3;
+			green >>= 2;
+			blue >>= 3;
+		}
+		palette[n] = red << boot_info.fb_red_shift | green << boot_info.fb_green_shift |
+			     blue << boot_info.fb_blue_shift;
+	}
+}
+
+static bool start_framebuffer(void)
+{
+	const struct boot_info *b = &boot_info;
+	if (b->fb_bpp != 16 && b->fb_bpp != 24 && b->fb_bpp != 32)
+		return false;
+	if (b->fb_pitch < b->fb_width * (b->fb_bpp / 8))
+		return false;
+	scale = b->fb_width >= LARGE_SCREEN_WIDTH ? 2 : 1;
+	unsigned columns = MIN(b->fb_width / (FONT_WIDTH * scale), (unsigned)MAX_COLUMNS);
+	unsigned rows = MIN(b->fb_height / (FONT_HEIGHT * scale), (unsigned)MAX_ROWS);
+	if (columns < 20 || rows < 5 || !make_grid(columns, rows))
+		return false;
+	video = vmm_map_phys(b->framebuffer, (size_t)b->fb_pitch * b->fb_height, true);
+	if (!video)
+		return false;
+	framebuffer = true;
+	make_palette();
+	for (unsigned line = 0; line < b->fb_height; line++)
+		put_pixels(video + (size_t)line * b->fb_pitch, palette[0], b->fb_width);
+	return true;
+}
+
+static bool start_text(void)
+{
+	if (!make_grid(TEXT_COLUMNS, TEXT_ROWS))
+		return false;
+	video = vmm_map_phys(TEXT_ADDRESS, TEXT_COLUMNS * TEXT_ROWS * 2, false);
+	return video != NULL;
+}
+
+void screen_init(void)
+{
+	bool there =
+	    boot_info.framebuffer ? start_framebuffer() : boot_info.text_mode && start_text();
+	if (there)
+		kprintf_add_sink(&sink);
+	else if (boot_info.framebuffer)
+		kprintf("screen: framebuffer of %ux%u, %u bits, not used\n", boot_info.fb_width,
+			boot_info.fb_height, boot_info.fb_bpp);
+}
