@@ -230,10 +230,21 @@ void name_cache_init(void)
 		PANIC("no memory for the name hash (%lu buckets)", (unsigned long)size);
 }
 
+void name_cache_drop(void)
+{
+	bool more;
+	do { // a few at a time: packets wait while the lock is held
+		spin_lock_wtd(&name_lock);
+		for (unsigned i = 0; i < 64 && lru_last; i++)
+			drop(lru_last);
+		more = lru_last;
+		spin_unlock_wtd(&name_lock);
+	} while (more);
+}
+
 void name_cache_stop(void)
 {
-	while (lru_last)
-		drop(lru_last);
+	name_cache_drop();
 	kpages_free(buckets, (bucket_mask + 1) * sizeof(*buckets));
 	buckets = NULL;
 }

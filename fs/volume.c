@@ -10,6 +10,7 @@
 #include "kernel/kprintf.h"
 #include "kernel/kstat.h"
 #include "kernel/kstring.h"
+#include "kernel/ktest.h"
 #include "kernel/lock.h"
 #include "kernel/panic.h"
 #include "kernel/pool.h"
@@ -163,6 +164,14 @@ void volume_unmount_all(void)
 	inode_stop();
 	name_cache_stop();
 }
+
+static void drop_caches(void)
+{
+	pagecache_drop();
+	name_cache_drop();
+	inode_drop_unused(SIZE_MAX);
+}
+KTEST_DROP(volumes, drop_caches);
 
 static void print_volumes(void)
 {

@@ -53,5 +53,6 @@ void name_remember(enum name_kind kind, const struct volume *volume, uint64_t di
 		   size_t len, const struct name_answer *answer, uint64_t generation);
 uint64_t name_generation(void);
 extern struct spinlock name_lock;
+void name_cache_drop(void); // forgets all of it
 void name_cache_init(void);
 void name_cache_stop(void); // tests on the host

@@ -25,6 +25,7 @@
 #define POOLS_MAX  256 // pools of the whole kernel; more is a panic here
 
 extern const struct ktest __start_ktests[], __stop_ktests[];
+extern const struct ktest_drop __start_ktest_drops[], __stop_ktest_drops[];
 
 struct pool_use {
 	const struct pool *pool;
@@ -160,8 +161,15 @@ const char *ktest_panic_text(void)
 
 // ---- counting ----
 
+static void drop_caches(void)
+{
+	for (const struct ktest_drop *d = __start_ktest_drops; d < __stop_ktest_drops; d++)
+		d->run();
+}
+
 static void remember_use(void)
 {
+	drop_caches();
 	pinned_before = page_pinned();
 	uses_count = 0;
 	for (const struct pool *p = pool_first(); p; p = p->next) {
@@ -192,8 +200,11 @@ static void check_use(void)
 {
 	uint64_t until = clock_ns() + SETTLE_TIME;
 
-	while (!all_given_back() && clock_ns() < until)
+	drop_caches();
+	while (!all_given_back() && clock_ns() < until) {
 		thread_sleep_ns(SETTLE_STEP);
+		drop_caches();
+	}
 	if (page_pinned() != pinned_before)
 		ktest_fail(__FILE__, __LINE__, "%lu pages are on the wire, %lu before",
 			   (unsigned long)page_pinned(), (unsigned long)pinned_before);

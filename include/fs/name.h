@@ -3,8 +3,9 @@
 // remembered too); otherwise a worker WTD reads the directories and the caller goes on when told.
 //
 // A path is bytes, "a/b/c" from the volume's root, no leading slash needed, no "." or ".." (the server
-// has removed them), empty for the root; one that ends in '/' must lead to a directory (-ENOTDIR). Symbolic links are followed inside the volume (an absolute
-// target starts at the volume's root, ".." stops there), at most 40 of them (-ELOOP).
+// has removed them), empty for the root; one that ends in '/' must lead to a directory (-ENOTDIR).
+// Symbolic links are followed inside the volume (an absolute target starts at the volume's root, ".."
+// stops there), at most 40 of them (-ELOOP).
 #pragma once
 
 #include "fs/inode.h"

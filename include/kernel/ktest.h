@@ -18,6 +18,14 @@ struct ktest {
 	    .suite = suite_name, .name = text, .run = ktest_##id};                                 \
 	static void ktest_##id(void)
 
+// A cache that keeps objects for later gives up those that nobody holds; called before objects and pages
+// are counted. Thread context, may sleep.
+struct ktest_drop {
+	void (*run)(void);
+};
+#define KTEST_DROP(id, function)                                                                   \
+	static const struct ktest_drop ktest_drop_##id TABLE_ROW(ktest_drops) = {.run = function}
+
 // Marks the running test failed, with place and text, and goes on.
 void ktest_fail(const char *file, int line, const char *format, ...) PRINTF_LIKE(3, 4);
 void ktest_skip(const char *reason);			    // the running test cannot run here

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the tests of the page cache share. Included by one test file at a time.
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "fakefs.h"
+#include "fs/pagecache_private.h"
+#include "kernel/kstat.h"
+#include "kernel/pmm.h"
+#include "kernel/pool.h"
+#include "kernel/thread.h"
+#include "kernel/vmm.h"
+#include "shim.h"
+
+static struct volume *volume;
+
+static int setup(void **state)
+{
+	volume = fake_start(4096);
+	return 0;
+}
+
+__attribute__((unused)) static int setup_small_blocks(void **state)
+{
+	fake_rules.block_bytes = 1024;
+	return setup(state);
+}
+
+static int teardown(void **state)
+{
+	return fake_stop();
+}
+
+static struct inode *open_file(uint64_t number)
+{
+	struct inode *inode;
+	assert_int_equal(inode_open(volume, number, &inode), 0);
+	return inode;
+}
+
+struct asked {
+	struct page_get get;
+	unsigned told;
+	bool in_get; // done must not be called from inside pagecache_get
+};
+
+static void told(struct page_get *get)
+{
+	struct asked *a = CONTAINER_OF(get, struct asked, get);
+	assert_false(a->in_get);
+	a->told++;
+}
+
+static void ask(struct asked *a, struct inode *inode, uint64_t index)
+{
+	*a = (struct asked){.get = {.inode = inode, .index = index, .done = told}};
+	a->in_get = true;
+	pagecache_get(&a->get);
+	a->in_get = false;
+}
+
+static uint64_t in_cache(struct inode *inode)
+{
+	return inode_page_owner(inode)->pages;
+}
