@@ -72,20 +72,48 @@ static uint64_t mix(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
+static uint64_t load64(const char *p)
+{
+	uint64_t word;
+	__builtin_memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+static uint32_t load32(const char *p)
+{
+	uint32_t word;
+	__builtin_memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+// The last 1 to 8 bytes of a name; with its length they say all that is not in the words before.
+static uint64_t last_word(const char *name, size_t len)
+{
+	if (len >= 8)
+		return load64(name + len - 8);
+	if (len >= 4)
+		return (uint64_t)load32(name) << 32 | load32(name + len - 4);
+	return (uint64_t)(uint8_t)name[0] << 16 | (uint64_t)(uint8_t)name[len / 2] << 8 |
+	       (uint8_t)name[len - 1];
+}
+
+// len is at least 1.
 static uint64_t hash_of(enum name_kind kind, const struct volume *volume, uint64_t dir,
 			const char *name, size_t len)
 {
-	uint64_t h = mix(seed[0] ^ dir, 0x9e3779b97f4a7c15UL + (volume->id << 1 | kind));
-	uint64_t word;
-	for (size_t left = len; left >= 8; left -= 8, name += 8) {
-		memcpy(&word, name, 8);
-		h = mix(h ^ word, seed[1]);
-	}
-	word = len;
-	for (size_t left = len & 7; left; left--)
-		word = word << 8 | (uint8_t)*name++;
-	h = mix(h ^ word, seed[1]);
+	uint64_t h = mix(seed[0] ^ dir, 0x9e3779b97f4a7c15UL + (volume->id << 1 | kind) + len);
+	for (size_t at = 0; at + 8 < len; at += 8)
+		h = mix(h ^ load64(name + at), seed[1]);
+	h = mix(h ^ last_word(name, len), seed[1]);
 	return h ^ h >> 32;
+}
+
+static bool same_name(const char *a, const char *b, size_t len)
+{
+	for (size_t at = 0; at + 8 < len; at += 8)
+		if (load64(a + at) != load64(b + at))
+			return false;
+	return last_word(a, len) == last_word(b, len);
 }
 
 static void lru_remove(struct name_entry *e)
@@ -121,7 +149,7 @@ static struct name_entry *find(enum name_kind kind, const struct volume *volume,
 	for (; e; e = e->hash_next)
 		if (e->hash == hash && e->dir == dir && e->len == len &&
 		    e->path == (kind == NAME_PATH) && e->volume == volume->id &&
-		    !memcmp(name_of(e), name, len))
+		    same_name(name_of(e), name, len))
 			return e;
 	return NULL;
 }
@@ -136,8 +164,8 @@ bool name_recall(enum name_kind kind, const struct volume *volume, uint64_t dir,
 		unknown++;
 		return false;
 	}
-	// Among the younger half it may stay where it is.
-	if (moves - e->moved > entries / 2) {
+	// Among the younger half it may stay where it is: the hottest names cost no list work.
+	if (UNLIKELY(moves - e->moved > entries / 2 + 64)) {
 		lru_remove(e);
 		lru_add(e);
 	}
