@@ -211,6 +211,31 @@ def large(out):
         run("e2fsck", "-fn", image)
 
 
+# Small volumes with one of everything, to be damaged.
+def damage(out):
+    top = f"{out}/tree"
+    os.makedirs(f"{top}/indexed")
+    os.makedirs(f"{top}/a/b/c")
+    for i in range(150):
+        write(f"{top}/indexed/{'name' * 12}-{i}", b"%d" % i if i < 50 else b"")
+    for size in (0, 1, 1024, 5000, 70000):
+        write(f"{top}/a/size-{size}", rng.randbytes(size))
+    write(f"{top}/a/b/c/deep", b"deep")
+    sparse(f"{top}/fragmented", 450 * 8192, [(i * 8192, rng.randbytes(40)) for i in range(450)])
+    sparse(f"{top}/sparse", 5 << 30, [((5 << 30) - 9, b"the end")])
+    os.symlink("a/b/c/deep", f"{top}/short-link")
+    os.symlink("./" * 60 + "a", f"{top}/long-link")
+    for name, options in {
+        "csum": ["-O", "metadata_csum_seed,orphan_file"],
+        "nocsum": ["-O", "^metadata_csum"],
+        "ext3": ["-O", "^extent,^metadata_csum,^64bit,^flex_bg,^huge_file"],
+    }.items():
+        image = f"{out}/{name}.img"
+        run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-N", "1024", "-J", "size=1",
+            *options, "-d", top, image, "12m")
+        run("e2fsck", "-fyD", image, ok=(0, 1))
+
+
 def main():
     group, out = sys.argv[1], sys.argv[2]
     stamp = f"{out}/stamp"

@@ -29,7 +29,7 @@ struct replaced {
 };
 
 static const uint8_t magic[] = {0xc0, 0x3b, 0x39, 0x98};
-static unsigned held_count;
+static unsigned held_count, open_count;
 static struct replaced *replaced_list[1024]; // of the one volume mounted
 
 // Blocks come and go by the million: a small quarantine is enough to catch a late use.
@@ -39,9 +39,9 @@ const char *__asan_default_options(void)
 	return "quarantine_size_mb=4";
 }
 
-unsigned image_blocks_held(void)
+bool image_left_open(void)
 {
-	return held_count;
+	return open_count;
 }
 
 void image_pread(struct image *image, uint64_t offset, void *out, size_t len)
@@ -54,6 +54,13 @@ void image_pread(struct image *image, uint64_t offset, void *out, size_t len)
 	ASSERT(pread(image->fd, out, len, (off_t)offset) == (ssize_t)len);
 }
 
+static void read_metadata(struct image *image, uint64_t offset, void *out, size_t len)
+{
+	for (uint64_t at = offset; image->touched && at < offset + len; at += 1024)
+		image->touched[at / 1024] = 1;
+	image_pread(image, offset, out, len);
+}
+
 int block_rw_sync(struct block_device *dev, enum block_op op, uint64_t lba, void *buffer,
 		  uint32_t bytes)
 {
@@ -63,7 +70,7 @@ int block_rw_sync(struct block_device *dev, enum block_op op, uint64_t lba, void
 	image->reads++;
 	if (lba > dev->sectors || bytes >> SECTOR_SHIFT > dev->sectors - lba)
 		return -EINVAL;
-	image_pread(image, lba << SECTOR_SHIFT, buffer, bytes);
+	read_metadata(image, lba << SECTOR_SHIFT, buffer, bytes);
 	return 0;
 }
 
@@ -107,7 +114,7 @@ int meta_get(struct volume *volume, uint64_t block, const void **data, struct pa
 	held->page.wire = 1;
 	held_count++;
 	image->meta_gets++;
-	image_pread(image, block * volume->block_bytes, held->data, volume->block_bytes);
+	read_metadata(image, block * volume->block_bytes, held->data, volume->block_bytes);
 	if (escaped)
 		memcpy(held->data, magic, sizeof(magic));
 	*data = held->data;
@@ -129,6 +136,7 @@ void *inode_format_data(struct inode *inode)
 
 static int open_device(struct image *image, uint64_t size)
 {
+	open_count++;
 	image->dev.name = "image";
 	image->dev.sectors = size >> SECTOR_SHIFT;
 	image->dev.sector_bytes = 512;
@@ -149,9 +157,9 @@ int image_open(struct image *image, const char *path)
 	return open_device(image, (uint64_t)st.st_size);
 }
 
-int image_open_memory(struct image *image, uint8_t *bytes, uint64_t size)
+int image_open_memory(struct image *image, uint8_t *bytes, uint64_t size, uint8_t *touched)
 {
-	*image = (struct image){.fd = -1, .bytes = bytes};
+	*image = (struct image){.fd = -1, .bytes = bytes, .touched = touched};
 	return open_device(image, size);
 }
 
@@ -168,6 +176,7 @@ void image_close(struct image *image)
 			free(r);
 		}
 	ASSERT(!held_count);
+	open_count--;
 }
 
 struct inode *image_inode(struct image *image, uint64_t number, int *error)

@@ -14,11 +14,12 @@ struct image {
 	uint8_t *bytes;	    // memory, owned by the caller
 	uint64_t meta_gets; // calls of meta_get so far
 	uint64_t reads;	    // and of block_rw_sync
+	uint8_t *touched;   // if set: 1 for each KB that either of them read
 };
 
 // 0, or what ext4_filesystem.mount said (nothing to undo then, but image_close).
 int image_open(struct image *image, const char *path);
-int image_open_memory(struct image *image, uint8_t *bytes, uint64_t size);
+int image_open_memory(struct image *image, uint8_t *bytes, uint64_t size, uint8_t *touched);
 void image_close(struct image *image); // fails the test if a block is still held
 
 // What inode.c does for real. Null and *error on failure.
@@ -30,4 +31,5 @@ struct inode *image_find(struct image *image, const char *path, int *error);
 int image_read(struct image *image, struct inode *inode, uint64_t offset, void *out, size_t len);
 // Reads device bytes whatever the file system thinks.
 void image_pread(struct image *image, uint64_t offset, void *out, size_t len);
-unsigned image_blocks_held(void);
+// Is one still open, because a test failed half-way? shim_finish would only hide why.
+bool image_left_open(void);

@@ -23,6 +23,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+	if (image_left_open())
+		return -1;
 	shim_finish();
 	return 0;
 }
