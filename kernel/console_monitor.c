@@ -48,7 +48,7 @@ static void print_head(const struct sample *now, const struct sample *before)
 	uint64_t idle = MIN(now->idle - before->idle, room), s = now->at / NS_PER_SEC;
 	struct wtd_stats stats;
 	wtd_stats(0, WTD_SLEEP, &stats);
-	console_printf("\x1b[7m Pagewire %-8s %62s \x1b[0m\n\n", PAGEWIRE_VERSION, "any key ends");
+	console_printf("\x1b[7m Pagewire %-8s %60s \x1b[0m\n\n", PAGEWIRE_VERSION, "any key ends");
 	console_printf("Utilization:            %3lu %%      Server Up Time:      %lu days "
 		       "%02lu:%02lu:%02lu\n",
 		       (unsigned long)((room - idle) * 100 / room), (unsigned long)(s / 86400),
@@ -65,8 +65,8 @@ static void print_disks(void)
 {
 	for (const struct block_device *d = block_first(); d; d = d->next)
 		if (!d->parent)
-			console_printf("Disk %-12s requests %4u (most %4u)  reads %-9lu writes "
-				       "%-9lu errors %lu\n",
+			console_printf("Disk %-9s requests %4u (most %4u) reads %-8lu writes "
+				       "%-8lu errors %lu\n",
 				       d->name, d->in_flight, d->in_flight_high,
 				       (unsigned long)d->ops[BLOCK_READ],
 				       (unsigned long)d->ops[BLOCK_WRITE],
