@@ -211,13 +211,10 @@ static void run_disks(int argc, char **argv)
 	if (!block_first())
 		console_printf("No disks.\n");
 	for (const struct block_device *d = block_first(); d; d = d->next)
-		console_printf(
-		    "%-14s %8lu MB  %4u B sectors  depth %2u  %lu reads, %lu writes, %lu "
-		    "errors  %s %s\n",
-		    d->name, (unsigned long)(d->sectors >> (20 - SECTOR_SHIFT)), d->sector_bytes,
-		    d->queue_depth, (unsigned long)d->ops[BLOCK_READ],
-		    (unsigned long)d->ops[BLOCK_WRITE], (unsigned long)d->errors, d->model,
-		    d->serial);
+		console_printf("%-12s %8lu MB, %4u-byte sectors, %2u at once, %lu errors  %s %s\n",
+			       d->name, (unsigned long)(d->sectors >> (20 - SECTOR_SHIFT)),
+			       d->sector_bytes, d->queue_depth, (unsigned long)d->errors, d->model,
+			       d->serial);
 }
 CONSOLE_COMMAND(disks, "DISKS", "DISKS", "Lists disks and partitions.", run_disks);
 
@@ -331,6 +328,36 @@ static void run_trace(int argc, char **argv)
 }
 CONSOLE_COMMAND(trace, "TRACE", "TRACE [count]", "Prints the last events of the flight recorder.",
 		run_trace);
+
+// The log may grow while it is printed: a copy is.
+#define LOG_COPY_BYTES (64 << 10)
+struct log_copy {
+	char *text;
+	size_t len;
+};
+
+static void copy_log(void *ctx, const char *text, size_t len)
+{
+	struct log_copy *copy = ctx;
+	len = MIN(len, LOG_COPY_BYTES - copy->len);
+	memcpy(copy->text + copy->len, text, len);
+	copy->len += len;
+}
+
+static void run_log(int argc, char **argv)
+{
+	struct log_copy copy = {.text = kpages_alloc(LOG_COPY_BYTES)};
+	if (!copy.text) {
+		console_printf("No memory for a copy of the log.\n");
+		return;
+	}
+	kprintf_history(copy_log, &copy);
+	for (size_t at = 0; at < copy.len; at += 512)
+		console_printf("%.*s", (int)MIN(copy.len - at, 512UL), copy.text + at);
+	kpages_free(copy.text, LOG_COPY_BYTES);
+}
+CONSOLE_COMMAND(log, "LOG", "LOG",
+		"Prints the kernel's log since the start, or what is left of it.", run_log);
 
 static void shut_down(void)
 {

@@ -50,8 +50,9 @@ struct block_device {
 	struct block_device *parent; // partition: the disk, which gets disk_lba = lba + start
 	uint64_t start;
 	char model[41], serial[21]; // what the disk calls itself; empty: nothing known
-	// Driver's (null for a partition). Acts on request->disk_lba. Must accept the request (queueing it when the hardware is full), any context but
-	// interrupt; calls block_complete when it is over.
+	// Driver's (null for a partition). Acts on request->disk_lba. Must accept the request
+	// (queueing it when the hardware is full), any context but interrupt; calls
+	// block_complete when it is over.
 	void (*submit)(struct block_device *dev, struct block_request *request);
 	void *driver;
 	// Figures (block.c keeps them; any context may read).

@@ -16,7 +16,7 @@ static uint8_t registers[AHCI_PORTS + AHCI_MAX_PORTS * AHCI_PORT_BYTES]; // addr
 static uint32_t host_is;
 
 #define REG(n, name) fake.port[n].reg[(name) / 4]
-#define STATUS_READY	0x50
+#define STATUS_READY 0x50
 
 uint8_t fake_ahci_pattern(uint64_t byte)
 {

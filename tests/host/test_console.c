@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: kernel/console.c kernel/console_commands.c kernel/console_monitor.c kernel/lineedit.c drivers/terminal.c kernel/string.c kernel/cmdline.c
+// SOURCES: kernel/console.c kernel/console_commands.c kernel/console_monitor.c kernel/lineedit.c
+// SOURCES: drivers/terminal.c kernel/string.c kernel/cmdline.c
 // The console as a whole: keys in as from an interrupt, a screen of 80 x 25 out, log lines in between.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -102,6 +103,12 @@ void trace_dump(unsigned count, void (*line)(void *ctx, const char *text), void 
 	char text[40];
 	snprintf(text, sizeof text, "last %u events", count);
 	line(ctx, text);
+}
+
+void kprintf_history(void (*visit)(void *ctx, const char *text, size_t len), void *ctx)
+{
+	visit(ctx, "old line\n", 9);
+	visit(ctx, "new line\n", 9);
 }
 
 static void run_probe(int argc, char **argv)
@@ -263,6 +270,14 @@ static void statistics_by_prefix(void **state)
 	assert_true(shows("No statistic begins with nothing."));
 }
 
+static void the_log_is_printed_oldest_first(void **state)
+{
+	type("log\r");
+	assert_string_equal(row(1), "old line");
+	assert_string_equal(row(2), "new line");
+	assert_string_equal(row(3), ":");
+}
+
 static void trace_takes_a_count(void **state)
 {
 	type("trace 7\r");
@@ -326,6 +341,7 @@ int main(void)
 	    cmocka_unit_test_setup(tab_completes_commands, fresh),
 	    cmocka_unit_test_setup(sections_come_in_order, fresh),
 	    cmocka_unit_test_setup(statistics_by_prefix, fresh),
+	    cmocka_unit_test_setup(the_log_is_printed_oldest_first, fresh),
 	    cmocka_unit_test_setup(trace_takes_a_count, fresh),
 	    cmocka_unit_test_setup(the_monitor_is_redrawn_each_second_until_a_key, fresh),
 	    cmocka_unit_test_setup(more_keys_than_the_ring_holds_are_counted, fresh),
