@@ -273,8 +273,8 @@ int bed_group_setup(void **state)
 {
 	static const uint8_t mac[] = {0x52, 0x54, 0, 0, 0, 1};
 
-	shim_set_unmapped(true);
 	shim_init(FRAMES);
+	shim_set_unmapped(true);
 	packets = calloc(PACKETS, sizeof(packets[0]));
 	page_set_release_hook(released);
 	bed.card = (struct netdev){.name = "fake.0",
