@@ -199,14 +199,13 @@ static bool visit(void *ctx, const struct dir_entry *entry)
 
 static int target_of(struct listing *l, const struct listing_entry *entry, struct inode **out)
 {
-	char path[HTTP_PATH_MAX];
-	struct text t = TEXT_OF(path);
+	struct text t = TEXT_OF(l->scratch);
 
 	text_bytes(&t, l->path, l->path_len);
 	if (l->path_len)
 		text_char(&t, '/');
 	text_bytes(&t, entry->name, entry->len);
-	return t.full ? -ENAMETOOLONG : name_find_wait(l->dir->volume, path, t.len, out);
+	return t.full ? -ENAMETOOLONG : name_find_wait(l->dir->volume, t.out, t.len, out);
 }
 
 static void look_at(struct listing *l, struct listing_entry *entry)
@@ -222,6 +221,17 @@ static void look_at(struct listing *l, struct listing_entry *entry)
 	entry->size = inode->type == INODE_FILE ? inode->size : 0;
 	entry->mtime = inode->mtime_sec;
 	inode_put(inode);
+}
+
+// Writes it once for the length alone.
+static void measure(struct listing *l)
+{
+	while (!listing_done(l)) {
+		struct text t = TEXT_OF(l->scratch);
+		listing_piece(l, &t, false);
+		l->length += t.len;
+	}
+	l->place = (struct listing_place){0};
 }
 
 static void run(struct http_job *job)
@@ -243,6 +253,8 @@ static void run(struct http_job *job)
 		}
 	if (!l->status && !job->cancelled && !listing_arrange(l))
 		l->status = -ENOMEM;
+	if (l->entries && l->count <= LISTING_MEASURED)
+		measure(l);
 }
 
 static void done(struct http_job *job)
@@ -258,6 +270,9 @@ static void done(struct http_job *job)
 	} else {
 		l->handed_over = true;
 		x->listing = l;
+		// Without a length: chunks, or, for HTTP/1.0, the end of the connection.
+		x->chunked = !l->length && x->request.minor > 0;
+		x->keep_alive = x->keep_alive && (l->length || x->chunked);
 		x->stage = HTTP_STAGE_SEND;
 	}
 }

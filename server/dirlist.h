@@ -16,6 +16,8 @@
 #include "server/http_uri.h"
 
 #define LISTING_ENTRIES_MAX 500000
+#define LISTING_MEASURED    5000 // up to so many entries Content-Length says how long it will be
+#define LISTING_PIECE	    4096 // the most that listing_piece makes, framing aside
 
 enum listing_sort { LISTING_BY_NAME, LISTING_BY_SIZE, LISTING_BY_DATE };
 enum listing_stage {
@@ -55,15 +57,18 @@ struct listing {
 	bool handed_over;
 	int status;
 	struct listing_place place;
+	uint64_t length; // of the whole text; 0: it was not measured
 	uint16_t path_len;
 	char path[HTTP_PATH_MAX];
+	char scratch[HTTP_PATH_MAX]; // the worker's: paths, pieces that are measured
 };
 
 // Fast WTD context. Starts listing x->inode for x, which waits meanwhile. False: no memory.
 bool listing_start(struct http_exchange *x);
 void listing_free(struct listing *l); // fast WTD or thread context
 
-// The text, from the current place on. Each piece is at most `size` bytes and its chunk's framing (16).
+// The text, from the current place on. Each piece is at most LISTING_PIECE bytes and its chunk's framing
+// (16).
 static inline bool listing_done(const struct listing *l)
 {
 	return l->place.stage == LISTING_DONE;
@@ -76,7 +81,7 @@ static inline void listing_return_to(struct listing *l, struct listing_place pla
 {
 	l->place = place;
 }
-void listing_piece(struct listing *l, struct text *t, size_t size, bool chunked);
+void listing_piece(struct listing *l, struct text *t, bool chunked);
 
 // dirlist_html.c, dirlist_json.c: one part of the text. A part that does not fit leaves t->full set.
 void listing_html_part(const struct listing *l, struct text *t);

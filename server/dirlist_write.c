@@ -242,9 +242,9 @@ static void advance(struct listing *l)
 
 #define FRAME 6 // "ffff\r\n"
 
-void listing_piece(struct listing *l, struct text *t, size_t size, bool chunked)
+void listing_piece(struct listing *l, struct text *t, bool chunked)
 {
-	struct text piece = {.out = t->out + (chunked ? FRAME : 0), .size = size};
+	struct text piece = {.out = t->out + (chunked ? FRAME : 0), .size = LISTING_PIECE};
 
 	while (l->place.stage < LISTING_LAST) {
 		size_t before = piece.len;

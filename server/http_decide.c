@@ -181,9 +181,6 @@ void http_decide_directory(struct http_exchange *x)
 	}
 	x->status = 200;
 	x->json = wants_json(x);
-	// A client of HTTP/1.0 sees the end of a listing by the end of the connection.
-	x->chunked = x->request.minor > 0;
-	x->keep_alive = x->keep_alive && x->chunked;
 	x->body = HTTP_BODY_LISTING;
 	if (x->headless_body) {
 		x->stage = HTTP_STAGE_SEND;

@@ -10,7 +10,7 @@
 #include "server/http_response.h"
 
 // One for each inode in memory that was ever served; beyond that heads are made each time.
-static struct pool files = POOL_INIT("http_file", struct http_file, 65536);
+static struct pool files = POOL_INIT("http_inode_head", struct http_file, 65536);
 static struct http_file spare; // the one that had no memory
 
 static void forget(struct inode *inode)

@@ -2,6 +2,7 @@
 // The heads of answers: see http_response.h.
 #include "server/http_response.h"
 #include "kernel/kstring.h"
+#include "server/dirlist.h"
 #include "server/http_date.h"
 #include "server/http_file.h"
 #include "server/http_mime.h"
@@ -241,6 +242,8 @@ static void generated_fields(const struct http_exchange *x, struct text *t)
 		      "form-action 'none'; frame-ancestors 'none'");
 		if (x->chunked)
 			field(t, "Transfer-Encoding", "chunked");
+		else if (x->listing && x->listing->length)
+			field_u64(t, "Content-Length", x->listing->length);
 	}
 	field(t, "X-Content-Type-Options", "nosniff");
 }

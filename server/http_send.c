@@ -10,7 +10,7 @@
 #include "server/http_response.h"
 
 static char scratch[HTTP_HEAD_OUT_MAX]; // a head, a part's head or a piece of a listing
-_Static_assert(sizeof(scratch) >= HTTP_GEN_PIECE + 16 && sizeof(scratch) <= UINT16_MAX, "fits");
+_Static_assert(sizeof(scratch) >= LISTING_PIECE + 16 && sizeof(scratch) <= UINT16_MAX, "fits");
 
 // TCP took nothing more. With nothing on its way to the client no acknowledgement will wake us.
 static enum http_progress blocked(struct http_exchange *x)
@@ -144,9 +144,9 @@ static enum http_progress send_listing(struct http_exchange *x)
 		struct listing_place place = listing_place(x->listing);
 		enum http_progress progress;
 
-		if (tcp_sndbuf(x->conn->pcb) < HTTP_GEN_PIECE + 16)
+		if (tcp_sndbuf(x->conn->pcb) < LISTING_PIECE + 16)
 			return blocked(x);
-		listing_piece(x->listing, &t, HTTP_GEN_PIECE, x->chunked);
+		listing_piece(x->listing, &t, x->chunked);
 		progress = send_bytes(x, t.out, t.len, !listing_done(x->listing));
 		if (progress != HTTP_SENT) {
 			listing_return_to(x->listing, place);

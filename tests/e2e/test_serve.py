@@ -133,6 +133,7 @@ def test_a_range_outside_the_file_is_416(vm):
     with pytest.raises(urllib.error.HTTPError) as error:
         vm.get("/size-4096.bin", Range="bytes=4096-")
     assert error.value.code == 416 and error.value.headers["Content-Range"] == "bytes */4096"
+    error.value.close()
 
 
 def test_conditional_requests(vm):
