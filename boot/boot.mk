@@ -41,7 +41,7 @@ ISO_FILES    := $(B)/iso/files
 $(B)/iso/bios.img: boot/grub-early.cfg boot/boot.mk
 	@mkdir -p $(@D)
 	grub-mkimage -d $(GRUB_LIB)/i386-pc -O i386-pc-eltorito -o $@ -p /boot/grub -c $< \
-		$(GRUB_MODULES) biosdisk vbe vga
+		$(GRUB_MODULES) biosdisk
 $(B)/iso/BOOTX64.EFI: boot/grub-early.cfg boot/boot.mk
 	@mkdir -p $(@D)
 	grub-mkimage -d $(GRUB_LIB)/x86_64-efi -O x86_64-efi -o $@ -p /boot/grub -c $< \
