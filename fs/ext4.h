@@ -7,7 +7,7 @@
 //	ext4_feature.c   which feature bits are read, which are refused, by name
 //	ext4_block.c     blocks of metadata, group descriptors, what is said about corruption
 //	ext4_inode.c     inode numbers to inodes, symbolic links
-//	ext4_map.c       file blocks to disk blocks: the per-inode cache, the replayed journal's view
+//	ext4_map.c       file blocks to disk blocks: per-inode cache, replayed journal's view
 //	ext4_extent.c    ... through extent trees
 //	ext4_indirect.c  ... through indirect blocks
 //	ext4_dir.c       directory blocks, listing, linear look-up

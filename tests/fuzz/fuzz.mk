@@ -27,3 +27,7 @@ fuzz: build/fuzz/http_parse
 
 fuzz-short: build/fuzz/http_parse
 	$(FUZZ_RUN) -max_total_time=25 build/fuzz/corpus tests/fuzz/corpus
+
+include tests/fuzz/fuzz_ext4.mk
+fuzz-short: fuzz-ext4-short
+fuzz: fuzz-ext4

@@ -147,7 +147,7 @@ def refused(out):
     write(f"{out}/not-ext4.img", rng.randbytes(MB))
 
 
-# Names of one length; the entries of a directory file, packed into blocks that leave room for a tail.
+# The entries of a directory file, packed into blocks that leave room for a tail.
 def directory_blocks(entries, block_bytes):
     blocks, block = [], b""
     limit = block_bytes - 12
@@ -173,8 +173,8 @@ def directory_blocks(entries, block_bytes):
     return b"".join(blocks)
 
 
-# A directory too large for mke2fs to fill in reasonable time: its blocks are written as a file, which
-# debugfs then calls a directory and e2fsck indexes.
+# A directory too large for mke2fs to fill in reasonable time: its blocks are written as a file,
+# which debugfs then calls a directory and e2fsck indexes.
 def large(out):
     for name, block, count, options in (
             ("large-4096", 4096, 100000, []),

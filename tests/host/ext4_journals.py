@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Volumes whose journal must be replayed. Two images of the same geometry are made, `before` and `after`;
-# every block in which they differ goes into before's journal (debugfs jo, jw), in one transaction or
-# more, with wrong contents that later transactions overwrite or revoke. What is then read must be
+# Volumes whose journal must be replayed. Two images of the same geometry are made, `before` and
+# `after`; every block in which they differ goes into before's journal (debugfs jo, jw), in one
+# transaction or more, with wrong contents that later transactions overwrite or revoke. What is then read must be
 # after's tree. e2fsprogs has to agree: a copy that it recovered must have after's blocks.
 import os
 import re
