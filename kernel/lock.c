@@ -18,7 +18,15 @@
 // that.
 #define SPIN_LIMIT (1U << 20)
 
-static NORETURN void order_panic(const struct spinlock *lock, const char *holder)
+// What came due while a lock was held.
+static inline void kick_if_wanted(const struct cpu *cpu)
+{
+	if (UNLIKELY(cpu->fast_pending || cpu->need_switch))
+		sched_kick();
+}
+
+static NORETURN __attribute__((noinline)) void order_panic(const struct spinlock *lock,
+							   const char *holder)
 {
 	const struct spinlock *inner = this_cpu()->locks;
 
@@ -30,48 +38,72 @@ static NORETURN void order_panic(const struct spinlock *lock, const char *holder
 	      lock->rank, inner->name, inner->rank, inner->holder);
 }
 
-static void acquire(struct spinlock *lock, const char *holder, enum lock_mode mode)
+static __attribute__((noinline)) void wait_for(struct spinlock *lock, const char *holder)
 {
-	struct cpu *cpu = this_cpu();
+	uint32_t spins = 0;
 
-	if (UNLIKELY(cpu->locks && cpu->locks->rank >= lock->rank))
-		order_panic(lock, holder);
-	while (UNLIKELY(__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE))) {
-		uint32_t spins = 0;
-
+	do {
 		while (__atomic_load_n(&lock->held, __ATOMIC_RELAXED)) {
 			cpu_relax();
 			if (++spins == SPIN_LIMIT)
 				PANIC("%s waits for lock %s, held too long by %s", holder,
 				      lock->name, lock->holder ? lock->holder : "nobody");
 		}
-	}
+	} while (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE));
+}
+
+static inline void acquire(struct cpu *cpu, struct spinlock *lock, const char *holder,
+			   enum lock_mode mode)
+{
+	struct spinlock *inner = cpu->locks;
+
+	if (UNLIKELY(inner && inner->rank >= lock->rank))
+		order_panic(lock, holder);
+	if (UNLIKELY(__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE)))
+		wait_for(lock, holder);
 	lock->holder = holder;
 	lock->saved_flags = mode;
-	lock->outer = cpu->locks;
+	lock->outer = inner;
 	cpu->locks = lock;
 }
 
 // Locks are usually dropped innermost first, but need not be.
-static void release(struct spinlock *lock)
+static __attribute__((noinline)) void unchain(struct spinlock *lock)
 {
 	struct spinlock **link = &this_cpu()->locks;
 
 	while (*link && *link != lock)
 		link = &(*link)->outer;
-	if (UNLIKELY(!*link))
+	if (!*link)
 		PANIC("lock %s is dropped by who does not hold it (holder: %s)", lock->name,
 		      lock->holder ? lock->holder : "nobody");
 	*link = lock->outer;
+}
+
+static inline void release(struct spinlock *lock)
+{
+	struct cpu *cpu = this_cpu();
+
+	if (LIKELY(cpu->locks == lock))
+		cpu->locks = lock->outer;
+	else
+		unchain(lock);
 	lock->holder = NULL;
 	__atomic_store_n(&lock->held, 0, __ATOMIC_RELEASE);
+}
+
+static NORETURN __attribute__((noinline)) void kind_panic(const struct spinlock *lock,
+							  const char *kind)
+{
+	PANIC("lock %s was taken with %s by %s", lock->name, kind,
+	      lock->holder ? lock->holder : "nobody");
 }
 
 void spin_lock_irq_at(struct spinlock *lock, const char *holder)
 {
 	bool on = irq_save();
 
-	acquire(lock, holder, on ? LOCK_MODE_IRQ_WAS_ON : LOCK_MODE_IRQ_WAS_OFF);
+	acquire(this_cpu(), lock, holder, on ? LOCK_MODE_IRQ_WAS_ON : LOCK_MODE_IRQ_WAS_OFF);
 }
 
 void spin_unlock_irq(struct spinlock *lock)
@@ -79,26 +111,33 @@ void spin_unlock_irq(struct spinlock *lock)
 	uint64_t mode = lock->saved_flags;
 
 	if (UNLIKELY(mode == LOCK_MODE_WTD))
-		PANIC("lock %s was taken with spin_lock_wtd by %s", lock->name, lock->holder);
+		kind_panic(lock, "spin_lock_wtd");
 	release(lock);
 	if (mode == LOCK_MODE_IRQ_WAS_ON) {
 		irq_restore(true);
-		sched_kick();
+		kick_if_wanted(this_cpu());
 	}
 }
 
 void spin_lock_wtd_at(struct spinlock *lock, const char *holder)
 {
-	wtd_disable();
-	acquire(lock, holder, LOCK_MODE_WTD);
+	struct cpu *cpu = this_cpu();
+
+	cpu->wtd_disabled++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	acquire(cpu, lock, holder, LOCK_MODE_WTD);
 }
 
 void spin_unlock_wtd(struct spinlock *lock)
 {
+	struct cpu *cpu = this_cpu();
+
 	if (UNLIKELY(lock->saved_flags != LOCK_MODE_WTD))
-		PANIC("lock %s was taken with spin_lock_irq by %s", lock->name, lock->holder);
+		kind_panic(lock, "spin_lock_irq");
 	release(lock);
-	wtd_enable();
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (--cpu->wtd_disabled == 0)
+		kick_if_wanted(cpu);
 }
 
 bool spin_held(const struct spinlock *lock)
@@ -146,5 +185,5 @@ void wtd_enable(void)
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ASSERT(cpu->wtd_disabled > 0);
 	if (--cpu->wtd_disabled == 0)
-		sched_kick();
+		kick_if_wanted(cpu);
 }

@@ -170,14 +170,23 @@ void *pool_alloc(struct pool *pool)
 	return o;
 }
 
+// In words, rounded down: the two of the list and the seal are always there and written afterwards.
+static inline void fill_with_junk(struct free_object *o, size_t bytes)
+{
+	uint64_t *word = (uint64_t *)o;
+	size_t words = (junk_all ? bytes : MIN(bytes, (size_t)POOL_JUNK_BYTES)) / sizeof(*word);
+
+	for (size_t n = 2; n < words; n++)
+		word[n] = POOL_JUNK * 0x0101010101010101UL;
+}
+
 void pool_free(struct pool *pool, void *object)
 {
 	struct free_object *o = object;
-	size_t bytes = MAX(pool->object_bytes, sizeof(*o));
 
 	if (UNLIKELY(o->seal == seal_of(o)))
 		PANIC("pool %s: object %p is freed twice", pool->name, object);
-	memset(o, POOL_JUNK, junk_all ? bytes : MIN(bytes, (size_t)POOL_JUNK_BYTES));
+	fill_with_junk(o, pool->object_bytes);
 	spin_lock_wtd(&pool->lock);
 	if (UNLIKELY(pool->used == 0))
 		PANIC("pool %s: %p is freed but nothing is out", pool->name, object);
