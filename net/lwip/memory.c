@@ -2,7 +2,9 @@
 // lwIP's two allocators (mem_*, by size; memp_*, by kind) on our own pools: physically contiguous, so
 // that a header can be given to the card as it lies; growing with load up to a bound; counted
 // (pagewire_pool_*). Takes the place of lwIP's mem.c and memp.c. Fast WTD context.
+#include "kernel/kstat.h"
 #include "kernel/panic.h"
+#include "kernel/pmm.h"
 #include "kernel/pool.h"
 #include "lwip/dhcp.h"
 #include "lwip/etharp.h"
@@ -43,20 +45,21 @@ void memp_free(memp_t type, void *object)
 		pool_free(&kinds[type], object);
 }
 
-// ---- by size: classes of powers of two --------------------------------------------------------------
+// ---- by size: classes, and whole pages for the few datagrams that are longer than a frame -----------
 
 // Lies in front of what mem_malloc returns.
 struct size_head {
-	uint32_t class;
-	uint32_t magic;
+	uint32_t magic; // of a class, or of whole pages
+	uint32_t what;	// which class, or how many bytes of pages
 };
 _Static_assert(sizeof(struct size_head) % MEM_ALIGNMENT == 0, "what follows it stays aligned");
-#define SIZE_MAGIC 0x6d656d68U
+#define CLASS_MAGIC 0x6d656d68U
+#define PAGES_MAGIC 0x70616765U
 
 // Users: 192 holds a pbuf with link, IP and TCP headers (one for each segment queued, see
 // MEMP_NUM_TCP_SEG) and the small state of DHCP and MLD; 2048 holds a pbuf with a whole frame (response
 // heads, generated bodies: TCP_SND_BUF of each of 64 connections at once; ICMP replies); the two
-// between, short generated pieces.
+// between, short generated pieces and receive buffers copied aside.
 #define SIZE_CLASS(text, bytes, max)                                                               \
 	{                                                                                          \
 		.name = (text), .object_bytes = (bytes), .align = 16, .maximum = (max),            \
@@ -69,7 +72,27 @@ static struct pool classes[] = {
     SIZE_CLASS("lwip_mem_2048", 2048, 64 * (TCP_SND_BUF / TCP_MSS) + 1024),
 };
 
+// Echo replies to pings of more than a frame: nobody needs many at once.
+#define LARGE_MAX 16
+static uint64_t large;
+KSTAT_GAUGE(large, "pagewire_net_large_buffers", "Buffers for datagrams longer than a frame.");
+
 void mem_init(void) {}
+
+static void *large_malloc(mem_size_t size)
+{
+	struct size_head *head;
+
+	if (large == LARGE_MAX || size > UINT16_MAX + 1024U)
+		return NULL;
+	size += sizeof(*head);
+	head = kpages_alloc(size);
+	if (!head)
+		return NULL;
+	*head = (struct size_head){PAGES_MAGIC, size};
+	large++;
+	return head + 1;
+}
 
 void *mem_malloc(mem_size_t size)
 {
@@ -81,11 +104,10 @@ void *mem_malloc(mem_size_t size)
 		head = pool_alloc(&classes[class]);
 		if (!head)
 			return NULL;
-		head->class = class;
-		head->magic = SIZE_MAGIC;
+		*head = (struct size_head){CLASS_MAGIC, class};
 		return head + 1;
 	}
-	return NULL; // more than a frame: an oversized datagram, the caller drops it
+	return large_malloc(size);
 }
 
 void *mem_calloc(mem_size_t count, mem_size_t size)
@@ -101,8 +123,13 @@ void mem_free(void *p)
 
 	if (!p)
 		return;
-	ASSERT(head->magic == SIZE_MAGIC && head->class < ARRAY_SIZE(classes));
-	pool_free(&classes[head->class], head);
+	if (head->magic == PAGES_MAGIC) {
+		large--;
+		kpages_free(head, head->what);
+		return;
+	}
+	ASSERT(head->magic == CLASS_MAGIC && head->what < ARRAY_SIZE(classes));
+	pool_free(&classes[head->what], head);
 }
 
 // Shrinking in place: the object stays in its class.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Between the stack and the card: full rings, lost links, offload flags, receive buffers running low.
-// SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c kernel/string.c net/netstat.c
+// SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c kernel/string.c net/netstat.c net/lwip/memory.c
 // ARCHIVES: build/host/libnet.a
 // CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
 #include <setjmp.h>
@@ -253,6 +253,46 @@ static void ping_is_answered(void **state)
 	bed_skip();
 }
 
+// 4,000 bytes in three fragments come back in three fragments.
+static void a_large_ping_is_answered_in_fragments(void **state)
+{
+	uint8_t icmp[8 + 4000] = {8, 0, 0xf7, 0xff};
+	unsigned replies = 0, bytes = 0;
+	struct bed_packet *packet;
+
+	bed_connect(1460, 65535); // the peer's address is known now
+	bed_skip();
+
+	for (unsigned at = 0; at < sizeof(icmp); at += 1480) {
+		uint8_t frame[1514] = {0x52, 0x54, 0,	 0, 0, 1, 0x52, 0x54, 0, 0, 0,	2,
+				       8,    0,	   0x45, 0, 0, 0, 0,	7,    0, 0, 64, 1,
+				       0,    0,	   10,	 0, 0, 2, 10,	0,    0, 1};
+		unsigned len = MIN(sizeof(icmp) - at, 1480);
+		uint32_t sum = 0;
+
+		frame[16] = (20 + len) >> 8;
+		frame[17] = 20 + len;
+		frame[20] = (at + len < sizeof(icmp) ? 0x20 : 0) | (at / 8) >> 8;
+		frame[21] = at / 8;
+		for (unsigned i = 14; i < 34; i += 2)
+			sum += frame[i] << 8 | frame[i + 1];
+		sum = ~((sum & 0xffff) + (sum >> 16));
+		frame[24] = sum >> 8;
+		frame[25] = sum;
+		memcpy(frame + 34, icmp + at, len);
+		bed_receive(frame, 34 + len);
+	}
+	while ((packet = bed_next())) {
+		assert_int_equal(packet->frame[23], 1);
+		assert_true(packet->offload.ip_csum && !packet->offload.l4_csum);
+		replies++;
+		bytes += packet->bytes - 34;
+	}
+	assert_int_equal(replies, 3);
+	assert_int_equal(bytes, sizeof(icmp));
+	assert_int_equal(kstat_get("pagewire_net_large_buffers", NULL), 0);
+}
+
 static struct pbuf *kept[20000];
 static unsigned kept_count;
 
@@ -363,6 +403,7 @@ int main(void)
 	    TEST(offload_follows_the_headers),
 	    TEST(offload_of_ipv6),
 	    TEST(ping_is_answered),
+	    TEST(a_large_ping_is_answered_in_fragments),
 	    TEST(servers_that_hold_data_do_not_starve_the_card),
 	    TEST(data_out_of_order_is_given_up_first),
 	    TEST(no_memory_for_buffers_and_then_some),
