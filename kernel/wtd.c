@@ -238,8 +238,6 @@ static inline uint64_t run_one(struct sched *s, struct cpu *cpu, uint64_t start)
 	const char *owner = work->owner;
 	uint64_t posted = work->posted, end;
 
-	sched_row(s, start);
-	s->fast_row++;
 	cpu->fast_owner = owner;
 	sched_unlock(s);
 	irq_restore(true);
@@ -249,6 +247,8 @@ static inline uint64_t run_one(struct sched *s, struct cpu *cpu, uint64_t start)
 	if (UNLIKELY(cpu->locks || cpu->wtd_disabled))
 		leak_panic(cpu, owner);
 	end = sched_cycles();
+	sched_row(s, start);
+	s->fast_row++;
 	wtd_account_start(f, posted, start);
 	wtd_account_run(f, owner, start, end);
 	s->wtd_end = end;
