@@ -4,6 +4,7 @@
 // (http_conn_run), then settle: end it, or note what it waits for. Fast WTD context but for
 // http_start and the shutdown steps.
 #include "server/http.h"
+#include "fs/volume.h"
 #include "kernel/cmdline.h"
 #include "kernel/console.h"
 #include "kernel/kprintf.h"
@@ -30,6 +31,7 @@ struct http_config http_config = {
     .limits = {HTTP_HEAD_MAX, HTTP_TARGET_MAX, HTTP_HEADERS_MAX},
 };
 
+struct volume *http_root;
 static struct tcp_pcb *listener;
 static uint32_t refused_open; // connections that only carry a 503
 
@@ -214,6 +216,7 @@ void http_start(void)
 {
 	struct tcp_pcb *pcb;
 
+	http_root = volume_root();
 	http_mime_init();
 	http_file_start();
 	http_conn_start();

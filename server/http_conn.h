@@ -48,6 +48,7 @@ struct http_config {
 	struct http_parse_limits limits; // constants of http_parse.h
 };
 extern struct http_config http_config;
+extern struct volume *http_root; // what "/" is: volume_root() at start; null: nothing is mounted
 
 #define HTTP_STALL_BYTES 4096		   // the least progress that restarts the stall clock
 #define HTTP_LINGER_NS	 (2 * NS_PER_SEC)  // for the client's FIN after ours

@@ -6,7 +6,6 @@
 #include "kernel/kprintf.h"
 #include "kernel/kstring.h"
 #include "kernel/timer.h"
-#include "fs/volume.h"
 #include "server/dirlist.h"
 #include "server/http_cond.h"
 #include "server/http_file.h"
@@ -86,7 +85,7 @@ void http_decide_head(struct http_exchange *x)
 					    : "There is no such file.");
 	} else if (x->path.reserved) {
 		http_decide_reserved(x);
-	} else if (!volume_root()) {
+	} else if (!http_root) {
 		http_answer(x, 503, "No volume is mounted.");
 	} else {
 		x->index_now = x->path.directory;

@@ -2,7 +2,6 @@
 // One request and its answer: collecting the head, finding the file, waiting for what is not in memory,
 // and giving everything back at the end, whatever is still under way. The stages are drawn in
 // http_conn.h; what is answered is decided in http_decide.c. Fast WTD context.
-#include "fs/volume.h"
 #include "server/http_conn.h"
 #include "kernel/kstring.h"
 #include "kernel/panic.h"
@@ -225,7 +224,7 @@ static void find(struct http_exchange *x)
 		memcpy(x->path_text + len, tail, strlen(tail));
 		len += strlen(tail);
 	}
-	status = name_find_cached(volume_root(), x->path_text, len, &inode);
+	status = name_find_cached(http_root, x->path_text, len, &inode);
 	if (status != -EAGAIN) {
 		found(x, status, inode);
 		return;
@@ -235,7 +234,7 @@ static void find(struct http_exchange *x)
 		return;
 	}
 	x->find = (struct name_request){
-	    .volume = volume_root(), .path = x->path_text, .len = len, .done = name_done};
+	    .volume = http_root, .path = x->path_text, .len = len, .done = name_done};
 	x->stage = HTTP_STAGE_WAIT_NAME;
 	name_find(&x->find);
 }

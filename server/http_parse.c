@@ -192,34 +192,54 @@ static enum state step(struct http_parser *p, const struct http_parse_limits *li
 	}
 }
 
+// How many of the bytes the present state takes without a change: the long runs of a head.
+static size_t run_of(const struct http_parser *p, const struct http_parse_limits *limits,
+		     const char *bytes, size_t len)
+{
+	uint8_t mask;
+	size_t i = 0;
+
+	switch (p->state) {
+	case TARGET:
+		mask = C_TARGET;
+		len = MIN(len, (size_t)(p->target_at + limits->target_max - p->pos));
+		break;
+	case NAME:
+		mask = C_TOKEN;
+		break;
+	case VALUE:
+		mask = C_VALUE;
+		break;
+	default:
+		return 0;
+	}
+	while (i < len && (classes[(uint8_t)bytes[i]] & mask))
+		i++;
+	return i;
+}
+
 enum http_parse_result http_parse(struct http_parser *p, const struct http_parse_limits *limits,
 				  const char *bytes, size_t len, size_t *used)
 {
-	size_t i = 0;
+	size_t i = 0, end = MIN(len, (size_t)(limits->head_max - p->pos));
 
-	while (i < len && p->state < DONE) {
-		if (p->pos >= limits->head_max) {
-			p->state = p->state == TARGET
-				       ? bad(p, 414, "The request target is too long.")
-				       : bad(p, 431, "The request's header section is too large.");
+	while (i < end && p->state < DONE) {
+		size_t run = run_of(p, limits, bytes + i, end - i);
+		i += run;
+		p->pos += (uint16_t)run;
+		if (i == end)
 			break;
-		}
-		uint8_t c = (uint8_t)bytes[i];
-
-		// The two long runs, without the switch for each byte.
-		if ((p->state == VALUE && (classes[c] & C_VALUE)) ||
-		    (p->state == NAME && (classes[c] & C_TOKEN))) {
-			i++;
-			p->pos++;
-			continue;
-		}
-		p->state = step(p, limits, c);
+		p->state = step(p, limits, (uint8_t)bytes[i]);
 		if (p->state == BAD)
 			break;
 		i++;
 		p->pos++;
 	}
 	*used = i;
+	if (i == end && end < len && p->state < DONE)
+		p->state = p->state == TARGET
+			       ? bad(p, 414, "The request target is too long.")
+			       : bad(p, 431, "The request's header section is too large.");
 	if (p->state == BAD)
 		return HTTP_PARSE_ERROR;
 	return p->state == DONE ? HTTP_PARSE_HEAD : HTTP_PARSE_MORE;

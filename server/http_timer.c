@@ -60,7 +60,8 @@ void http_conn_wait(struct http_conn *conn, enum http_list list, bool restart)
 	idle_count += list == HTTP_LIST_IDLE;
 	conn->since = clock_ns();
 	http_link_add(&lists[list], &conn->link);
-	arm();
+	if (tick_work.state == WTD_IDLE)
+		arm();
 }
 
 void http_conn_retry(struct http_conn *conn)

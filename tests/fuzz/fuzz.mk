@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# make fuzz            the request parser for FUZZ_SECONDS (default 600), corpus kept in build/fuzz/corpus
-# make fuzz-short      25 seconds, part of make test
+# make fuzz            each fuzzer for FUZZ_SECONDS (default 600), corpora kept in build/fuzz
+# make fuzz-tests      each for 25 seconds, as TAP: a part of make test
+# make fuzz-http       the request parser
 # The oracle is llhttp, whose C comes with Debian's node-llhttp.
 FUZZ_CC      ?= clang
 FUZZ_SECONDS ?= 600
@@ -21,13 +22,19 @@ build/fuzz/http_parse: $(FUZZ_SOURCES) $(wildcard server/*.h include/*/*.h)
 FUZZ_RUN = build/fuzz/http_parse -dict=tests/fuzz/http.dict -max_len=3000 -timeout=10 -print_final_stats=1 \
            -artifact_prefix=build/fuzz/
 
-.PHONY: fuzz fuzz-short
-fuzz: build/fuzz/http_parse
+.PHONY: fuzz fuzz-http fuzz-http-short fuzz-tests
+fuzz-http: build/fuzz/http_parse
 	$(FUZZ_RUN) -max_total_time=$(FUZZ_SECONDS) build/fuzz/corpus tests/fuzz/corpus
-
-fuzz-short: build/fuzz/http_parse
+fuzz-http-short: build/fuzz/http_parse
 	$(FUZZ_RUN) -max_total_time=25 build/fuzz/corpus tests/fuzz/corpus
 
 include tests/fuzz/fuzz_ext4.mk
-fuzz-short: fuzz-ext4-short
-fuzz: fuzz-ext4
+fuzz: fuzz-http fuzz-ext4
+
+# TAP, for tools/test. libFuzzer prints its seed in the log.
+FUZZ_TARGETS := http ext4
+fuzz-tests: build/fuzz/http_parse build/fuzz/ext4
+	@echo "1..$(words $(FUZZ_TARGETS))"
+	@n=0; for t in $(FUZZ_TARGETS); do n=$$((n + 1)); log=build/fuzz/$$t.log; \
+		if $(MAKE) --no-print-directory fuzz-$$t-short >$$log 2>&1; then echo "ok $$n - fuzz-$$t"; \
+		else tail -40 $$log; echo "not ok $$n - fuzz-$$t: see $$log"; fi; done
