@@ -201,7 +201,8 @@ class VM:
 
     # What must be the same again when no client is there any more. The request that reads the metrics is
     # itself a connection, so the first reading and the last are made in the same way.
-    LENT = re.compile(r"pagewire_(cache_pinned_pages$|pool_used\{.*|e1000_tx_outstanding.*|rx_buffers_held.*)")
+    LENT = re.compile(r"pagewire_(cache_pinned_pages$|pool_used\{.*|e1000_tx_outstanding.*|"
+                      r'rx_buffers\{place="held"\})')
     # Caches by design: they keep what they have learnt, up to their bounds. (MLD6_GROUP: one for each
     # IPv6 address, which come some seconds after the start.)
     CACHES = re.compile(r"inode|name|dentry|extent|meta|worker|thread|MLD6_GROUP")
