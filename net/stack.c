@@ -7,6 +7,7 @@
 #include "kernel/cmdline.h"
 #include "kernel/console.h"
 #include "kernel/kprintf.h"
+#include "kernel/kstat.h"
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
 #include "kernel/timer.h"
@@ -44,9 +45,13 @@ u32_t sys_now(void)
 	return clock_ns() / NS_PER_MS;
 }
 
+static uint64_t timer_runs;
+KSTAT_COUNTER(timer_runs, "pagewire_net_timer_runs_total", "Times lwIP's timers were run.");
+
 static void run_timers(struct wtd *work)
 {
 	timer_due = 0;
+	timer_runs++;
 	sys_check_timeouts();
 	stack_flush();
 }
