@@ -8,7 +8,9 @@
 #include "kernel/pool.h"
 #include "kernel/vmm.h"
 #include "kernel/wtd.h"
-#include "lwip/stats.h"
+#include "hooks.h"
+#include "lwip/priv/tcp_priv.h"
+#include "net/stack.h"
 
 struct rxbuf {
 	struct pbuf_custom custom; // first: the free function is given its pbuf
@@ -34,8 +36,9 @@ static struct rxbuf *free_list;
 static uint32_t maximum, held_maximum;
 static uint64_t total, free_now, with_card, held, held_high;
 static bool starved; // rxpool_get had none since the last refill
+static bool pressed; // a window was kept small since buffers were last plentiful
 static void (*refill_hook)(void);
-static uint64_t copied_aside, dropped, starvations, ooseq_reclaims;
+static uint64_t copied_aside, dropped, starvations, ooseq_reclaims, windows_kept;
 
 KSTAT_ROW(rx_free, .name = "pagewire_rx_buffers", .labels = "place=\"free\"",
 	  .help = "Receive buffers by place.", .type = KSTAT_GAUGE_T, .value = &free_now);
@@ -54,6 +57,9 @@ KSTAT_COUNTER(starvations, "pagewire_rx_starved_total",
 KSTAT_COUNTER(ooseq_reclaims, "pagewire_rx_ooseq_reclaimed_total",
 	      "Times data out of order was thrown away because receive buffers ran low.");
 
+KSTAT_COUNTER(windows_kept, "pagewire_rx_windows_kept_small_total",
+	      "Times a receive window was not opened because receive buffers ran low.");
+
 static struct pool rxbufs = POOL_INIT("rxbuf", struct rxbuf, 0);
 
 static void refill(struct wtd *work)
@@ -62,6 +68,15 @@ static void refill(struct wtd *work)
 		refill_hook();
 }
 static struct wtd refill_work = WTD_INIT(refill, "rx refill");
+
+// Peers that were told of a small window are told of a large one.
+static void reopen(struct wtd *work)
+{
+	for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next)
+		tcp_recved(pcb, 0);
+	stack_flush();
+}
+static struct wtd reopen_work = WTD_INIT(reopen, "rx windows");
 
 void rxpool_set_refill_hook(void (*fn)(void))
 {
@@ -144,6 +159,12 @@ void rxpool_put(struct rxbuf *buf)
 	make_free(buf);
 }
 
+// Buffers that may yet become HELD.
+static uint64_t left(void)
+{
+	return held < held_maximum ? held_maximum - held : 0;
+}
+
 static void rxbuf_free(struct pbuf *p)
 {
 	struct rxbuf *buf = (struct rxbuf *)(void *)p;
@@ -151,12 +172,19 @@ static void rxbuf_free(struct pbuf *p)
 	ASSERT(buf->place == RX_HELD);
 	held--;
 	make_free(buf);
+	if (UNLIKELY(pressed) && left() > held_maximum / LOW_PART * 2) {
+		pressed = false;
+		wtd_post_fast(&reopen_work);
+	}
 }
 
-// Buffers that may yet become HELD.
-static uint64_t left(void)
+uint32_t rxpool_window_limit(void)
 {
-	return held < held_maximum ? held_maximum - held : 0;
+	if (LIKELY(left() > held_maximum / LOW_PART))
+		return UINT32_MAX;
+	pressed = true;
+	windows_kept++;
+	return 2 * TCP_MSS;
 }
 
 static struct pbuf *copy_aside(struct rxbuf *buf, uint32_t bytes)

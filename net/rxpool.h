@@ -27,7 +27,8 @@ void rxpool_put(struct rxbuf *buf);
 
 // The frame of `bytes` bytes in buf as a pbuf with one reference. Null: dropped and counted, the buffer
 // is free again. When free buffers run low, in this order:
-//   1. small frames (ACKs, short requests) are copied aside into small pbufs, their buffer is free at once;
+//   1. small frames (ACKs, short requests) are copied aside into small pbufs, their buffer is free at
+//      once, and receive windows are not opened beyond two segments (net/lwip/hooks.h);
 //   2. data that waits out of order is thrown away, connection by connection (the peer sends it again);
 //   3. large frames are dropped: what free buffers are left stay for small ones and for the card.
 struct pbuf *rxpool_packet(struct rxbuf *buf, uint32_t bytes);

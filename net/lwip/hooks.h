@@ -10,3 +10,7 @@ uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const
 			      uint16_t remote_port);
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port)                                  \
 	tcp_initial_sequence(local, local_port, remote, remote_port)
+
+// net/rxpool.c: how far a receive window may be opened now.
+uint32_t rxpool_window_limit(void);
+#define LWIP_HOOK_TCP_RCV_WND_LIMIT() rxpool_window_limit()

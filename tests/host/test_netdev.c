@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Between the stack and the card: full rings, lost links, offload flags, receive buffers running low.
-// SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c kernel/string.c net/netstat.c net/lwip/memory.c
+// SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c kernel/string.c
+// SOURCES: net/netstat.c net/lwip/memory.c
 // ARCHIVES: build/host/libnet.a
 // CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
 #include <setjmp.h>
@@ -344,6 +345,36 @@ static void servers_that_hold_data_do_not_starve_the_card(void **state)
 	give_back();
 }
 
+static void windows_stay_small_while_buffers_are_short(void **state)
+{
+	static const uint8_t options[] = {2, 4, 5, 0xb4, 1, 3, 3, 7};
+	static uint8_t data[1400];
+	struct bed_peer *sender = NULL, *reader = bed_syn(options, sizeof(options), 1000);
+	struct bed_segment segment = bed_next_tcp();
+
+	bed_ack(reader, segment.seq + 1);
+	for (unsigned i = 0; i < 800; i++) { // more than three quarters of 1,024 buffers
+		if (i % 40 == 0) {
+			sender = bed_connect(1460, 65535);
+			tcp_recv(sender->pcb, keep);
+		}
+		bed_send(sender, TCP_ACK, data, sizeof(data));
+		bed_skip();
+	}
+	for (unsigned i = 0; i < 200; i++) { // it reads all it gets, and still
+		bed_send(reader, TCP_ACK, data, sizeof(data));
+		bed_skip();
+	}
+	assert_int_equal(reader->received, 200 * sizeof(data));
+	assert_in_range(reader->pcb->rcv_ann_wnd, 1, 2 * TCP_MSS);
+	give_back();
+	segment = bed_next_tcp(); // told at once
+	while (segment.packet && segment.dest != reader->port)
+		segment = bed_next_tcp();
+	assert_non_null(segment.packet);
+	assert_true((uint32_t)segment.window << TCP_RCV_SCALE > TCP_WND - 10 * TCP_MSS);
+}
+
 static void data_out_of_order_is_given_up_first(void **state)
 {
 	static uint8_t data[1400];
@@ -405,6 +436,7 @@ int main(void)
 	    TEST(ping_is_answered),
 	    TEST(a_large_ping_is_answered_in_fragments),
 	    TEST(servers_that_hold_data_do_not_starve_the_card),
+	    TEST(windows_stay_small_while_buffers_are_short),
 	    TEST(data_out_of_order_is_given_up_first),
 	    TEST(no_memory_for_buffers_and_then_some),
 	};
