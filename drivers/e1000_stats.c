@@ -78,15 +78,15 @@ CARD_COUNTER(card_crc, "counter=\"crcerrs\"", read_crc_errors);
 CARD_COUNTER(card_rnbc, "counter=\"rnbc\"", read_no_buffers);
 CARD_COUNTER(card_roc, "counter=\"roc\"", read_length_errors);
 
-static uint64_t tx_ring_used(void)
+static uint64_t tx_outstanding(void)
 {
 	uint64_t used = 0;
 	for (struct e1000 *nic = e1000_first(); nic; nic = nic->next_card)
 		used += nic->tx.next - nic->tx.clean;
 	return used;
 }
-KSTAT_GAUGE_FN(tx_ring_used, "pagewire_e1000_tx_ring_used", NULL,
-	       "Transmit descriptors in use now.", tx_ring_used);
+KSTAT_GAUGE_FN(tx_outstanding, "pagewire_e1000_tx_outstanding", NULL,
+	       "Transmit descriptors that the card has not finished.", tx_outstanding);
 
 static uint64_t rx_ring_filled(void)
 {

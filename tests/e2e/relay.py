@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""A relay for Ethernet frames between two ends, without root: it loses, doubles, reorders, delays and
+corrupts them at given rates, in both directions, by a seed. An end is a pair of UDP ports as QEMU's
+`-netdev dgram` has them: ours, which takes frames from it, and its own.
+
+    relay.py --a 4001:4002 --b 4003:4004 --seed 1 --drop 0.01 --delay 0.1:0.005
+
+Prints `ready`; on SIGTERM, what it did. As a module: `Wire` is one QEMU end with its `-netdev` words,
+`Gateway` a QEMU without a machine that joins the user network to an end (so that curl reaches a guest
+behind a harmful wire), `relay()` the whole arrangement, `Peer` a raw-frame host of a test's own."""
+import argparse
+import contextlib
+import heapq
+import os
+import random
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+HARMS = ("drop", "double", "reorder", "corrupt")
+REORDER_WAIT = 0.02  # a frame to be overtaken waits no longer than this
+
+
+def udp(port=0):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("127.0.0.1", port))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    return s
+
+
+def free_ports(count):
+    sockets = [udp() for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+class Lane:
+    """One direction: frame in, what is left of it out, now or later."""
+
+    def __init__(self, send, rates, rng, counts):
+        self.send, self.rates, self.rng, self.counts = send, rates, rng, counts
+        self.later = []  # heap of (when, number, frame)
+        self.number = 0
+
+    def count(self, what):
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def happens(self, what):
+        if self.rng.random() >= getattr(self.rates, what):
+            return False
+        self.count(what)
+        return True
+
+    def pass_on(self, frame, now):
+        self.count("frames")
+        if self.happens("drop"):
+            return
+        if len(frame) > 60 and self.happens("corrupt"):
+            spoilt = bytearray(frame)
+            spoilt[self.rng.randrange(34, len(frame))] ^= 1 << self.rng.randrange(8)
+            frame = bytes(spoilt)
+        wait = 0
+        rate, longest = self.rates.delay
+        if self.rng.random() < rate:
+            self.count("delay")
+            wait = self.rng.uniform(0, longest)
+        elif self.happens("reorder"):
+            wait = REORDER_WAIT
+        self.put(frame, now + wait)
+        if self.happens("double"):
+            self.put(frame, now + wait)
+
+    def put(self, frame, when):
+        self.number += 1
+        heapq.heappush(self.later, (when, self.number, frame))
+
+    def flush(self, now):
+        while self.later and self.later[0][0] <= now:
+            self.send(heapq.heappop(self.later)[2])
+
+
+def run(options):
+    ends = [udp(ours) for ours, _ in (options.a, options.b)]
+    rng, counts = random.Random(options.seed), {}
+
+    def sender(socket_, port):
+        def send(frame):
+            with contextlib.suppress(OSError):  # nobody there yet, or not any more
+                socket_.sendto(frame, ("127.0.0.1", port))
+        return send
+
+    lanes = [Lane(sender(ends[1], options.b[1]), options, rng, counts),
+             Lane(sender(ends[0], options.a[1]), options, rng, counts)]
+
+    def finish(*_):
+        print(" ".join(f"{n}={counts.get(n, 0)}" for n in ("frames", *HARMS, "delay")), flush=True)
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, finish)
+    print("ready", flush=True)
+    while True:
+        due = min((lane.later[0][0] for lane in lanes if lane.later), default=None)
+        readable = select.select(ends, [], [], None if due is None else max(0, due - time.monotonic()))[0]
+        now = time.monotonic()
+        for end, lane in zip(ends, lanes):
+            if end in readable:
+                with contextlib.suppress(OSError):
+                    lane.pass_on(end.recv(65536), now)
+            lane.flush(now)
+
+
+class Wire:
+    """One end: `netdev` is what QEMU is to be told, `ports` what the other side uses."""
+
+    def __init__(self, ident="net"):
+        self.ours, self.theirs = free_ports(2)
+        self.ports = f"{self.ours}:{self.theirs}"
+        self.netdev = ["-netdev", f"dgram,id={ident},local.type=inet,local.host=127.0.0.1,"
+                       f"local.port={self.theirs},remote.type=inet,remote.host=127.0.0.1,"
+                       f"remote.port={self.ours}"]
+
+
+class Gateway:
+    """QEMU's user network behind a wire: 10.0.2.2 for the guest, `port` on loopback for its port 80."""
+
+    def __init__(self, wire, port):
+        hub = ["-netdev", f"user,id=user,hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:80",
+               "-netdev", "hubport,id=h0,hubid=0,netdev=user", "-netdev", "hubport,id=h1,hubid=0,netdev=net"]
+        self.process = subprocess.Popen(["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display",
+                                         "none", *wire.netdev, *hub], stdin=subprocess.DEVNULL)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def relay(port, seed, **rates):
+    """Yields (QEMU netdev words for the guest, the relay's process): guest - relay - gateway - `port`."""
+    guest, outside = Wire(), Wire()
+    command = [sys.executable, os.path.abspath(__file__), "--a", guest.ports, "--b", outside.ports, "--seed",
+               str(seed)]
+    for name, value in rates.items():
+        command += [f"--{name}", str(value)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("ready")
+    gateway = Gateway(outside, port)
+    try:
+        yield guest.netdev, process
+    finally:
+        gateway.close()
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(10)
+
+
+def checksum(data, start=0):
+    data += b"\0" * (len(data) % 2)
+    total = start + sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+
+class Peer:
+    """A host of one wire: builds frames, right or wrong, and collects what the guest sends. The guest is
+    to have the address GUEST; ARP is answered by hear()."""
+
+    MAC, GUEST_MAC = bytes.fromhex("020000000001"), bytes.fromhex("525400123456")
+    IP, GUEST = bytes([10, 88, 0, 1]), bytes([10, 88, 0, 2])
+    KERNEL_WORD = "ip=10.88.0.2::10.88.0.1:255.255.255.0:pagewire:eth0:off"
+
+    def __init__(self):
+        self.wire = Wire()
+        self.socket = udp(self.wire.ours)
+
+    def send(self, frame):
+        self.socket.sendto(frame, ("127.0.0.1", self.wire.theirs))
+
+    def ip(self, protocol, payload, spoil=None):
+        """An IPv4 packet; spoil is the offset of a byte of the IP packet that is flipped afterwards."""
+        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 1, 0, 64, protocol, 0, self.IP,
+                           self.GUEST)
+        packet = bytearray(head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload)
+        if spoil is not None:
+            packet[spoil] ^= 0x10
+        self.send(self.GUEST_MAC + self.MAC + b"\x08\x00" + bytes(packet))
+
+    def echo(self, number, data=b"", spoil=None):
+        body = struct.pack("!BBHHH", 8, 0, 0, 0x5057, number) + data
+        body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+        self.ip(1, body, spoil)
+
+    def tcp(self, source, sequence, ack, flags, data=b"", window=65535, options=b"", spoil=None):
+        head = struct.pack("!HHIIBBHHH", source, 80, sequence & 0xffffffff, ack & 0xffffffff,
+                           (5 + len(options) // 4) << 4, flags, window, 0, 0) + options
+        pseudo = self.IP + self.GUEST + struct.pack("!BBH", 0, 6, len(head) + len(data))
+        total = checksum(pseudo + head + data)
+        self.ip(6, head[:16] + struct.pack("!H", total) + head[18:] + data, spoil)
+
+    def hear(self, seconds, want=lambda frame: True):
+        """The first frame that `want` accepts, or None; answers ARP meanwhile."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if not select.select([self.socket], [], [], left)[0]:
+                break
+            frame = self.socket.recv(65536)
+            if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\1" and frame[38:42] == self.IP:
+                self.send(frame[6:12] + self.MAC + frame[12:20] + b"\0\2" + self.MAC + self.IP +
+                          frame[22:32])
+            if want(frame):
+                return frame
+        return None
+
+    def close(self):
+        self.socket.close()
+
+
+def arguments():
+    def end(text):
+        return tuple(int(p) for p in text.split(":"))
+
+    def delay(text):
+        rate, _, longest = text.partition(":")
+        return float(rate), float(longest or 0.01)
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--a", type=end, required=True, metavar="OURS:THEIRS")
+    parser.add_argument("--b", type=end, required=True, metavar="OURS:THEIRS")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--delay", type=delay, default=(0.0, 0.0), metavar="RATE:SECONDS")
+    for name in HARMS:
+        parser.add_argument("--" + name, type=float, default=0.0)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(arguments())

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The wire does harm, and a hostile or broken host is on it: no root and no tap needed (see relay.py)."""
+import hashlib
+import random
+import signal
+import struct
+import subprocess
+
+import pytest
+
+from conftest import digest
+from relay import Peer, relay
+from vm import VM, free_port
+
+HARM = {
+    "delay": dict(delay="0.2:0.01"),
+    "doubling": dict(double=0.05),
+    "reordering": dict(reorder=0.03),
+    "corruption": dict(corrupt=0.01),
+    "everything": dict(drop=0.003, double=0.01, reorder=0.01, corrupt=0.003, delay="0.05:0.005"),
+}
+
+
+@pytest.mark.parametrize("mode", ["", "nic=late"], ids=["plain", "late"])
+@pytest.mark.parametrize("harm", HARM.values(), ids=HARM.keys())
+def test_files_arrive_whole_over_a_harmful_wire(harm, mode, tree, tree_image, seed):
+    port = free_port()
+    with relay(port, seed, **harm) as (net, process):
+        machine = VM(disks=[tree_image], net=net, append=("cache=unmapped " + mode).strip(), name="wire")
+        machine.port = port
+        with machine as vm:
+            vm.get("/", timeout=60)
+            before = vm.lent()
+            for name in ("size-262143.bin", "size-4097.bin", "size-65536.bin"):
+                out = subprocess.run(["curl", "-sS", "--max-time", "120", f"{vm.url}/{name}"],
+                                     capture_output=True)
+                assert out.returncode == 0, out.stderr
+                assert hashlib.sha256(out.stdout).hexdigest() == digest(tree / name)
+            vm.assert_returned(before, seconds=60)
+        process.send_signal(signal.SIGTERM)
+        done = dict(pair.split("=") for pair in process.communicate(timeout=10)[0].split())
+        assert all(int(done[name]) > 0 for name in harm), done
+
+
+@pytest.fixture(scope="module")
+def lone(tree_image):
+    """A machine whose only neighbour is the test."""
+    peer = Peer()
+    machine = VM(disks=[tree_image], net=peer.wire.netdev, append=f"{Peer.KERNEL_WORD} cache=unmapped",
+                 name="lone")
+    with machine as vm:
+        for number in range(1, 200):  # the card is deaf for its first second
+            peer.echo(number)
+            if peer.hear(0.1, lambda f: is_echo(f, number)):
+                break
+        yield vm, peer
+    peer.close()
+
+
+def is_echo(frame, number):
+    return frame[12:14] == b"\x08\0" and frame[23] == 1 and frame[34] == 0 and \
+        struct.unpack("!H", frame[40:42])[0] == number
+
+
+def is_tcp_to(frame, port):
+    return frame[12:14] == b"\x08\0" and frame[23] == 6 and struct.unpack("!H", frame[36:38])[0] == port
+
+
+@pytest.mark.parametrize("place", [8, 10, 12, 24, 28, 47], ids=["ttl", "ip-checksum", "ip-source", "icmp-id",
+                                                               "first-data", "last-data"])
+def test_an_echo_request_with_a_flipped_bit_is_dropped(lone, place):
+    vm, peer = lone
+    peer.echo(7000 + place, b"x" * 20, spoil=place)
+    assert peer.hear(0.5, lambda f: f[23] == 1 and f[34] == 0) is None
+    peer.echo(8000 + place, b"x" * 20)
+    assert peer.hear(5, lambda f: is_echo(f, 8000 + place))
+    vm.assert_alive()
+
+
+@pytest.mark.parametrize("place", [8, 20, 24, 33, 36], ids=["ttl", "port", "sequence", "flags", "checksum"])
+def test_a_syn_with_a_flipped_bit_is_dropped(lone, place):
+    vm, peer = lone
+    port = 20000 + place
+    peer.tcp(port, 1000, 0, 2, spoil=place)
+    assert peer.hear(0.5, lambda f: f[12:14] == b"\x08\0" and f[23] == 6) is None
+    peer.tcp(port + 1, 1000, 0, 2)
+    answer = peer.hear(5, lambda f: is_tcp_to(f, port + 1))
+    assert answer and answer[47] & 0x12 == 0x12
+    peer.tcp(port + 1, 1001, 0, 4)  # RST, so that nothing is left half open
+    vm.assert_alive()
+
+
+def test_a_request_with_a_flipped_bit_is_not_served_and_its_repetition_is(lone):
+    vm, peer = lone
+    port, ask = 30001, b"GET /size-511.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    peer.tcp(port, 500, 0, 2)
+    answer = peer.hear(5, lambda f: is_tcp_to(f, port))
+    theirs = struct.unpack("!I", answer[38:42])[0] + 1
+    peer.tcp(port, 501, theirs, 0x18, ask, spoil=45)
+    data = lambda f: is_tcp_to(f, port) and len(f) > 200
+    assert peer.hear(0.6, data) is None
+    peer.tcp(port, 501, theirs, 0x18, ask)
+    assert b"HTTP/1.1 200" in peer.hear(5, data)
+    peer.tcp(port, 501 + len(ask), theirs, 4)
+    vm.assert_alive()
+
+
+def test_frames_of_every_length_and_kind_do_no_harm(lone, seed):
+    vm, peer = lone
+    rng = random.Random(seed)
+    kinds = [b"\x08\0", b"\x08\x06", b"\x86\xdd", b"\x81\0", b"\x88\xcc", b"\0\x10"]
+    for n, length in enumerate(list(range(14, 80)) + [rng.randrange(80, 1515) for _ in range(300)]):
+        head = peer.GUEST_MAC if rng.random() < 0.7 else b"\xff" * 6
+        frame = bytearray(head + peer.MAC + rng.choice(kinds) + rng.randbytes(length - 14))
+        if rng.random() < 0.5 and length > 34 and frame[12:14] == b"\x08\0":
+            frame[14] = 0x45
+            frame[30:34] = peer.GUEST
+        peer.send(bytes(frame))
+        if n % 16 == 0:  # and the socket between us is not flooded
+            peer.echo(10000 + n)
+            assert peer.hear(5, lambda f: is_echo(f, 10000 + n)), f"dead after frame {n}"
+    vm.assert_alive()
