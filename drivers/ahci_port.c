@@ -14,7 +14,7 @@
 #define PRESENCE_NS  (100 * NS_PER_MS) // after COMRESET, until a disk shows at all
 #define LINK_NS	     (1 * NS_PER_SEC)
 #define SPIN_UP_NS   (30 * NS_PER_SEC) // a large disk from standstill, until BSY goes
-#define POLLED_NS    (5 * NS_PER_SEC)
+#define POLLED_NS    (10 * NS_PER_SEC)
 #define BUSY_POLL_NS (2 * NS_PER_MS) // polled by spinning at first, then by sleeping
 #define MAX_SECTORS  8192	     // 4 MB: no segment needs two descriptors
 _Static_assert((MAX_SECTORS << SECTOR_SHIFT) <= PRD_MAX_BYTES, "AHCI 4.2.3.3");

@@ -5,6 +5,7 @@
 #include "fs/partition.h"
 #include "fs/partition_table.h"
 #include "kernel/kprintf.h"
+#include "kernel/kstat.h"
 #include "kernel/kstring.h"
 #include "kernel/pmm.h"
 #include "kernel/pool.h"
@@ -33,6 +34,10 @@ _Static_assert(sizeof(struct mbr) == 512, "UEFI 2.10 table 5-1");
 // 26 disks with all that a GPT may hold.
 static struct pool partition_pool = POOL_INIT("partitions", struct partition, 26 * 1024);
 
+static uint64_t refused;
+KSTAT_COUNTER(refused, "pagewire_partition_refused_total",
+	      "Partition table entries that overlap another or leave the disk.");
+
 int partition_read(const struct partition_table *t, uint64_t sector, void *buffer, uint32_t bytes)
 {
 	return block_rw_sync(t->disk, BLOCK_READ, sector * (t->disk->sector_bytes >> SECTOR_SHIFT),
@@ -43,6 +48,7 @@ void partition_add(struct partition_table *t, unsigned number, uint64_t first, u
 		   uint64_t low, uint64_t high)
 {
 	if (first > last || first < low || last > high || last >= t->sectors) {
+		refused++;
 		kprintf("%s: partition %u (sectors %lu to %lu) is not inside %lu to %lu, refused\n",
 			t->disk->name, number, (unsigned long)first, (unsigned long)last,
 			(unsigned long)low, (unsigned long)MIN(high, t->sectors - 1));
@@ -50,6 +56,7 @@ void partition_add(struct partition_table *t, unsigned number, uint64_t first, u
 	}
 	for (const struct partition *p = t->partitions; p; p = p->next)
 		if (first <= p->last && p->first <= last) {
+			refused++;
 			kprintf("%s: partition %u overlaps partition %u, refused\n", t->disk->name,
 				number, p->number);
 			return;

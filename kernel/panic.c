@@ -35,6 +35,8 @@ static void enter(void)
 	kprintf_set_guard(NULL);
 	if (++depth > 2)
 		leave();
+	if (depth == 1 && !test_hook)
+		kprintf_flush(); // from here on the screen is painted at once, by us
 }
 
 static void trace_line(void *ctx, const char *text)
