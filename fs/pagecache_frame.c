@@ -137,7 +137,8 @@ size_t cache_shrink(size_t frames)
 
 bool frames_tight(void)
 {
-	return cache.reading > cache.frames_total / 8 || page_pinned() > cache.frames_total / 2;
+	return cache.reading > cache.frames_total / 8 ||
+	       (page_pinned() > cache.pages / 2 && pmm_low());
 }
 
 // pmm_register_reclaim. Who holds the cache's lock or an inner one gets nothing.

@@ -13,6 +13,7 @@
 #include "fs/pagecache_private.h"
 
 #include "kernel/panic.h"
+#include "kernel/pmm.h"
 #include "kernel/thread.h"
 
 enum get_stage { GET_IDLE, GET_WAITING, GET_QUEUED, GET_TOLD };
@@ -83,11 +84,11 @@ static bool take_what_is_there(struct page_get *get)
 	return true;
 }
 
-// Lock held. File data may not take the last quarter of memory that is off the wire: names and
-// metadata must still be found when stalled clients hold the rest.
+// Lock held. With memory all in use, file data may not take the last quarter of the cache that is off the
+// wire: names and metadata must still be found when stalled clients hold the rest.
 static bool may_read(const struct page_owner *owner)
 {
-	return !owner->inode || page_pinned() < cache.frames_total / 4 * 3;
+	return !owner->inode || page_pinned() < cache.pages / 4 * 3 || !pmm_low();
 }
 
 // Lock held. Claims the page and what is worth reading with it; null: the get was queued or told.
@@ -132,19 +133,30 @@ void get_start(struct page_get *get, struct page_owner *owner, uint64_t index)
 		read_free(read);
 }
 
+// While a read is in being, another one coming free will start the next; without one, nobody would.
+static void restart(struct wtd *work)
+{
+	struct page_get *get;
+	do {
+		spin_lock_wtd(&cache.lock);
+		get = cache.queued;
+		if (get) {
+			cache.queued = get->next;
+			if (!cache.queued)
+				cache.queued_last = &cache.queued;
+			get->stage = GET_IDLE;
+		}
+		spin_unlock_wtd(&cache.lock);
+		if (get)
+			get_start(get, get->owner, get->index);
+	} while (get && cache.queued && !cache.reads);
+}
+static struct wtd restart_work = WTD_INIT(restart, "page reads that waited");
+
 void get_restart_queued(void)
 {
-	spin_lock_wtd(&cache.lock);
-	struct page_get *get = cache.queued;
-	if (get) {
-		cache.queued = get->next;
-		if (!cache.queued)
-			cache.queued_last = &cache.queued;
-		get->stage = GET_IDLE;
-	}
-	spin_unlock_wtd(&cache.lock);
-	if (get)
-		get_start(get, get->owner, get->index);
+	if (cache.queued)
+		wtd_post_fast(&restart_work);
 }
 
 void pagecache_get(struct page_get *get)

@@ -88,7 +88,7 @@ void frames_init(void);
 void get_start(struct page_get *get, struct page_owner *owner, uint64_t index);
 // Lock held. Tells everyone who waits for `page`: a wired `give`, or null and why not.
 void get_finish_all(struct page *page, struct page *give, int status);
-void get_restart_queued(void); // lock not held: a struct page_read came free
+void get_restart_queued(void); // a struct page_read came free
 // Sleeps. As pagecache_get_wait, for any owner.
 int get_sync(struct page_owner *owner, uint64_t index, struct page **out) MUST_CHECK;
 

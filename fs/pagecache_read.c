@@ -35,8 +35,7 @@ void read_free(struct page_read *read)
 	__atomic_sub_fetch(&cache.reads, 1, __ATOMIC_RELAXED);
 	if (inode)
 		inode_put(inode);
-	if (cache.queued)
-		get_restart_queued();
+	get_restart_queued();
 }
 
 // Lock held. The frame goes back to be EMPTY; it is freed when the disk's reference is dropped.

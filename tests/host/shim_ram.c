@@ -320,6 +320,11 @@ WEAK void pmm_stats(struct pmm_stats *out)
 	};
 }
 
+WEAK bool pmm_low(void)
+{
+	return frames_free <= frames_reserve;
+}
+
 // ---- pages: wire references, hiding, devices ----
 
 WEAK void page_wire_get(struct page *page)

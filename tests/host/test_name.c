@@ -287,6 +287,25 @@ static void a_request_is_cancelled_at_each_stage(void **state)
 	assert_int_equal(q.told, 0);
 }
 
+static void what_changed_while_it_was_looked_up_is_not_remembered(void **state)
+{
+	struct asked q;
+	fake_rules.format_sleeps = true;
+	assert_int_equal(waited("a/b"), b);
+	ask(&q, "a/b/file.txt");
+	uint64_t reads = fake_counts.inode_reads;
+	while (fake_counts.inode_reads == reads) // the name is found; its inode is being read
+		shim_advance(1);
+	fake_unlink(b, "file.txt");
+	name_forget(volume, b, "file.txt", 8);
+	shim_advance(NS_PER_MS);
+	assert_int_equal(q.told, 1);
+	if (!q.request.status)
+		inode_put(q.request.inode);
+	assert_int_equal(cached("a/b/file.txt"), -EAGAIN);
+	expect("a/b/file.txt", -ENOENT);
+}
+
 static void ten_thousand_absent_names_stay_within_bounds(void **state)
 {
 	char name[64];
@@ -347,6 +366,7 @@ int main(void)
 	    TEST(a_forgotten_name_is_looked_up_again),
 	    TEST(requests_are_told_once),
 	    TEST(a_request_is_cancelled_at_each_stage),
+	    TEST(what_changed_while_it_was_looked_up_is_not_remembered),
 	    TEST(ten_thousand_absent_names_stay_within_bounds),
 	    TEST(directories_are_read_in_pieces),
 	    TEST(the_volume_has_a_name),

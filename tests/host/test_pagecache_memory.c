@@ -150,6 +150,41 @@ static void when_reads_run_out_gets_wait_their_turn(void **state)
 	inode_put(inode);
 }
 
+static void who_waits_for_a_read_that_was_a_hit_does_not_stop_the_queue(void **state)
+{
+	struct inode *inode = open_file(fake_file(FAKE_ROOT, "f", 1UL << 30));
+	struct asked a[6];
+	ask(&a[0], inode, 1000);
+	pool_fail_after(0);
+	for (unsigned i = 1; i < 6; i++)
+		ask(&a[i], inode, i < 5 ? 5000 : 6000);
+	pool_fail_off();
+	shim_run();
+	for (unsigned i = 0; i < 6; i++) {
+		assert_int_equal(a[i].told, 1);
+		assert_int_equal(a[i].get.status, 0);
+		page_wire_put(a[i].get.page);
+	}
+	inode_put(inode);
+}
+
+static void a_hole_that_was_written_is_a_hole_no_more(void **state)
+{
+	uint64_t number = fake_file(FAKE_ROOT, "sparse", 1UL << 30);
+	fake_layout(number, 1000, true, true); // pages 1000 to 1999 are a hole
+	struct inode *inode = open_file(number);
+	struct page *zero, *fresh;
+	assert_int_equal(pagecache_get_wait(inode, 1500, &zero), 0);
+	fresh = pagecache_replace(inode, 1501);
+	assert_ptr_not_equal(fresh, zero);
+	assert_true(pagecache_clean(fresh));
+	page_wire_put(fresh);
+	pagecache_drop();
+	assert_null(pagecache_probe(inode, 1501)); // to be read from the disk
+	page_wire_put(zero);
+	inode_put(inode);
+}
+
 static void file_pages_are_hidden_and_metadata_is_not(void **state)
 {
 	shim_set_unmapped(true);
@@ -205,6 +240,28 @@ static void inodes_leave_memory_when_nobody_holds_them(void **state)
 	assert_true(kstat_get("pagewire_inodes", NULL) <= 1026);
 }
 
+static void inodes_with_pages_stay(void **state)
+{
+	uint64_t first = fake_file(FAKE_ROOT, "f", 1000), reads;
+	struct page *page;
+	struct inode *inode;
+	for (unsigned i = 0; i < 1500; i++) {
+		inode = open_file(i ? fake_file(FAKE_ROOT, "f", 1000) : first);
+		assert_int_equal(pagecache_get_wait(inode, 0, &page), 0);
+		page_wire_put(page);
+		inode_put(inode);
+	}
+	assert_int_equal(fake_counts.forgotten, 0);
+	reads = fake_counts.inode_reads;
+	inode = open_file(first);
+	page = pagecache_probe(inode, 0);
+	assert_non_null(page);
+	assert_true(fake_page_right(first, 0, page_phys(page)));
+	assert_int_equal(fake_counts.inode_reads, reads);
+	page_wire_put(page);
+	inode_put(inode);
+}
+
 static struct inode *opened[4];
 static struct spinlock opened_lock = SPINLOCK_INIT("test", RANK_HTTP);
 static unsigned open_failures;
@@ -252,6 +309,9 @@ int main(void)
 	    TEST(a_detached_page_lives_until_it_is_off_the_wire),
 	    TEST(a_page_detached_while_it_is_read_reaches_who_waits),
 	    TEST(when_reads_run_out_gets_wait_their_turn),
+	    TEST(who_waits_for_a_read_that_was_a_hit_does_not_stop_the_queue),
+	    TEST(a_hole_that_was_written_is_a_hole_no_more),
+	    TEST(inodes_with_pages_stay),
 	    TEST_SMALL(file_pages_are_hidden_and_metadata_is_not),
 	    TEST_SMALL(replaced_metadata_comes_from_elsewhere),
 	    TEST(inodes_leave_memory_when_nobody_holds_them),
