@@ -124,7 +124,7 @@ KTEST("cache", pressure, "memory-wanted-elsewhere-comes-from-the-cache")
 	if (!inode)
 		return;
 	pmm_stats(&pmm);
-	if (pmm.frames_total > 131072) { // 512 MB: filling that much takes too long
+	if (pmm.frames_total > 65536) { // 256 MB: filling more takes too long
 		ktest_skip("more memory than is worth filling");
 		inode_put(inode);
 		return;
