@@ -45,6 +45,7 @@ enum slice { SLICE_NONE, SLICE_THREAD, SLICE_WORKER };
 struct thread {
 	uintptr_t sp;		    // own; stack pointer while it is not running
 	struct thread *next, *prev; // (S) the one list it is on: ready, waitq, idle workers, dead
+	struct thread *all_next;    // (S) thread.c's list of all
 	struct waitq *waiting;	    // (S) the queue it waits in, if any
 	uint8_t state;		    // (S) enum thread_state
 	uint8_t priority;	    // constant: enum thread_priority or THREAD_WORKER
@@ -58,7 +59,7 @@ struct thread {
 	const char *name;	    // constant
 	void (*fn)(void *);	    // constant
 	void *arg;		    // constant
-	void *stack;		    // constant; null: the boot stack
+	void *stack;		    // constant
 	struct wtd timer;	    // wakes it
 };
 

@@ -13,6 +13,12 @@
 
 static struct pool thread_pool = POOL_INIT("thread", struct thread, THREADS_MAX);
 static struct thread boot_thread; // who called thread_init
+static struct thread *threads;	  // (S) every thread made here and not freed
+
+// Fresh stacks are filled with this, so that one can see how deep they were ever used. Fast WTDs
+// run on whatever stack was interrupted, so each needs room for the deepest of them.
+#define STACK_FILL 0x57acf111ed57acf1UL
+#define FILL_STEP  8 // words between two looks
 
 // The thread's sleep is over. Fast WTD.
 static void time_is_up(struct wtd *work)
@@ -50,6 +56,65 @@ static uintptr_t first_frame(void *stack)
 	return (uintptr_t)top;
 }
 
+// Bytes at the low end of the stack that were never used, to within FILL_STEP words.
+static uint64_t unused_bytes(const struct thread *t)
+{
+	const uint64_t *word = t->stack;
+	size_t n = 0;
+
+	while (n < THREAD_STACK / sizeof(*word) && word[n] == STACK_FILL)
+		n += FILL_STEP;
+	return n * sizeof(*word);
+}
+
+static uint64_t least_unused = THREAD_STACK; // (S) of threads that are gone
+
+static uint64_t read_least_unused(void)
+{
+	struct sched *s = sched_self();
+	bool on = irq_save();
+	uint64_t least;
+
+	sched_lock(s);
+	least = least_unused;
+	for (const struct thread *t = threads; t; t = t->all_next)
+		least = MIN(least, unused_bytes(t));
+	sched_unlock(s);
+	irq_restore(on);
+	return least;
+}
+KSTAT_GAUGE_FN(stack_unused, "pagewire_thread_stack_unused_bytes", NULL,
+	       "The least that any thread has ever left unused of its 16 KB stack.",
+	       read_least_unused);
+
+static void enlist(struct thread *t)
+{
+	struct sched *s = sched_self();
+	bool on = irq_save();
+
+	sched_lock(s);
+	t->all_next = threads;
+	threads = t;
+	sched_unlock(s);
+	irq_restore(on);
+}
+
+static void strike_off(struct thread *t)
+{
+	struct sched *s = sched_self();
+	bool on = irq_save();
+
+	sched_lock(s);
+	for (struct thread **link = &threads; *link; link = &(*link)->all_next)
+		if (*link == t) {
+			*link = t->all_next;
+			break;
+		}
+	least_unused = MIN(least_unused, unused_bytes(t));
+	sched_unlock(s);
+	irq_restore(on);
+}
+
 struct thread *thread_make(const char *name, unsigned priority, void (*fn)(void *), void *arg)
 {
 	struct thread *t = pool_alloc(&thread_pool);
@@ -61,6 +126,8 @@ struct thread *thread_make(const char *name, unsigned priority, void (*fn)(void 
 		pool_free(&thread_pool, t);
 		return NULL;
 	}
+	for (size_t n = 0; n < THREAD_STACK / sizeof(uint64_t); n++)
+		((uint64_t *)t->stack)[n] = STACK_FILL;
 	t->state = THREAD_BLOCKED;
 	t->priority = (uint8_t)priority;
 	t->name = name;
@@ -69,12 +136,14 @@ struct thread *thread_make(const char *name, unsigned priority, void (*fn)(void 
 	t->sp = first_frame(t->stack);
 	t->quantum = clock_ns_to_cycles(THREAD_QUANTUM);
 	wtd_init(&t->timer, time_is_up, "sleep");
+	enlist(t);
 	return t;
 }
 
 void thread_free(struct thread *t)
 {
 	ASSERT(t->state == THREAD_DEAD && t->timer.state == WTD_IDLE);
+	strike_off(t);
 	vmm_stack_free(t->stack, THREAD_STACK);
 	pool_free(&thread_pool, t);
 }
@@ -125,6 +194,19 @@ const char *thread_name(void)
 	return sched_self()->idle ? "idle" : t->name;
 }
 
+extern char boot_stack_guard[]; // boot/entry.asm: a page, then THREAD_STACK bytes
+
+// The part of the boot stack below where we are.
+static void fill_boot_stack(void)
+{
+	uint64_t *word = (uint64_t *)(boot_stack_guard + PAGE_SIZE);
+	uint64_t *end = (uint64_t *)__builtin_frame_address(0) - 128;
+
+	boot_thread.stack = word;
+	while (word < end)
+		*word++ = STACK_FILL;
+}
+
 void thread_init(void)
 {
 	boot_thread = (struct thread){.name = "boot",
@@ -133,6 +215,8 @@ void thread_init(void)
 				      .since = clock_cycles(),
 				      .quantum = clock_ns_to_cycles(THREAD_QUANTUM)};
 	wtd_init(&boot_thread.timer, time_is_up, "sleep");
+	fill_boot_stack();
+	enlist(&boot_thread);
 	this_cpu()->current = &boot_thread;
 }
 
