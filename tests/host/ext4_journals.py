@@ -196,6 +196,12 @@ def journals(out):
     shutil.copyfile(f"{out}/plain-4096.img", f"{out}/external.img")
     run("debugfs", "-w", "-f", "-", f"{out}/external.img",
         input=b"ssv journal_inum 0\nssv journal_dev 0x701\n")
+    shutil.copyfile(f"{out}/busy-1024-nocsum.img", f"{out}/fast-commit.img")
+    with open(f"{out}/fast-commit.img", "r+b") as f:
+        f.seek(v1.log_blocks(f"{out}/fast-commit.img")[0] * 1024 + 0x2b)
+        word = f.read(1)[0]
+        f.seek(-1, os.SEEK_CUR)
+        f.write(bytes([word | 0x20]))
     shutil.copyfile(f"{out}/plain-4096.img", f"{out}/bad-super.img")
     with open(f"{out}/bad-super.img", "r+b") as f:
         f.seek(v4.log_blocks(f"{out}/bad-super.img")[0] * 4096 + 0x1b)

@@ -106,8 +106,9 @@ static void damage_before_the_end_is_refused(void **state)
 	refused("bad-super", -EUCLEAN);
 }
 
-static void external_journal_is_refused(void **state)
+static void journals_that_cannot_be_read_are_refused(void **state)
 {
+	refused("fast-commit", -EOPNOTSUPP);
 	refused("external", -EOPNOTSUPP);
 }
 
@@ -182,7 +183,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(log_that_goes_over_its_end, setup, teardown),
 	    cmocka_unit_test_setup_teardown(torn_commit_block_ends_the_log, setup, teardown),
 	    cmocka_unit_test_setup_teardown(damage_before_the_end_is_refused, setup, teardown),
-	    cmocka_unit_test_setup_teardown(external_journal_is_refused, setup, teardown),
+	    cmocka_unit_test_setup_teardown(journals_that_cannot_be_read_are_refused, setup,
+					    teardown),
 	    cmocka_unit_test_setup_teardown(escaped_blocks_of_files_and_links, setup, teardown),
 	    cmocka_unit_test_setup_teardown(out_of_memory_refuses_and_leaks_nothing, setup,
 					    teardown),

@@ -177,6 +177,50 @@ static void time_stamps_of_34_bits_and_nanoseconds(void **state)
 	}
 }
 
+// The disk is full of something else before the volume is made.
+static void unwritten_extents_read_as_zeros(void **state)
+{
+	struct image image;
+	struct fs_extent extent;
+	static uint8_t data[200 * 1024], zeros[200 * 1024];
+	int error;
+	shell("rm -rf " TOP " && mkdir -p " TOP "/tree && truncate -s 200k " TOP "/tree/file && "
+	      "yes something | head -c 4194304 >" TOP "/unwritten.img && "
+	      "mke2fs -q -F -t ext4 -b 1024 -E nodiscard -d " TOP "/tree " TOP "/unwritten.img && "
+	      "debugfs -w -R 'fallocate file 10 150' " TOP "/unwritten.img 2>/dev/null");
+	assert_int_equal(image_open(&image, TOP "/unwritten.img"), 0);
+	struct inode *file = image_find(&image, "file", &error);
+	assert_non_null(file);
+	assert_int_equal(ext4_filesystem.map(file, 20, &extent), 0);
+	assert_true(extent.hole);
+	assert_in_range(extent.file_block, 10, 20); // so there is an extent
+	assert_int_equal(image_read(&image, file, 0, data, sizeof(data)), 0);
+	assert_memory_equal(data, zeros, sizeof(data));
+	image_inode_free(file);
+	image_close(&image);
+}
+
+static void deleted_inode_is_not_there(void **state)
+{
+	struct image image;
+	int error;
+	shell("rm -rf " TOP " && mkdir -p " TOP "/tree && touch " TOP "/tree/file && "
+	      "mke2fs -q -F -t ext4 -d " TOP "/tree " TOP "/deleted.img 4m");
+	assert_int_equal(image_open(&image, TOP "/deleted.img"), 0);
+	struct inode *file = image_find(&image, "file", &error);
+	assert_non_null(file);
+	uint64_t number = file->number;
+	image_inode_free(file);
+	image_close(&image);
+	shell("debugfs -w -R 'rm file' " TOP "/deleted.img 2>/dev/null");
+	assert_int_equal(image_open(&image, TOP "/deleted.img"), 0);
+	assert_null(image_inode(&image, number, &error));
+	assert_int_equal(error, -ENOENT);
+	assert_null(image_find(&image, "file", &error));
+	assert_int_equal(error, -ENOENT);
+	image_close(&image);
+}
+
 static void flip(const char *path, uint64_t at)
 {
 	uint8_t byte;
@@ -242,6 +286,8 @@ int main(void)
 					    teardown),
 	    cmocka_unit_test_setup_teardown(backup_superblock_when_the_first_is_damaged, setup,
 					    teardown),
+	    cmocka_unit_test_setup_teardown(unwritten_extents_read_as_zeros, setup, teardown),
+	    cmocka_unit_test_setup_teardown(deleted_inode_is_not_there, setup, teardown),
 	    cmocka_unit_test_setup_teardown(volume_larger_than_its_device_is_refused, setup,
 					    teardown),
 	};
