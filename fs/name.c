@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// From a path to an inode: the first half of the read path's stage 6. name_find_cached needs two probes
-// of the name cache, one for the directory's path and one for the name in it (three for a link), and
-// one of the inode cache. What it cannot answer, a worker finds out on the disk and remembers.
+// From a path to an inode: the first half of the read path's stage 6. For a path that was asked for
+// before, name_find_cached needs one probe of the name cache and one of the inode cache. Otherwise it
+// looks for the directory's path and then for the name in it, and remembers the whole. What it cannot
+// answer, a worker finds out on the disk and remembers.
 //
 // A path that ends in '/' must lead to a directory (POSIX 4.13); repeated slashes count as one.
 #include "fs/name.h"
@@ -37,8 +38,8 @@ static size_t trim_slashes(const char *path, size_t len)
 	return len;
 }
 
-// False: too long. The root has no name.
-static bool split_path(const char *path, size_t len, struct split *out)
+// False: too long. Without slashes at either end; the rest is split_name's.
+static bool trim_path(const char *path, size_t len, struct split *out)
 {
 	if (len > PATH_BYTES_MAX)
 		return false;
@@ -46,34 +47,54 @@ static bool split_path(const char *path, size_t len, struct split *out)
 		path++;
 		len--;
 	}
+	out->dir = path;
 	out->len = trim_slashes(path, len);
 	out->must_dir = out->len < len;
-	size_t at = out->len;
-	while (at && path[at - 1] != '/')
-		at--;
-	out->name = path + at;
-	out->name_len = out->len - at;
-	out->dir = path;
-	out->dir_len = trim_slashes(path, at);
-	return out->name_len <= NAME_BYTES_MAX;
+	return true;
 }
 
-// name_lock held. False: the cache does not know.
-static bool recall(struct volume *volume, const struct split *s, struct name_answer *answer)
+// False: the name is too long. The root has none.
+static bool split_name(struct split *s)
+{
+	size_t at = s->len;
+	while (at && s->dir[at - 1] != '/')
+		at--;
+	s->name = s->dir + at;
+	s->name_len = s->len - at;
+	s->dir_len = trim_slashes(s->dir, at);
+	return s->name_len <= NAME_BYTES_MAX;
+}
+
+// name_lock held. False: the cache does not know. For a link the whole path would be known.
+static bool recall_parts(struct volume *volume, const struct split *s, struct name_answer *answer)
 {
 	uint64_t dir = volume_filesystem(volume)->root_inode;
 	if (s->dir_len) {
 		if (!name_recall(NAME_PATH, volume, 0, s->dir, s->dir_len, answer))
 			return false;
+		if (!answer->error && answer->type != INODE_DIRECTORY)
+			answer->error = -ENOTDIR;
 		if (answer->error)
 			return true;
 		dir = answer->number;
 	}
-	if (!name_recall(NAME_ENTRY, volume, dir, s->name, s->name_len, answer))
-		return false;
-	if (!answer->error && answer->type == INODE_SYMLINK)
-		return name_recall(NAME_PATH, volume, 0, s->dir, s->len, answer);
-	return true;
+	return name_recall(NAME_ENTRY, volume, dir, s->name, s->name_len, answer) &&
+	       (answer->error || answer->type != INODE_SYMLINK);
+}
+
+// The path was not asked for before, or long ago.
+static int recall_slowly(struct volume *volume, struct split *s, struct name_answer *answer)
+{
+	uint64_t since = name_generation();
+	if (!split_name(s))
+		return -ENAMETOOLONG;
+	spin_lock_wtd(&name_lock);
+	bool known = recall_parts(volume, s, answer);
+	spin_unlock_wtd(&name_lock);
+	if (!known)
+		return -EAGAIN;
+	name_remember(NAME_PATH, volume, 0, s->dir, s->len, answer, since);
+	return 0;
 }
 
 int name_find_cached(struct volume *volume, const char *path, size_t len, struct inode **out)
@@ -81,19 +102,18 @@ int name_find_cached(struct volume *volume, const char *path, size_t len, struct
 	struct name_answer answer;
 	struct split s;
 	*out = NULL;
-	if (!split_path(path, len, &s))
+	if (!trim_path(path, len, &s))
 		return -ENAMETOOLONG;
-	if (!s.name_len) {
+	if (!s.len) {
 		*out = volume_root_inode(volume);
 		return 0;
 	}
 	spin_lock_wtd(&name_lock);
-	bool known = recall(volume, &s, &answer);
+	bool known = name_recall(NAME_PATH, volume, 0, s.dir, s.len, &answer);
 	spin_unlock_wtd(&name_lock);
-	if (!known)
-		return -EAGAIN;
-	if (answer.error)
-		return answer.error;
+	int error = known ? 0 : recall_slowly(volume, &s, &answer);
+	if (error || answer.error)
+		return error ? error : answer.error;
 	if (s.must_dir && answer.type != INODE_DIRECTORY)
 		return -ENOTDIR;
 	*out = inode_find_cached(volume, answer.number);
@@ -247,9 +267,9 @@ static int walk_split(struct walk *w, const struct split *s)
 	int error = 0;
 	if (s->dir_len) {
 		error = walk(w, s->dir, s->dir_len);
+		remember_path(w, s->dir, s->dir_len, error, since);
 		if (!error && w->at->type != INODE_DIRECTORY)
 			error = -ENOTDIR;
-		remember_path(w, s->dir, s->dir_len, error, since);
 	}
 	if (error || !s->name_len)
 		return error;
@@ -268,7 +288,7 @@ static int resolve(struct volume *volume, const char *path, size_t len, struct i
 	struct split s;
 	*out = NULL;
 	assert_may_sleep("name_find");
-	if (!split_path(path, len, &s))
+	if (!trim_path(path, len, &s) || !split_name(&s))
 		return -ENAMETOOLONG;
 	walked++;
 	w.at = volume_root_inode(volume);

@@ -46,8 +46,8 @@ struct long_entry {
 };
 
 struct spinlock name_lock = SPINLOCK_INIT("name", RANK_NAME);
-// Maximum of each set at boot: an entry for every eighth frame, so that at most 1/300 (short) and 1/100
-// (long) of memory is names.
+// Maximum of each set at boot: short entries for half as many as there are frames (1/75 of memory if all
+// are made), long ones for a sixteenth (1/200).
 static struct pool short_pool = POOL_INIT("name", struct short_entry, 0);
 static struct pool long_pool = POOL_INIT("name-long", struct long_entry, 0);
 static struct name_entry **buckets;
@@ -244,9 +244,10 @@ void name_cache_init(void)
 {
 	struct pmm_stats stats;
 	pmm_stats(&stats);
-	uint64_t most = MAX(stats.frames_total / 8, (uint64_t)ENTRIES_MIN);
+	uint64_t most = MAX(stats.frames_total / 2, (uint64_t)ENTRIES_MIN);
 	most = MIN(most, (uint64_t)ENTRIES_MAX);
-	short_pool.maximum = long_pool.maximum = (uint32_t)most;
+	short_pool.maximum = (uint32_t)most;
+	long_pool.maximum = (uint32_t)MAX(most / 8, (uint64_t)ENTRIES_MIN);
 	uint64_t size = 1024;
 	while (size < most && size < BUCKETS_MAX)
 		size *= 2;
