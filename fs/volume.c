@@ -177,13 +177,12 @@ static void print_volumes(void)
 {
 	for (struct volume *v = volumes; v; v = v->next) {
 		console_printf("%-16s %-12s %-6s %lu KB blocks, %lu of %lu MB free, %lu of %lu "
-			       "inodes free, %s%s%s\n",
+			       "inodes free, %s%s\n",
 			       v->name, v->dev->name, volume_filesystem(v)->name,
 			       (unsigned long)v->block_bytes >> 10,
 			       (unsigned long)(v->blocks_free * v->block_bytes >> 20),
 			       (unsigned long)(v->blocks * v->block_bytes >> 20),
-			       (unsigned long)v->inodes_free, (unsigned long)v->inodes,
-			       v->read_only ? "read-only, " : "", v->state,
+			       (unsigned long)v->inodes_free, (unsigned long)v->inodes, v->state,
 			       v == volume_root() ? " (root of HTTP)" : "");
 	}
 	if (!volumes)
