@@ -14,7 +14,7 @@ CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Wmissin
           -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
           -fno-omit-frame-pointer -fno-strict-aliasing -fno-common -fno-asynchronous-unwind-tables \
           -fstack-protector-strong -mstack-protector-guard=global \
-          -ffile-prefix-map=$(CURDIR)=. -Iinclude -I. -MMD -MP
+          '-ffile-prefix-map=$(CURDIR)=.' -Iinclude -I. -MMD -MP
 NASMFLAGS := -f elf64 -g -F dwarf
 
 SRCS := $(wildcard kernel/*.c drivers/*.c fs/*.c net/*.c server/*.c tests/guest/*.c)
