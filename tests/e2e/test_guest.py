@@ -92,7 +92,10 @@ def test_selftest_from_the_boot_menu(disks, boot, machine, cpu, mem):
     try:
         end = time.monotonic() + 90
         while time.monotonic() < end and not re.search(r"KTAP|pagewire: ready", vm.serial()):
-            vm.keys("s")  # the entry's key; firmware that sees it too does nothing with it
+            try:
+                vm.keys("s")  # the entry's key; firmware that sees it too does nothing with it
+            except OSError:
+                time.sleep(0.1)  # QEMU is not up yet
         status = vm.wait_exit(240)
         passed, failed = verdict(vm.serial())
         assert not failed and status == 1 and len(passed) > 20, (status, failed, vm.serial()[-3000:])
