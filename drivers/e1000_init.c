@@ -6,8 +6,10 @@
 // for one second after any write to RCTL, and that second then passes while the rest of the system
 // boots.
 #include "drivers/e1000.h"
+#include "kernel/console.h"
 #include "kernel/kprintf.h"
 #include "kernel/kstring.h"
+#include "kernel/lock.h"
 #include "kernel/pmm.h"
 #include "kernel/timer.h"
 #include "kernel/vmm.h"
@@ -215,6 +217,16 @@ static void e1000_stop(struct netdev *dev)
 	e1000_tx_give_back(nic);
 	e1000_rx_give_back(nic);
 }
+
+// A card that still receives would write into the memory of whatever is started next.
+static void silence(void)
+{
+	wtd_disable();
+	for (struct e1000 *nic = cards; nic; nic = nic->next_card)
+		e1000_stop(&nic->dev);
+	wtd_enable();
+}
+SHUTDOWN_STEP(e1000, 95, "Stopping the network cards", silence);
 
 static void fill_netdev(struct e1000 *nic)
 {

@@ -47,7 +47,7 @@ static struct fake_frame sent[4096];
 static unsigned sent_count, reads, writes[0x20000 / 4], contexts, descriptors;
 static void (*on_sent)(const struct fake_frame *frame);
 static void (*on_write)(uint32_t reg, uint32_t value);
-static void (*on_icr)(void);
+static void (*on_icr)(bool was_read);
 static struct {
 	struct fake_frame frame;
 	uint8_t errors;
@@ -304,14 +304,16 @@ unsigned fake_waiting(void)
 uint32_t mmio_read32(const volatile void *addr)
 {
 	uint32_t reg = (uint32_t)((const volatile uint8_t *)addr - (volatile uint8_t *)regs);
-	uint32_t value = R(reg);
 	ASSERT(reg < sizeof(regs) && reg % 4 == 0);
+	if (reg == ICR && on_icr)
+		on_icr(false);
+	uint32_t value = R(reg);
 	ASSERT(reg != TDH && reg != RDH);
 	reads++;
 	if (reg == ICR || (reg >= 0x4000 && reg < 0x4100))
 		R(reg) = 0;
 	if (reg == ICR && on_icr)
-		on_icr();
+		on_icr(true);
 	return value;
 }
 
@@ -452,7 +454,7 @@ void fake_on_write(void (*fn)(uint32_t reg, uint32_t value))
 {
 	on_write = fn;
 }
-void fake_on_icr(void (*fn)(void))
+void fake_on_icr(void (*fn)(bool was_read))
 {
 	on_icr = fn;
 }

@@ -39,7 +39,7 @@ void fake_forget_counts(void); // sent frames and accesses
 const struct fake_frame *fake_frame(unsigned n);
 void fake_on_sent(void (*fn)(const struct fake_frame *frame)); // runs inside the TDT write
 void fake_on_write(void (*fn)(uint32_t reg, uint32_t value));  // before the write takes effect
-void fake_on_icr(void (*fn)(void));			       // after ICR was read and cleared
+void fake_on_icr(void (*fn)(bool was_read));		       // before ICR is read, and after
 
 uint32_t fake_register(uint32_t reg);
 unsigned fake_reads(void), fake_writes(uint32_t reg), fake_contexts(void), fake_descriptors(void);
