@@ -222,6 +222,16 @@ void pmm_set_junk(bool on)
 	junk = on;
 }
 
+bool pmm_manages(uint64_t frame)
+{
+	for (unsigned i = 0; i < boot_info.range_count; i++)
+		if (boot_info.ranges[i].usable &&
+		    boot_info.ranges[i].start >> PAGE_SHIFT <= frame &&
+		    frame < boot_info.ranges[i].end >> PAGE_SHIFT)
+			return true;
+	return false;
+}
+
 // Boot, from here on.
 
 paddr_t pmm_early_alloc(size_t frames)
@@ -241,20 +251,10 @@ paddr_t pmm_early_alloc(size_t frames)
 	PANIC("no %lu frames below 4 GB for the page tables", frames);
 }
 
-static bool frame_usable(uint64_t frame)
-{
-	for (unsigned i = 0; i < boot_info.range_count; i++)
-		if (boot_info.ranges[i].usable &&
-		    boot_info.ranges[i].start >> PAGE_SHIFT <= frame &&
-		    frame < boot_info.ranges[i].end >> PAGE_SHIFT)
-			return true;
-	return false;
-}
-
 // See the top of the file: `frame` may be looked at as a buddy.
 static void seed_outside(uint64_t frame)
 {
-	if (frame < pages_count && !frame_usable(frame))
+	if (frame < pages_count && !pmm_manages(frame))
 		memset(&pages[frame], 0, sizeof(pages[frame]));
 }
 

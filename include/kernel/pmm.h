@@ -34,6 +34,9 @@ struct pmm_stats {
 void pmm_stats(struct pmm_stats *out);
 // Any context. No more than the reserve is free: who can do without (the cache) takes nothing now.
 bool pmm_low(void);
+// Any context. Whether the frame was ever the allocator's: the struct page of another (the kernel's own,
+// the firmware's, a hole) was never written and means nothing.
+bool pmm_manages(uint64_t frame);
 // Boot, by the owners of `nic=late` and `selftest`: from now on frames are filled with PAGE_JUNK when
 // they are handed out and when they are freed.
 void pmm_set_junk(bool on);
