@@ -3,6 +3,7 @@
 # Makes the ext4 images that tests/host/test_ext4*.c read, and the trees they were made from, with
 # mke2fs, debugfs and e2fsck. Use: ext4_images.py GROUP DIRECTORY. Everything is made anew when this
 # script is newer than what is there. Contents come from a fixed seed.
+import fcntl
 import os
 import shutil
 import subprocess
@@ -238,6 +239,9 @@ def damage(out):
 
 def main():
     group, out = sys.argv[1], sys.argv[2]
+    os.makedirs(os.path.dirname(out), exist_ok=True)
+    lock = open(out + ".lock", "w")  # tests may run at the same time
+    fcntl.flock(lock, fcntl.LOCK_EX)
     stamp = f"{out}/stamp"
     here = os.path.dirname(__file__)
     newest = max(os.path.getmtime(os.path.join(here, name)) for name in os.listdir(here)
