@@ -84,13 +84,14 @@ COUNTED = [
     ("100 MB, 1 connection", "104857600.bin", 1, 8),
 ]
 COUNTERS = f"{OUT}/count.sock"
+plugin_words = ""  # more of them for the plugin
 
 
 def plugin(counted):
     """QEMU's words for the counting plugin."""
     if counted and os.path.exists(COUNTERS):
         os.remove(COUNTERS)
-    return ["-plugin", f"{ROOT}/build/libcount.so,socket={COUNTERS}"] if counted else []
+    return ["-plugin", f"{ROOT}/build/libcount.so,socket={COUNTERS}{plugin_words}"] if counted else []
 
 
 def counters():
@@ -166,6 +167,12 @@ def prepare():
     run(os.path.join(ROOT, "bench", "linux-peer"), f"{OUT}/linux")
 
 
+def make_tap():
+    run("ip", "tuntap", "add", "tap0", "mode", "tap")
+    run("ip", "addr", "add", HOST + "/24", "dev", "tap0")
+    run("ip", "link", "set", "tap0", "up")
+
+
 def table(results, systems):
     yield "| work | " + " | ".join(f"{s.name} req/s | p50 | p99" for s in systems) + " | to Linux | to the floor |"
     yield "|---|" + "---|" * (3 * len(systems) + 2)
@@ -210,9 +217,7 @@ def main():
     options = parser.parse_args()
     in_namespace()
     prepare()
-    run("ip", "tuntap", "add", "tap0", "mode", "tap")
-    run("ip", "addr", "add", HOST + "/24", "dev", "tap0")
-    run("ip", "link", "set", "tap0", "up")
+    make_tap()
     results = {}
     for _ in range(options.rounds):
         for system in (Pagewire, Linux, Floor):
@@ -235,4 +240,5 @@ def main():
             print(line, flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -8,11 +8,15 @@
 //	instructions loads load_bytes stores store_bytes device_loads device_stores
 // The difference of two readings round a piece of work is what the work cost.
 //
+// With profile=/path as well, each connection also writes there how often each block of code ran since
+// the start, a line each: address instructions executions (bench/hot adds them up by function).
+//
 // QEMU's plugin interface, version 1 (docs/devel/tcg-plugins.rst); its header is not packaged, so the few
 // declarations used are made here.
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -38,10 +42,17 @@ unsigned qemu_plugin_mem_size_shift(uint32_t info);
 bool qemu_plugin_mem_is_store(uint32_t info);
 struct qemu_plugin_hwaddr *qemu_plugin_get_hwaddr(uint32_t info, uint64_t vaddr);
 bool qemu_plugin_hwaddr_is_io(const struct qemu_plugin_hwaddr *hwaddr);
+uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 int qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, char **argv);
 
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 
+struct block {
+	uint64_t address, length, executions;
+	struct block *next;
+};
+static struct block *blocks; // pushed by the translating thread, never removed
+static const char *profile;
 static uint64_t instructions, loads, load_bytes, stores, store_bytes, device_loads, device_stores;
 
 static void on_memory(unsigned vcpu, uint32_t info, uint64_t vaddr, void *data)
@@ -61,10 +72,35 @@ static void on_memory(unsigned vcpu, uint32_t info, uint64_t vaddr, void *data)
 	}
 }
 
+static void count_block(struct qemu_plugin_tb *tb, size_t length)
+{
+	struct block *block = calloc(1, sizeof(*block));
+	if (!block)
+		return;
+	block->address = qemu_plugin_tb_vaddr(tb);
+	block->length = length;
+	block->next = blocks;
+	__atomic_store_n(&blocks, block, __ATOMIC_RELEASE);
+	qemu_plugin_register_vcpu_tb_exec_inline(tb, INLINE_ADD_U64, &block->executions, 1);
+}
+
+static void write_profile(void)
+{
+	FILE *out = fopen(profile, "w");
+	if (!out)
+		return;
+	for (struct block *b = __atomic_load_n(&blocks, __ATOMIC_ACQUIRE); b; b = b->next)
+		if (b->executions)
+			fprintf(out, "%lx %lu %lu\n", b->address, b->length, b->executions);
+	fclose(out);
+}
+
 static void on_translation(uint64_t id, struct qemu_plugin_tb *tb)
 {
 	(void)id;
 	size_t count = qemu_plugin_tb_n_insns(tb);
+	if (profile)
+		count_block(tb, count);
 	qemu_plugin_register_vcpu_tb_exec_inline(tb, INLINE_ADD_U64, &instructions, count);
 	for (size_t i = 0; i < count; i++)
 		qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), on_memory,
@@ -78,6 +114,8 @@ static void *serve(void *arg)
 		int peer = accept(listener, NULL, NULL);
 		if (peer < 0)
 			return NULL;
+		if (profile)
+			write_profile();
 		dprintf(peer, "%lu %lu %lu %lu %lu %lu %lu\n", instructions, loads, load_bytes,
 			stores, store_bytes, device_loads, device_stores);
 		close(peer);
@@ -89,9 +127,12 @@ qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, char **
 {
 	(void)info;
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	for (int i = 0; i < argc; i++)
+	for (int i = 0; i < argc; i++) {
 		if (!strncmp(argv[i], "socket=", 7))
 			snprintf(address.sun_path, sizeof(address.sun_path), "%s", argv[i] + 7);
+		if (!strncmp(argv[i], "profile=", 8))
+			profile = strdup(argv[i] + 8);
+	}
 	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
 	pthread_t thread;
 	if (!address.sun_path[0] || listener < 0 ||
