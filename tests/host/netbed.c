@@ -158,6 +158,12 @@ void bed_complete(struct bed_packet *packet)
 	}
 }
 
+void bed_complete_oldest(void)
+{
+	if (completed_low < bed.handed)
+		bed_complete(packet_at(completed_low));
+}
+
 void bed_complete_all(void)
 {
 	while (completed_low < bed.handed)

@@ -65,6 +65,7 @@ struct bed_packet *bed_next(void);     // the oldest packet not looked at yet, o
 struct bed_segment bed_next_tcp(void); // skips what is not TCP; packet null: none
 void bed_skip(void);		       // forgets all packets not looked at
 void bed_complete(struct bed_packet *packet);
+void bed_complete_oldest(void);
 void bed_complete_all(void);
 unsigned bed_outstanding(void);
 void bed_receive(const void *frame, uint32_t bytes); // a frame arrives, as a batch of its own

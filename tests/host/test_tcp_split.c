@@ -182,6 +182,102 @@ static void no_memory_for_a_split_changes_nothing(void **state)
 	assert_int_equal(segment->next->len, 900);
 }
 
+// Five segments, the first of 500 bytes, are sent and lost; then the window closes, and three duplicate
+// ACKs bring the first back to the unsent queue, where it has to wait.
+static struct bed_peer *waiting_retransmission(struct page *page)
+{
+	struct bed_peer *peer = bed_connect(1460, 65535);
+	struct tcp_pcb *pcb = peer->pcb;
+
+	send_page(peer, page, 0, 500);
+	for (unsigned i = 1; i < 5; i++)
+		send_page(peer, page, 500, 1460);
+	bed_page_done(page);
+	set_window(peer, 0);
+	for (unsigned i = 0; i < 3; i++)
+		bed_ack(peer, bed_iss(peer));
+	bed_skip();
+	assert_int_equal(pcb->unsent->len, 500);
+	assert_null(pcb->unsent->next);
+	assert_int_equal(lwip_ntohl(pcb->unsent->tcphdr->seqno), pcb->lastack);
+	assert_non_null(pcb->unacked);
+	return peer;
+}
+
+static void a_timeout_during_a_fast_retransmit(void **state)
+{
+	struct bed_peer *peer = waiting_retransmission(bed_page(3));
+	uint32_t seq = bed_iss(peer), end = seq + 500 + 4 * 1460;
+	struct bed_segment segment;
+
+	for (unsigned i = 0; i < 30; i++)
+		shim_advance(100 * MS);
+	bed_skip();
+	set_window(peer, 65535);
+	for (unsigned i = 0; i < 100 && bed_iss(peer) != end; i++) {
+		shim_advance(100 * MS);
+		while ((segment = bed_next_tcp()).packet)
+			if (segment.seq == bed_iss(peer))
+				bed_ack(peer, segment.seq + segment.len);
+	}
+	assert_int_equal(bed_iss(peer), end);
+	assert_int_equal(bed_pages_released, 1);
+}
+
+static void new_data_does_not_join_a_retransmission(void **state)
+{
+	struct bed_peer *peer = waiting_retransmission(bed_page(3));
+	struct tcp_seg *head = peer->pcb->unsent;
+
+	assert_int_equal(genbuf_write(peer->pcb, "new", 3, true), ERR_OK);
+	assert_ptr_equal(peer->pcb->unsent, head);
+	assert_int_equal(head->len, 500);
+	assert_int_equal(head->next->len, 3);
+}
+
+static void a_fin_does_not_join_a_retransmission(void **state)
+{
+	struct bed_peer *peer = waiting_retransmission(bed_page(3));
+	struct tcp_seg *head = peer->pcb->unsent;
+
+	assert_int_equal(tcp_shutdown(peer->pcb, 0, 1), ERR_OK);
+	assert_false(TCPH_FLAGS(head->tcphdr) & TCP_FIN);
+	assert_true(TCPH_FLAGS(head->next->tcphdr) & TCP_FIN);
+}
+
+// 500 bytes are sent; the window closes; a time-out takes them back, where 300 more join them; then the
+// 500 are acknowledged, and the window opens by 10 bytes.
+static void a_window_inside_a_half_acknowledged_segment(void **state)
+{
+	struct bed_peer *peer = bed_connect(1460, 65535);
+	uint32_t seq = bed_iss(peer);
+	struct page *page = bed_page(3);
+	struct bed_segment segment;
+
+	send_page(peer, page, 0, 500);
+	set_window(peer, 0);
+	for (unsigned i = 0; i < 20; i++)
+		shim_advance(100 * MS);
+	bed_skip();
+	send_page(peer, page, 500, 300);
+	bed_page_done(page);
+	assert_int_equal(peer->pcb->unsent->len, 800);
+	bed_ack(peer, seq + 500);
+	set_window(peer, 10);
+	for (unsigned i = 0; i < 600 && bed_iss(peer) != seq + 800; i++) {
+		shim_advance(100 * MS);
+		while ((segment = bed_next_tcp()).packet) {
+			check_pattern(&segment, 3, segment.seq - seq);
+			if ((int32_t)(segment.seq + segment.len - bed_iss(peer)) > 0)
+				bed_ack(peer, segment.seq + segment.len);
+		}
+		if (i == 100)
+			set_window(peer, 65535);
+	}
+	assert_int_equal(bed_iss(peer), seq + 800);
+	assert_int_equal(bed_pages_released, 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 int main(void)
 {
@@ -192,6 +288,10 @@ int main(void)
 	    TEST(a_probe_that_took_the_fin),
 	    TEST(a_segment_on_the_wire_is_not_split),
 	    TEST(no_memory_for_a_split_changes_nothing),
+	    TEST(a_timeout_during_a_fast_retransmit),
+	    TEST(new_data_does_not_join_a_retransmission),
+	    TEST(a_fin_does_not_join_a_retransmission),
+	    TEST(a_window_inside_a_half_acknowledged_segment),
 	};
 	return cmocka_run_group_tests_name("tcp_split", tests, bed_group_setup, bed_group_teardown);
 }
