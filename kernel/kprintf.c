@@ -3,8 +3,7 @@
 // get every piece as it is printed. Contract in include/kernel/kprintf.h.
 //
 // A call formats into the log ring piece by piece with interrupts off, so lines of two contexts do not
-// mix. A panic may come in
-// the middle of a call (a sink that faults): the piece is then printed again, which is harmless.
+// mix. A panic may come in the middle of a call, even inside a sink.
 #include "kernel/kprintf.h"
 #include "kernel/cpu.h"
 #include "kernel/kstring.h"
@@ -277,11 +276,22 @@ static const struct kprintf_guard *guard;
 static char piece[256];
 static size_t piece_len;
 
+// A sink that faults is not tried again for the panic's text; the others are.
+static struct kprintf_sink *inside;
+
 static void piece_flush(void)
 {
-	for (struct kprintf_sink *sink = sinks; sink; sink = sink->next)
-		sink->write(sink, piece, piece_len);
+	struct kprintf_sink *outer = inside;
+	size_t len = piece_len;
+
 	piece_len = 0;
+	for (struct kprintf_sink *sink = sinks; sink; sink = sink->next) {
+		if (sink == outer)
+			continue;
+		inside = sink;
+		sink->write(sink, piece, len);
+	}
+	inside = outer;
 }
 
 static void put_log(struct out *out, const char *text, size_t len)

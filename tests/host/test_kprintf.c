@@ -118,6 +118,33 @@ static void a_late_sink_gets_what_was_said_and_history_keeps_the_end(void **stat
 	assert_memory_equal(seen + seen_len - 32768, "0005904\n", 8);
 }
 
+static int troubles = -1; // -1: not yet
+static jmp_buf out_of_it;
+static void trouble(struct kprintf_sink *sink, const char *text, size_t len)
+{
+	if (troubles < 0)
+		return;
+	troubles++;
+	kprintf("a panic inside a sink\n");
+	longjmp(out_of_it, 1); // a panic does not come back either
+}
+
+// Last: the sink counts as broken from then on.
+static void a_panic_inside_a_sink_is_printed_by_the_others(void **state)
+{
+	static struct kprintf_sink sink = {.write = trouble};
+	kprintf_add_sink(&sink);
+	troubles = 0;
+	seen_len = 0;
+	if (!setjmp(out_of_it)) {
+		kprintf("this is where it happens\n");
+		fail();
+	}
+	assert_int_equal(troubles, 1);
+	assert_int_equal(seen_len, 22);
+	assert_memory_equal(seen, "a panic inside a sink\n", 22);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +153,7 @@ int main(void)
 	    cmocka_unit_test(stars_percent_and_pointers),
 	    cmocka_unit_test(text_that_does_not_fit_is_cut_and_measured),
 	    cmocka_unit_test(a_late_sink_gets_what_was_said_and_history_keeps_the_end),
+	    cmocka_unit_test(a_panic_inside_a_sink_is_printed_by_the_others),
 	};
 	shim_seed();
 	return cmocka_run_group_tests_name("kprintf", tests, NULL, NULL);
