@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What the makers of ext4 images share. Random bytes come from one fixed seed.
+import os
 import random
 import subprocess
 import sys
 
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # where e2fsprogs are
 MB = 1 << 20
 rng = random.Random(4)
 
@@ -19,7 +21,6 @@ def write(path, data, times=None):
     with open(path, "wb") as f:
         f.write(data)
     if times:
-        import os
         os.utime(path, times)
 
 

@@ -28,6 +28,15 @@ static const struct filesystem *const fs = &ext4_filesystem;
 		}                                                                                  \
 	} while (0)
 
+// e2fsprogs live where an ordinary user's PATH does not look.
+static __attribute__((constructor)) void find_tools(void)
+{
+	const char *path = getenv("PATH");
+	char longer[4096];
+	snprintf(longer, sizeof(longer), "%s:/usr/sbin:/sbin", path ? path : "/usr/bin:/bin");
+	setenv("PATH", longer, 1);
+}
+
 void ext4_make_images(const char *group)
 {
 	char command[256];
