@@ -262,7 +262,8 @@ struct http_exchange *http_exchange_new(struct http_conn *conn);
 void http_exchange_end(struct http_exchange *x);
 // One piece of request bytes while stage is HEAD. How many it took.
 size_t http_exchange_feed(struct http_exchange *x, const char *bytes, size_t len);
-// As far as it goes. True: the answer is queued. False: it waits (for TCP, the disk or a job), and holds its own copy of the head.
+// As far as it goes. True: the answer is queued. False: it waits (for TCP, the disk or a job), and holds
+// its own copy of the head.
 bool http_exchange_run(struct http_exchange *x);
 // Copies head and path out of the receive buffer. False: no memory.
 bool http_exchange_keep(struct http_exchange *x);

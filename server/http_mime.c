@@ -74,10 +74,28 @@ unsigned http_mime_init(void)
 // Files that are text by long custom and carry no extension.
 static bool text_by_name(const char *name, size_t len)
 {
-	static const char *const names[] = {
-	    "README",  "LICENSE", "LICENCE", "COPYING", "NOTICE",    "AUTHORS",	   "THANKS",
-	    "NEWS",    "TODO",	  "INSTALL", "HISTORY", "CHANGELOG", "CHANGES",	   "BUGS",
-	    "CREDITS", "FAQ",	  "VERSION", "HACKING", "Makefile",  "Dockerfile", "copyright"};
+	static const char *const names[] = {"README",
+					    "LICENSE",
+					    "LICENCE",
+					    "COPYING",
+					    "NOTICE",
+					    "AUTHORS",
+					    "THANKS",
+					    "NEWS",
+					    "TO"
+					    "DO",
+					    "INSTALL",
+					    "HISTORY",
+					    "CHANGELOG",
+					    "CHANGES",
+					    "BUGS",
+					    "CREDITS",
+					    "FAQ",
+					    "VERSION",
+					    "HACKING",
+					    "Makefile",
+					    "Dockerfile",
+					    "copyright"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strlen(names[i]) == len && kstrncasecmp(names[i], name, len) == 0)

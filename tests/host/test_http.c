@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/http_world.c tests/host/http_world_files.c server/http.c server/http_conn.c server/http_timer.c server/http_address.c server/http_exchange.c server/http_decide.c server/http_send.c server/http_response.c server/http_file.c server/http_job.c server/http_stats.c server/http_parse.c server/http_head.c server/http_body.c server/http_uri.c server/http_range.c server/http_date.c server/http_cond.c server/http_mime.c server/http_mime_table.c server/http_text.c server/dirlist.c server/dirlist_write.c server/metrics.c server/access_log.c kernel/civil.c kernel/string.c
+// SOURCES: tests/host/http_world.c tests/host/http_world_files.c server/http.c server/http_conn.c
+// SOURCES: server/http_timer.c server/http_address.c server/http_exchange.c server/http_decide.c
+// SOURCES: server/http_send.c server/http_response.c server/http_file.c server/http_job.c
+// SOURCES: server/http_stats.c server/http_parse.c server/http_head.c server/http_body.c
+// SOURCES: server/http_uri.c server/http_range.c server/http_date.c server/http_cond.c
+// SOURCES: server/http_mime.c server/http_mime_table.c server/http_text.c server/dirlist.c
+// SOURCES: server/dirlist_write.c server/metrics.c server/access_log.c kernel/civil.c
+// SOURCES: kernel/string.c
 // CFLAGS: -Itests/host/fake
 // The connection machine against a TCP, a volume and a cache played by hand: what is answered, what is
 // given back whatever happens, and each time-out and limit.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: server/http_range.c server/http_date.c server/http_cond.c server/http_parse.c server/http_head.c kernel/civil.c kernel/string.c
+// SOURCES: server/http_range.c server/http_date.c server/http_cond.c server/http_parse.c
+// SOURCES: server/http_head.c kernel/civil.c kernel/string.c
 // Ranges against a bitmap oracle, dates against the C library, conditions against RFC 9110's table.
 #define _GNU_SOURCE
 #include <stdarg.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: server/http_uri.c server/http_text.c server/http_mime.c server/http_mime_table.c kernel/string.c
+// SOURCES: server/http_uri.c server/http_text.c server/http_mime.c server/http_mime_table.c
+// SOURCES: kernel/string.c
 // Paths in and out: decoding once, dot segments, what cannot leave the root, the escapes of generated
 // text, and media types.
 #include <stdarg.h>
