@@ -119,13 +119,18 @@ static enum http_progress send_parts(struct http_exchange *x)
 	}
 }
 
+static bool room_for_generated(const struct http_exchange *x, size_t len)
+{
+	return x->conn->unacked + len <= HTTP_GEN_WINDOW && tcp_sndbuf(x->conn->pcb) >= len;
+}
+
 static enum http_progress send_made(struct http_exchange *x)
 {
 	while (x->sent < x->made.len) {
 		size_t len = MIN(x->made.len - x->sent, (size_t)HTTP_GEN_PIECE);
 		enum http_progress progress;
 
-		if (tcp_sndbuf(x->conn->pcb) < len)
+		if (!room_for_generated(x, len))
 			return blocked(x);
 		progress = send_bytes(x, x->made.bytes + x->sent, len, x->sent + len < x->made.len);
 		if (progress != HTTP_SENT)
@@ -144,7 +149,7 @@ static enum http_progress send_listing(struct http_exchange *x)
 		struct listing_place place = listing_place(x->listing);
 		enum http_progress progress;
 
-		if (tcp_sndbuf(x->conn->pcb) < LISTING_PIECE + 16)
+		if (!room_for_generated(x, LISTING_PIECE + 16))
 			return blocked(x);
 		listing_piece(x->listing, &t, x->chunked);
 		progress = send_bytes(x, t.out, t.len, !listing_done(x->listing));
