@@ -32,12 +32,14 @@ struct write {
 
 static struct flow {
 	struct bed_peer *peer;
-	uint32_t base;	    // sequence number of the stream's first byte
-	uint32_t written;   // bytes
-	bool closed, ended; // by the server; by the peer
+	uint32_t base;		   // sequence number of the stream's first byte
+	uint32_t written;	   // bytes
+	bool closed, ended;	   // by the server; by the peer
+	uint32_t hole, hole_bytes; // of the peer's stream, not sent yet
 	unsigned count;
 	struct write writes[WRITES];
 } flows[FLOWS];
+static const uint8_t nothing[1400];
 static uint64_t delivered, lost, doubled, refused, aborted;
 
 static bool chance(unsigned percent)
@@ -141,6 +143,21 @@ static struct flow *flow_of(const struct bed_segment *segment)
 	return NULL;
 }
 
+static void fill_hole(struct flow *flow)
+{
+	uint32_t highest = flow->peer->seq;
+
+	while (flow->hole_bytes && !flow->ended) {
+		uint32_t len = MIN(flow->hole_bytes, sizeof(nothing));
+
+		flow->peer->seq = flow->hole;
+		bed_send(flow->peer, TCP_ACK, nothing, len);
+		flow->hole += len;
+		flow->hole_bytes -= len;
+		flow->peer->seq = highest;
+	}
+}
+
 static void take(const struct bed_segment *segment, unsigned loss)
 {
 	struct flow *flow = flow_of(segment);
@@ -164,6 +181,7 @@ static void take(const struct bed_segment *segment, unsigned loss)
 		flow->peer->ack = end;
 		if (segment->flags & TCP_FIN) {
 			flow->peer->ack++;
+			fill_hole(flow);
 			bed_send(flow->peer, TCP_FIN | TCP_ACK, "", 0);
 			flow->ended = true;
 			return;
@@ -203,6 +221,29 @@ static void change_window(struct flow *flow)
 	bed_send(flow->peer, TCP_ACK, "w", 1);
 }
 
+// Data from the peer, now and then with a hole before it that is filled later.
+static void upload(struct flow *flow)
+{
+	if (flow->ended)
+		return;
+	if (chance(50)) {
+		fill_hole(flow);
+		flow->hole = flow->peer->seq;
+		flow->hole_bytes = shim_random_below(3000);
+		flow->peer->seq += flow->hole_bytes;
+	}
+	bed_send(flow->peer, TCP_ACK, nothing, 1 + shim_random_below(sizeof(nothing)));
+	if (chance(50))
+		fill_hole(flow);
+}
+
+static void flap(void)
+{
+	bed_link(false);
+	shim_advance(shim_random_below(3000) * NS_PER_MS);
+	bed_link(true);
+}
+
 static void new_flow(struct flow *flow)
 {
 	static const uint16_t sizes[] = {1460, 1460, 536, 100, 1};
@@ -228,12 +269,16 @@ static void step(void)
 		complete_some();
 	else if (dice < 960)
 		shim_advance(shim_random_below(300) * NS_PER_MS);
-	else if (dice < 990)
+	else if (dice < 980)
 		change_window(flow);
+	else if (dice < 990)
+		upload(flow);
+	else if (dice < 991)
+		flap();
 	else if (dice < 993)
 		bed.ring_room = 1 + shim_random_below(60);
 	else if (dice < 996 && !flow->ended)
-		bed_send(flow->peer, TCP_RST, "", 0), flow->ended = true;
+		fill_hole(flow), bed_send(flow->peer, TCP_RST, "", 0), flow->ended = true;
 	else if (dice < 998)
 		server_ends(flow);
 }
@@ -245,6 +290,7 @@ static void settle(void)
 	for (unsigned i = 0; i < FLOWS; i++) {
 		if (flows[i].ended)
 			continue;
+		fill_hole(&flows[i]);
 		flows[i].peer->window = 65535;
 		bed_send(flows[i].peer, TCP_ACK, "w", 1);
 	}
@@ -271,7 +317,7 @@ static void whatever_happens_bytes_are_right_and_pages_come_back(void **state)
 	settle();
 	print_message("# delivered %lu, lost %lu, doubled %lu, refused %lu, aborted %lu\n",
 		      delivered, lost, doubled, refused, aborted);
-	assert_true(delivered > 100000);
+	assert_true(delivered > 50000);
 	assert_true(lost > 20 && doubled > 5);
 }
 
