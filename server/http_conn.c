@@ -166,6 +166,12 @@ static size_t take(struct http_conn *conn, const char *bytes, size_t len)
 		if (!conn->x) {
 			if (tcp_sndbuf(conn->pcb) < HTTP_SMALL_ROOM && conn->unacked)
 				break;
+			if (conn->turn == HTTP_TURN) {
+				http_conn_retry(conn);
+				http_retry_all();
+				break;
+			}
+			conn->turn++;
 			conn->x = http_exchange_new(conn);
 			if (!conn->x) {
 				http_count_refusal(HTTP_REFUSED_MEMORY);
@@ -196,6 +202,7 @@ void http_conn_input(struct http_conn *conn, const char *bytes, size_t len)
 	size_t used = 0;
 
 	conn->busy = true;
+	conn->turn = 0;
 	if (!conn->held || conn->lingering)
 		used = take(conn, bytes, len);
 	taken(conn, used);
@@ -211,6 +218,7 @@ void http_conn_run(struct http_conn *conn)
 	if (conn->busy)
 		return;
 	conn->busy = true;
+	conn->turn = 0;
 	while (!conn->doomed) {
 		if (conn->x && conn->x->stage != HTTP_STAGE_HEAD) {
 			if (!http_exchange_run(conn->x))
@@ -248,6 +256,8 @@ static void settle_open(struct http_conn *conn)
 			       x->stage == HTTP_STAGE_SEND && !x->getting && !ours ? HTTP_LIST_STALL
 										   : HTTP_LIST_NONE,
 			       false);
+	else if (!x && conn->held && conn->retrying)
+		http_conn_wait(conn, HTTP_LIST_NONE, false); // its next turn comes by itself
 	else if (conn->in_body || (x && http_parser_started(&x->parser)))
 		http_conn_wait(conn, HTTP_LIST_HEAD, false);
 	else

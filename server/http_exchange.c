@@ -309,8 +309,12 @@ static bool first_page(struct http_exchange *x)
 
 static bool waits(struct http_exchange *x)
 {
-	if (!http_exchange_keep(x))
+	if (!http_exchange_keep(x)) {
+		// The receive buffer goes: what the log would say of the request goes with it.
+		x->head = NULL;
+		x->parsed = false;
 		http_conn_doom(x->conn);
+	}
 	return false;
 }
 

@@ -359,7 +359,8 @@ static void every_write_may_find_tcp_without_memory(void **state)
 static void every_allocation_may_fail(void **state)
 {
 	for (size_t s = 0; s < ARRAY_SIZE(scenes); s++)
-		for (unsigned k = 0; k < 12; k++) {
+		for (unsigned k = 0; k < 24; k++) {
+			world.snd_buf = k < 12 ? 5000 : 65536;
 			struct tcp_pcb *pcb = world_connect(1);
 			world.name_miss = k % 2 ? 100 : 0;
 			pool_fail_after(k);

@@ -286,6 +286,27 @@ static void pipelined_bytes_behind_a_busy_answer_are_kept_in_bounds(void **state
 	assert_int_equal(pcb->unread, 0);
 }
 
+static void a_long_pipeline_leaves_others_their_turn(void **state)
+{
+	enum { COUNT = 1000 };
+	struct tcp_pcb *pcb = world_connect(1);
+	static char text[COUNT * 40];
+	unsigned answered = 0;
+
+	for (int i = 0; i < COUNT; i++)
+		strcat(text, REQUEST("/one"));
+	world.snd_buf = 262800;
+	world.no_acks = true;
+	world_say(pcb, text, 0);
+	assert_true(pcb->out_len < (HTTP_TURN + 1) * 400);
+	world.no_acks = false;
+	world_settle();
+	for (const char *at = world_heard(pcb), *end = at + pcb->out_len;
+	     (at = memmem(at, (size_t)(end - at), "HTTP/1.1 200 ", 13)); at++)
+		answered++;
+	assert_int_equal(answered, COUNT);
+}
+
 // ---- listings ----------------------------------------------------------------------------------------
 
 static struct listing *new_listing(void)
@@ -430,6 +451,7 @@ int main(void)
 	    TEST(pages_on_the_wire_are_bounded_and_waiters_go_on),
 	    TEST(bodies_are_skipped_to_the_byte_or_end_the_connection),
 	    TEST(pipelined_bytes_behind_a_busy_answer_are_kept_in_bounds),
+	    TEST(a_long_pipeline_leaves_others_their_turn),
 	    TEST(listings_are_ordered_as_asked),
 	    TEST(a_hundred_thousand_entries_are_sorted_within_the_bound),
 	    TEST(a_directory_beyond_the_bound_is_cut_and_says_so),
