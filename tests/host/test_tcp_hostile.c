@@ -17,6 +17,7 @@
 #include "net/pagebuf.h"
 #include "net/stack.h"
 #include "netbed.h"
+#include "netbed_private.h"
 #include "shim.h"
 
 static void send_page(struct bed_peer *peer, struct page *page, uint16_t len)
@@ -157,6 +158,62 @@ static void frames_of_noise(void **state)
 	bed_skip();
 }
 
+static uint32_t near(uint32_t value)
+{
+	static const uint32_t steps[] = {1, 4, 1500, 70000, 0x80000000};
+
+	return value + shim_random_below(steps[shim_random_below(ARRAY_SIZE(steps))]) -
+	       shim_random_below(3);
+}
+
+// Looks at everything sent, so that ARP is answered.
+static void look(void)
+{
+	while (bed_next_tcp().packet)
+		;
+}
+
+// Well-formed segments with any flags, numbers, windows, options and data, on connections that have pages
+// queued and sent.
+static void segments_of_noise(void **state)
+{
+	static const uint16_t windows[] = {0, 1, 100, 65535};
+	struct bed_peer *peer = NULL;
+	struct page *page = bed_page(1);
+
+	for (unsigned n = 0; n < 30000; n++) {
+		uint8_t bytes[64], options[40];
+		struct tcp_pcb *pcb;
+
+		if (!peer || !peer->pcb || n % 200 == 0) {
+			while (tcp_active_pcbs)
+				tcp_abort(tcp_active_pcbs);
+			bed_peers_forget();
+			look();
+			peer = bed_connect(shim_random_below(2) ? 1460 : 200, 65535);
+		}
+		pcb = peer->pcb;
+		if (shim_random_below(3) == 0 && tcp_sndbuf(pcb) > 3000)
+			pagebuf_write(pcb, page, 5, 1 + shim_random_below(2900), false);
+		for (unsigned i = 0; i < sizeof(bytes); i++)
+			bytes[i] = shim_random();
+		for (unsigned i = 0; i < sizeof(options); i++)
+			options[i] = shim_random_below(8);
+		peer->seq = near(pcb->rcv_nxt);
+		peer->ack = near(pcb->lastack);
+		if (shim_random_below(3) == 0)
+			peer->ack = pcb->snd_nxt;
+		peer->window = windows[shim_random_below(ARRAY_SIZE(windows))];
+		bed_send_options(peer, shim_random_below(4) ? TCP_ACK : shim_random_below(64),
+				 options, shim_random_below(11) * 4, bytes,
+				 shim_random_below(sizeof(bytes)));
+		if (shim_random_below(10) == 0)
+			shim_advance(shim_random_below(500) * NS_PER_MS);
+		look();
+	}
+	bed_page_done(page);
+}
+
 // A blind RST must hit the next sequence number exactly (RFC 5961, 3.2).
 static void a_reset_in_the_window_is_challenged(void **state)
 {
@@ -209,6 +266,7 @@ int main(void)
 	    TEST(a_corrupt_segment_is_dropped),
 	    TEST(a_short_arp_packet_is_dropped),
 	    TEST(frames_of_noise),
+	    TEST(segments_of_noise),
 	    TEST(a_reset_in_the_window_is_challenged),
 	    TEST(half_open_connections_go_away),
 	    TEST(a_flood_of_syns_is_bounded_by_the_backlog),
