@@ -18,7 +18,7 @@ static const char style[] =
     "a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}\n"
     "table{width:100%;border-collapse:collapse}\n"
     "th{text-align:left;font-weight:600;font-size:.85rem;border-bottom:2px solid var(--line)}\n"
-    "th,td{padding:.35rem .5rem}td{border-bottom:1px solid var(--line)}\n"
+    "th:first-child{width:99%}th,td{padding:.35rem .5rem}td{border-bottom:1px solid var(--line)}\n"
     "tr:hover td{background:var(--hover)}td:first-child{overflow-wrap:anywhere}\n"
     "td:first-child a{display:block}.d a{font-weight:600}\n"
     "th+th,td+td{text-align:right;white-space:nowrap;color:var(--dim);"
@@ -195,7 +195,7 @@ static void foot(const struct listing *l, struct text *t)
 	text_str(t, l->count == 1 ? " entry" : " entries");
 	if (l->cut)
 		text_str(t, ". The directory has more; these are the ones that were read");
-	text_str(t, ". Pagewire</p></body></html>\n");
+	text_str(t, ". Times are UTC. Pagewire</p></body></html>\n");
 }
 
 void listing_html_part(const struct listing *l, struct text *t)
