@@ -11,23 +11,14 @@ _Static_assert(sizeof(STAT_COUNTER) == sizeof(uint64_t), "our patch makes them w
 
 // ---- TCP --------------------------------------------------------------------------------------------
 
-static uint64_t count_pcbs(const struct tcp_pcb *pcb)
-{
-	uint64_t count = 0;
-
-	for (; pcb; pcb = pcb->next)
-		count++;
-	return count;
-}
-
 static uint64_t active(void)
 {
-	return count_pcbs(tcp_active_pcbs);
+	return tcp_hash_count(TCP_HASH_PCB);
 }
 
 static uint64_t in_time_wait(void)
 {
-	return count_pcbs(tcp_tw_pcbs);
+	return tcp_hash_count(TCP_HASH_PCB_TW);
 }
 
 static uint64_t count_state(enum tcp_state state)
@@ -60,6 +51,9 @@ KSTAT_GAUGE_FN(tcp_tw, "pagewire_tcp_connections_time_wait", NULL, "Connections 
 COUNTER(tcp_opened, "pagewire_tcp_opened_total", "Connections that peers asked for.",
 	mib2.tcppassiveopens);
 COUNTER(tcp_in, "pagewire_tcp_segments_in_total", "Segments received.", mib2.tcpinsegs);
+KSTAT_COUNTER_L(tcp_steps, "pagewire_tcp_lookup_steps_total", NULL,
+		"Connections that segments were compared with until theirs was found.",
+		tcp_hash_steps);
 COUNTER(tcp_out, "pagewire_tcp_segments_out_total",
 	"Segments of the send queue sent, without retransmissions and bare ACKs.", mib2.tcpoutsegs);
 COUNTER(tcp_xmit, "pagewire_tcp_packets_out_total", "TCP packets of every kind given to IP.",

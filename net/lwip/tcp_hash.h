@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The table in which a segment finds its connection: a seeded hash over addresses and ports. What lies
+// in it embeds a struct tcp_hash_node. Stage 4 of the read path; fast WTD context.
+//
+// The hash is multilinear (Lemire and Kaser, "Strongly universal string hashing is fast", 2013): each
+// 32-bit word of the tuple times a secret 64-bit number, the upper half of the sum. For peers who do not
+// know the secret, any two tuples share a bucket with the probability of chance; so they cannot choose
+// tuples that make a chain long.
+//
+// Included by lwIP's tcp.h: no lwIP types here.
+#pragma once
+
+#include "kernel/base.h"
+
+// 20,000 connections and as many in TIME_WAIT: two or three to a bucket at most.
+#define TCP_HASH_BITS 14
+
+enum tcp_hash_kind {
+	TCP_HASH_PCB,	 // struct tcp_pcb in tcp_active_pcbs
+	TCP_HASH_PCB_TW, // struct tcp_pcb in tcp_tw_pcbs
+	TCP_HASH_KINDS,
+};
+
+struct tcp_hash_node {
+	struct tcp_hash_node *next, **link; // link: what points here; null: not in the table
+	uint32_t hash;
+	uint8_t kind;
+};
+
+// Addresses as IPv6 (IPv4: the first word, the others zero), network byte order; ports in host order.
+struct tcp_tuple {
+	uint32_t local[4], remote[4];
+	uint16_t local_port, remote_port;
+	uint16_t ipv6; // 0 or 1
+};
+
+// New secrets; the table must be empty. Start.
+void tcp_hash_init(void);
+uint32_t tcp_hash(const struct tcp_tuple *tuple);
+// The node enters the table, or leaves it (nothing happens when it is not in it).
+void tcp_hash_add(struct tcp_hash_node *node, enum tcp_hash_kind kind, uint32_t hash);
+void tcp_hash_remove(struct tcp_hash_node *node);
+// The first node with that hash, from `after` on (null: from the start), or null. The caller compares.
+struct tcp_hash_node *tcp_hash_find(uint32_t hash, const struct tcp_hash_node *after);
+// How many nodes of that kind there are.
+uint32_t tcp_hash_count(enum tcp_hash_kind kind);
+// Nodes that tcp_hash_find has looked at so far.
+extern uint64_t tcp_hash_steps;
