@@ -139,6 +139,8 @@ unsigned volume_mount_all(void)
 		else if (error)
 			refused++;
 	}
+	if (!mounted)
+		kprintf("no volume: no disk here holds a file system that we know\n");
 	return (unsigned)mounted;
 }
 

@@ -159,13 +159,21 @@ class VM:
         return self.process.wait(seconds)
 
     def command(self, text, seconds=10):
-        """Types a line on the console; what the machine printed up to the next prompt."""
-        start = len(self.serial())
+        """Types a line on the console; what the machine printed up to the next prompt. The socket must be
+        read: QEMU waits for a client that does not."""
+        out, end = b"", time.monotonic() + seconds
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(f"{self.dir}/console")
+            s.settimeout(0.2)
             s.sendall(text.encode() + b"\r")
-            self.wait_for(r"\n:", seconds, after=start)
-        return self.serial()[start:]
+            while not re.search(rb"\n:[^\n]*$", out):
+                if time.monotonic() > end:
+                    raise GuestDied(f"no prompt after {text!r} in {seconds} s; it printed {out!r}")
+                try:
+                    out += s.recv(65536)
+                except TimeoutError:
+                    pass
+        return out.decode(errors="replace").replace("\r", "")
 
     def qmp(self, command, **arguments):
         with socket.socket(socket.AF_UNIX) as s:
