@@ -37,6 +37,12 @@ def disks(tmp_path_factory):
     return images
 
 
+def why(vm):
+    """The lines of the serial log that say what went wrong, and its end."""
+    text = vm.serial().replace("\r", "")
+    return "\n".join(re.findall(r".*tests/guest/.*|not ok .*", text)) + "\n...\n" + text[-2500:]
+
+
 def verdict(text):
     failed = re.findall(r"^\s*not ok .*", text.replace("\r", ""), re.M)
     passed = [line for line in re.findall(r"^\s*ok \d+.*", text.replace("\r", ""), re.M)]
@@ -63,7 +69,7 @@ def test_selftest_by_direct_boot(disks, kind):
     try:
         status = vm.wait_exit(240)
         passed, failed = verdict(vm.serial())
-        assert not failed and status == 1 and len(passed) > 20, (status, failed, vm.serial()[-3000:])
+        assert not failed and status == 1 and len(passed) > 20, f"status {status}\n{why(vm)}"
         assert "DATA" in vm.serial() and "LAST" in vm.serial()
     finally:
         vm.kill()
@@ -103,7 +109,7 @@ def test_selftest_from_the_boot_menu(disks, boot, machine, cpu, mem):
                 time.sleep(0.1)  # QEMU is not up yet
         status = vm.wait_exit(240)
         passed, failed = verdict(vm.serial())
-        assert not failed and status == 1 and len(passed) > 20, (status, failed, vm.serial()[-3000:])
+        assert not failed and status == 1 and len(passed) > 20, f"status {status}\n{why(vm)}"
     finally:
         vm.kill()
 
