@@ -32,7 +32,7 @@ static uint64_t count_state(enum tcp_state state)
 
 static uint64_t half_open(void)
 {
-	return count_state(SYN_RCVD);
+	return tcp_hash_count(TCP_HASH_SYN);
 }
 
 static uint64_t established(void)

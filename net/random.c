@@ -8,6 +8,7 @@
 #include "lwip/arch.h"
 #include "hooks.h"
 #include "net/random.h"
+#include "tcp_hash.h"
 
 // Fast WTD context only (as all of the stack), so no lock.
 static struct siphash_key counter_key, sequence_key;
@@ -32,26 +33,32 @@ uint32_t net_random32(void)
 	return leftover >> 32;
 }
 
-static size_t put_address(uint8_t *to, const ip_addr_t *ip)
-{
-	if (IP_IS_V6(ip)) {
-		memcpy(to, ip_2_ip6(ip)->addr, 16);
-		return 16;
-	}
-	memcpy(to, &ip_2_ip4(ip)->addr, 4);
-	return 4;
-}
-
 // RFC 6528, 3: ISN = M + F(localip, localport, remoteip, remoteport, secretkey), M a timer that ticks
 // every 4 microseconds.
+static uint32_t sequence(const uint32_t *local, const uint32_t *remote, size_t words,
+			 uint32_t ports)
+{
+	uint32_t tuple[2 * 4 + 1];
+
+	memcpy(tuple, local, words * 4);
+	memcpy(tuple + words, remote, words * 4);
+	tuple[2 * words] = ports;
+	return (uint32_t)(clock_ns() / 4000) +
+	       (uint32_t)siphash(&sequence_key, tuple, (2 * words + 1) * 4);
+}
+
 uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote,
 			      uint16_t remote_port)
 {
-	uint8_t tuple[2 * 16 + 4];
-	size_t len = put_address(tuple, local);
+	uint32_t ports = (uint32_t)local_port << 16 | remote_port;
 
-	len += put_address(tuple + len, remote);
-	memcpy(tuple + len, &local_port, 2);
-	memcpy(tuple + len + 2, &remote_port, 2);
-	return (uint32_t)(clock_ns() / 4000) + (uint32_t)siphash(&sequence_key, tuple, len + 4);
+	if (IP_IS_V6(local))
+		return sequence(ip_2_ip6(local)->addr, ip_2_ip6(remote)->addr, 4, ports);
+	return sequence(&ip_2_ip4(local)->addr, &ip_2_ip4(remote)->addr, 1, ports);
+}
+
+uint32_t tcp_initial_sequence_tuple(const struct tcp_tuple *tuple)
+{
+	return sequence(tuple->local, tuple->remote, tuple->ipv6 ? 4 : 1,
+			(uint32_t)tuple->local_port << 16 | tuple->remote_port);
 }

@@ -5,9 +5,12 @@
 #include "kernel/base.h"
 #include "lwip/ip_addr.h"
 
-// net/isn.c, RFC 6528.
+// net/random.c, RFC 6528.
 uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote,
 			      uint16_t remote_port);
+// The same from what the table of connections knows a connection by.
+struct tcp_tuple;
+uint32_t tcp_initial_sequence_tuple(const struct tcp_tuple *tuple);
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port)                                  \
 	tcp_initial_sequence(local, local_port, remote, remote_port)
 

@@ -126,9 +126,11 @@
 #define LWIP_TCP_SACK_OUT     1
 #define LWIP_TCP_MAX_SACK_NUM 3
 // Neither PAWS nor round-trip times use them in lwIP; they would cost 12 bytes a segment for nothing.
-#define LWIP_TCP_TIMESTAMPS	   0
+#define LWIP_TCP_TIMESTAMPS 0
+// Counts connections that a server was told of and has not taken; half-open ones are tcp_syn.h's.
 #define TCP_LISTEN_BACKLOG	   1
 #define TCP_DEFAULT_LISTEN_BACKLOG 255
+#define TCP_SYN_CACHE		   1 // tcp_syn.h
 // 10,000 connections, 2,048 in TIME_WAIT (more are reclaimed, oldest first)
 #define MEMP_NUM_TCP_PCB	12288
 #define MEMP_NUM_TCP_PCB_LISTEN 16

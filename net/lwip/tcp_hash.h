@@ -18,6 +18,7 @@
 enum tcp_hash_kind {
 	TCP_HASH_PCB,	 // struct tcp_pcb in tcp_active_pcbs
 	TCP_HASH_PCB_TW, // struct tcp_pcb in tcp_tw_pcbs
+	TCP_HASH_SYN,	 // struct tcp_syn
 	TCP_HASH_KINDS,
 };
 
@@ -31,8 +32,20 @@ struct tcp_hash_node {
 struct tcp_tuple {
 	uint32_t local[4], remote[4];
 	uint16_t local_port, remote_port;
-	uint16_t ipv6; // 0 or 1
+	uint16_t ipv6; // 0: IPv4; else 1 + the zone of the remote address
 };
+
+// What lies in the table and is no PCB begins with this.
+struct tcp_tuple_node {
+	struct tcp_hash_node node;
+	struct tcp_tuple tuple;
+};
+
+static inline bool tcp_tuple_is(const struct tcp_hash_node *node, const struct tcp_tuple *tuple)
+{
+	return !__builtin_memcmp(&((const struct tcp_tuple_node *)node)->tuple, tuple,
+				 sizeof(*tuple));
+}
 
 // New secrets; the table must be empty. Start.
 void tcp_hash_init(void);

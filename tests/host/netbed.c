@@ -21,6 +21,7 @@
 #include "netbed.h"
 #include "netbed_private.h"
 #include "shim.h"
+#include "tcp_syn.h"
 
 #define PACKETS 4096
 #define RX_RING 8
@@ -351,6 +352,7 @@ int bed_teardown(void **state)
 		tcp_abort(tcp_active_pcbs);
 	while (tcp_tw_pcbs)
 		tcp_abort(tcp_tw_pcbs);
+	tcp_syn_forget_all();
 	etharp_cleanup_netif(&iface_first()->netif); // what waits for an address
 	stack_flush();
 	shim_run();
