@@ -21,6 +21,7 @@
 #include "kernel/kstring.h"
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
+#include "kernel/pool.h"
 #include "kernel/timer.h"
 #include "kernel/vmm.h"
 
@@ -69,6 +70,7 @@ static bool parse_nic(const char *value)
 	}
 	wanted = true;
 	pmm_set_junk(true);
+	pool_set_junk(true);
 	return true;
 }
 CMDLINE_OPTION(nic, "nic",

@@ -128,6 +128,7 @@ static void clean_up(void)
 	cpu->wtd_disabled = cpu_before.wtd_disabled;
 	cpu->in_fast_wtd = cpu_before.in_fast_wtd;
 	cpu->fast_owner = cpu_before.fast_owner;
+	cpu->fast_pending = !cpu->in_fast_wtd && sched_self()->queue[WTD_FAST].first;
 	panic_thread->mutexes = mutexes_before;
 	irq_restore(interrupts_before);
 }
@@ -307,7 +308,7 @@ void ktest_run_all(void)
 {
 	unsigned count = 0, number = 0;
 
-	pool_junk_all(true);
+	pool_set_junk(true);
 	pmm_set_junk(true);
 	for (const struct ktest *t = __start_ktests; t < __stop_ktests; t++)
 		count += chosen(t);

@@ -18,13 +18,6 @@
 // that.
 #define SPIN_LIMIT (1U << 20)
 
-// What came due while a lock was held.
-static inline void kick_if_wanted(const struct cpu *cpu)
-{
-	if (UNLIKELY(cpu->fast_pending || cpu->need_switch))
-		sched_kick();
-}
-
 static NORETURN __attribute__((noinline)) void order_panic(const struct spinlock *lock,
 							   const char *holder)
 {
@@ -115,29 +108,20 @@ void spin_unlock_irq(struct spinlock *lock)
 	release(lock);
 	if (mode == LOCK_MODE_IRQ_WAS_ON) {
 		irq_restore(true);
-		kick_if_wanted(this_cpu());
+		sched_kick();
 	}
 }
 
-void spin_lock_wtd_at(struct spinlock *lock, const char *holder)
+void spin_lock_slowly(struct spinlock *lock, const char *holder)
 {
-	struct cpu *cpu = this_cpu();
-
-	cpu->wtd_disabled++;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	acquire(cpu, lock, holder, LOCK_MODE_WTD);
+	acquire(this_cpu(), lock, holder, LOCK_MODE_WTD);
 }
 
-void spin_unlock_wtd(struct spinlock *lock)
+void spin_unlock_slowly(struct spinlock *lock)
 {
-	struct cpu *cpu = this_cpu();
-
 	if (UNLIKELY(lock->saved_flags != LOCK_MODE_WTD))
 		kind_panic(lock, "spin_lock_irq");
 	release(lock);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (--cpu->wtd_disabled == 0)
-		kick_if_wanted(cpu);
 }
 
 bool spin_held(const struct spinlock *lock)
@@ -172,18 +156,8 @@ void spin_reacquire(struct spinlock *lock, struct spin_token token)
 	spin_lock_irq_at(lock, token.holder);
 }
 
-void wtd_disable(void)
+void wtd_enable_slowly(struct cpu *cpu)
 {
-	this_cpu()->wtd_disabled++;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-}
-
-void wtd_enable(void)
-{
-	struct cpu *cpu = this_cpu();
-
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	ASSERT(cpu->wtd_disabled > 0);
-	if (--cpu->wtd_disabled == 0)
-		kick_if_wanted(cpu);
+	ASSERT((int32_t)cpu->wtd_disabled >= 0);
+	sched_kick();
 }

@@ -15,6 +15,7 @@
 #include "kernel/panic.h"
 #include "kernel/pci.h"
 #include "kernel/pmm.h"
+#include "kernel/pool.h"
 #include "kernel/rtc.h"
 #include "kernel/screen.h"
 #include "kernel/serial.h"
@@ -73,8 +74,10 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	kprintf("Pagewire\n");
 	read_boot_information(door, info);
 	cmdline_parse(boot_info.cmdline);
-	if (cmdline_selftest())
+	if (cmdline_selftest()) {
 		pmm_set_junk(true);
+		pool_set_junk(true);
+	}
 	vmm_init();
 	pmm_init();
 	screen_init();

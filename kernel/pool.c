@@ -3,6 +3,9 @@
 // through their first word; the second word of a free object holds a seal made from its address,
 // which is how a second free of the same object shows at the price of one compare.
 //
+// A pool is used with WTDs disabled, which on one processor is all the exclusion it needs; its lock
+// is taken only on the way that grows it, refuses, or injects failures.
+//
 //	+--------+--------+-------------------+
 //	| next   | seal   | junk ...          |   free
 //	+--------+--------+-------------------+
@@ -22,7 +25,7 @@ struct free_object {
 };
 
 static struct pool *pools;	// every pool ever grown; pushed atomically, never removed
-static bool junk_all;		// set at boot or by a test
+static bool junk;		// set at boot or by a test
 static bool fail_armed;		// test: pool_fail_after is in force
 static uint32_t fail_countdown; // test: allocations that still succeed
 static const char *fail_name;	// test: the only pool that fails; null: all
@@ -126,21 +129,27 @@ static bool injected_failure(const struct pool *pool)
 	return fail;
 }
 
+// With WTDs disabled, of a pool that may give and has a free object.
+static inline struct free_object *take_first(struct pool *pool)
+{
+	struct free_object *o = pool->free;
+
+	if (UNLIKELY(o->seal != seal_of(o)))
+		PANIC("pool %s: free object %p was written to", pool->name, (void *)o);
+	pool->free = o->next;
+	if (++pool->used > pool->high)
+		pool->high = pool->used;
+	return o;
+}
+
 // The first free object, or null: none, or as many handed out as allowed.
 static struct free_object *take(struct pool *pool)
 {
-	struct free_object *o;
+	struct free_object *o = NULL;
 
 	spin_lock_wtd(&pool->lock);
-	o = pool->used < pool->maximum ? pool->free : NULL;
-	if (o) {
-		if (UNLIKELY(o->seal != seal_of(o)))
-			PANIC("pool %s: free object %p was written to", pool->name, (void *)o);
-		pool->free = o->next;
-		pool->used++;
-		if (pool->used > pool->high)
-			pool->high = pool->used;
-	}
+	if (pool->used < pool->maximum && pool->free)
+		o = take_first(pool);
 	spin_unlock_wtd(&pool->lock);
 	return o;
 }
@@ -154,7 +163,7 @@ static void *refuse(struct pool *pool)
 	return NULL;
 }
 
-void *pool_alloc(struct pool *pool)
+static __attribute__((noinline)) struct free_object *take_slowly(struct pool *pool)
 {
 	struct free_object *o;
 
@@ -163,6 +172,19 @@ void *pool_alloc(struct pool *pool)
 	while (!(o = take(pool)))
 		if (pool->used >= pool->maximum || !grow(pool))
 			return refuse(pool);
+	return o;
+}
+
+void *pool_alloc(struct pool *pool)
+{
+	struct free_object *o = NULL;
+
+	wtd_disable();
+	if (LIKELY(CPU_MAX == 1 && pool->free && pool->used < pool->maximum && !fail_armed))
+		o = take_first(pool);
+	wtd_enable();
+	if (UNLIKELY(!o) && !(o = take_slowly(pool)))
+		return NULL;
 	if (pool->raw)
 		o->seal = 0;
 	else
@@ -171,13 +193,22 @@ void *pool_alloc(struct pool *pool)
 }
 
 // In words, rounded down: the two of the list and the seal are always there and written afterwards.
-static inline void fill_with_junk(struct free_object *o, size_t bytes)
+static __attribute__((noinline)) void fill_with_junk(struct free_object *o, size_t bytes)
 {
 	uint64_t *word = (uint64_t *)o;
-	size_t words = (junk_all ? bytes : MIN(bytes, (size_t)POOL_JUNK_BYTES)) / sizeof(*word);
 
-	for (size_t n = 2; n < words; n++)
+	for (size_t n = 2; n < bytes / sizeof(*word); n++)
 		word[n] = POOL_JUNK * 0x0101010101010101UL;
+}
+
+static inline void put_back(struct pool *pool, struct free_object *o)
+{
+	if (UNLIKELY(pool->used == 0))
+		PANIC("pool %s: %p is freed but nothing is out", pool->name, (void *)o);
+	o->seal = seal_of(o);
+	o->next = pool->free;
+	pool->free = o;
+	pool->used--;
 }
 
 void pool_free(struct pool *pool, void *object)
@@ -186,15 +217,17 @@ void pool_free(struct pool *pool, void *object)
 
 	if (UNLIKELY(o->seal == seal_of(o)))
 		PANIC("pool %s: object %p is freed twice", pool->name, object);
-	fill_with_junk(o, pool->object_bytes);
-	spin_lock_wtd(&pool->lock);
-	if (UNLIKELY(pool->used == 0))
-		PANIC("pool %s: %p is freed but nothing is out", pool->name, object);
-	o->seal = seal_of(o);
-	o->next = pool->free;
-	pool->free = o;
-	pool->used--;
-	spin_unlock_wtd(&pool->lock);
+	if (UNLIKELY(junk))
+		fill_with_junk(o, pool->object_bytes);
+	if (CPU_MAX > 1) {
+		spin_lock_wtd(&pool->lock);
+		put_back(pool, o);
+		spin_unlock_wtd(&pool->lock);
+	} else {
+		wtd_disable();
+		put_back(pool, o);
+		wtd_enable();
+	}
 }
 
 bool pool_reserve(struct pool *pool, uint32_t objects)
@@ -212,9 +245,9 @@ struct pool *pool_first(void)
 	return __atomic_load_n(&pools, __ATOMIC_ACQUIRE);
 }
 
-void pool_junk_all(bool on)
+void pool_set_junk(bool on)
 {
-	junk_all = on;
+	junk = on;
 }
 
 void pool_fail_named(const char *name, uint32_t k)

@@ -306,14 +306,12 @@ void thread_yield(void)
 	irq_restore(on);
 }
 
-void sched_kick(void)
+void sched_kick_now(void)
 {
 	struct cpu *cpu = this_cpu();
 	struct sched *s = sched_self();
 	bool on;
 
-	if (LIKELY(!cpu->fast_pending && !cpu->need_switch))
-		return;
 	if (cpu->irq_depth || cpu->in_fast_wtd || cpu->wtd_disabled || s->idle || !cpu->current)
 		return;
 	on = irq_save();

@@ -168,7 +168,12 @@ static inline void list_remove(struct waitq *q, struct thread *t)
 // ------------------------------------------------------------------------------------------ Runs
 // what is pending and switches to who is better, if the caller's context allows it (interrupts on,
 // not in an interrupt or fast WTD, WTDs enabled); else does nothing. Any context.
-void sched_kick(void);
+void sched_kick_now(void);
+static inline void sched_kick(void)
+{
+	if (UNLIKELY(this_cpu()->kick))
+		sched_kick_now();
+}
 // (S held, interrupts off) A BLOCKED thread, on no list, becomes READY.
 void sched_ready(struct sched *s, struct thread *t);
 // (S held) Wakes t if it is BLOCKED, wherever it waits. False: it was not.

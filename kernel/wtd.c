@@ -46,11 +46,21 @@ static inline void append(struct sched *s, struct wtd *work, enum wtd_class clas
 		q->figures.depth_high = q->figures.depth;
 }
 
+// While a fast WTD runs, whoever runs it looks at the queue itself: locks that are dropped meanwhile
+// need not ask.
+static inline void fast_queued(const struct sched *s)
+{
+	struct cpu *cpu = this_cpu();
+
+	if (!cpu->in_fast_wtd)
+		cpu->fast_pending = s->slice == SLICE_NONE;
+}
+
 void wtd_enqueue(struct sched *s, struct wtd *work, enum wtd_class class)
 {
 	append(s, work, class);
 	if (class == WTD_FAST)
-		this_cpu()->fast_pending = s->slice == SLICE_NONE;
+		fast_queued(s);
 	else if (sched_worker_ready(s))
 		sched_consider(s, THREAD_WORKER);
 	else if (!s->idle && this_cpu()->current->priority != THREAD_WORKER)
@@ -129,7 +139,7 @@ bool wtd_post_fast(struct wtd *work)
 	}
 	sched_lock(s);
 	append(s, work, WTD_FAST);
-	this_cpu()->fast_pending = s->slice == SLICE_NONE;
+	fast_queued(s);
 	leave(s, on);
 	return true;
 }
@@ -263,11 +273,13 @@ void wtd_run_fast(void)
 	uint64_t now = sched_cycles();
 
 	cpu->in_fast_wtd = true;
+	cpu->fast_pending = false;
 	sched_lock(s);
 	sched_idle_over(s, now);
 	while (s->queue[WTD_FAST].first && !sched_bound(s))
 		now = run_one(s, cpu, now);
-	cpu->fast_pending = false; // none is left, or others have a turn
+	cpu->fast_pending =
+	    false; // a slice that ended meanwhile: none is left, or others have a turn
 	sched_unlock(s);
 	cpu->in_fast_wtd = false;
 	cpu->fast_owner = NULL;

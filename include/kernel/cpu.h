@@ -17,9 +17,15 @@ struct cpu {
 	uint32_t index;
 	uint32_t irq_depth;    // > 0: in an interrupt handler
 	uint32_t wtd_disabled; // > 0: fast WTDs wait (wtd_disable, spin_lock_wtd)
+	union {
+		struct {
+			bool need_switch;  // a better thread or worker is ready
+			bool fast_pending; // fast WTDs are queued that may run (what
+					   // wtd_pending says); not kept while one runs
+		};
+		uint16_t kick; // either: sched_kick has something to do
+	};
 	bool in_fast_wtd;
-	bool need_switch;	// a better thread or worker is ready
-	bool fast_pending;	// fast WTDs are queued that may run (what wtd_pending says)
 	const char *fast_owner; // owner of the fast WTD that runs, for panics
 	struct spinlock *locks; // innermost held
 };

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "kernel/base.h"
+#include "kernel/cpu.h"
 
 // Outermost first: a lock may be taken while holding only locks of smaller rank. docs/locks.md has
 // the table with the fields each one guards.
@@ -49,8 +50,70 @@ struct spinlock {
 
 void spin_lock_irq_at(struct spinlock *lock, const char *holder); // any context
 void spin_unlock_irq(struct spinlock *lock);
-void spin_lock_wtd_at(struct spinlock *lock, const char *holder); // fast WTD or thread
+#ifdef PAGEWIRE_HOST
+void spin_lock_wtd_at(struct spinlock *lock, const char *holder);
 void spin_unlock_wtd(struct spinlock *lock);
+void wtd_disable(void);
+void wtd_enable(void);
+#else
+// Out of line: a lock that is taken or out of order; who lets go out of turn; what came due meanwhile.
+void spin_lock_slowly(struct spinlock *lock, const char *holder);
+void spin_unlock_slowly(struct spinlock *lock);
+void wtd_enable_slowly(struct cpu *cpu);
+
+// Keeps fast WTDs from running on this processor until the matching enable (which runs those that
+// came due meanwhile). Nests. Thread or fast WTD context; sleeping in between is a panic.
+static inline void wtd_disable(void)
+{
+	this_cpu()->wtd_disabled++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void wtd_enable(void)
+{
+	struct cpu *cpu = this_cpu();
+
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (UNLIKELY(--cpu->wtd_disabled == 0 ? cpu->kick : (int32_t)cpu->wtd_disabled < 0))
+		wtd_enable_slowly(cpu);
+}
+
+// Fast WTD or thread. With one processor nobody else can come between the look at `held` and the store.
+static inline void spin_lock_wtd_at(struct spinlock *lock, const char *holder)
+{
+	struct cpu *cpu = this_cpu();
+	struct spinlock *inner;
+
+	cpu->wtd_disabled++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	inner = cpu->locks;
+	if (UNLIKELY(CPU_MAX > 1 || lock->held || (inner && inner->rank >= lock->rank))) {
+		spin_lock_slowly(lock, holder);
+		return;
+	}
+	lock->held = 1;
+	lock->holder = holder;
+	lock->saved_flags = LOCK_MODE_WTD;
+	lock->outer = inner;
+	cpu->locks = lock;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void spin_unlock_wtd(struct spinlock *lock)
+{
+	struct cpu *cpu = this_cpu();
+
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (UNLIKELY(CPU_MAX > 1 || cpu->locks != lock || lock->saved_flags != LOCK_MODE_WTD)) {
+		spin_unlock_slowly(lock);
+	} else {
+		cpu->locks = lock->outer;
+		lock->holder = NULL;
+		lock->held = 0;
+	}
+	wtd_enable();
+}
+#endif
 #define spin_lock_irq(lock) spin_lock_irq_at((lock), __func__)
 #define spin_lock_wtd(lock) spin_lock_wtd_at((lock), __func__)
 bool spin_held(const struct spinlock *lock);
@@ -64,8 +127,3 @@ struct spin_token {
 };
 struct spin_token spin_release_to_sleep(struct spinlock *lock);
 void spin_reacquire(struct spinlock *lock, struct spin_token token);
-
-// Keeps fast WTDs from running on this processor until the matching enable (which runs those that
-// came due meanwhile). Nests. Thread or fast WTD context; sleeping in between is a panic.
-void wtd_disable(void);
-void wtd_enable(void);

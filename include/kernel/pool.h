@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Fixed-size pools: the way to allocate a kernel object whose size is known. A pool grows by pages
 // up to its maximum and counts what it does; reaching the maximum is an ordinary state (null).
-// Freed objects are filled with junk. Memory is physically contiguous within an object and
-// DMA-able.
+// Freed twice, or written to after that in its second word, is a panic; in test modes freed objects
+// are filled with junk. Memory is physically contiguous within an object and DMA-able.
 #pragma once
 
 #include "kernel/base.h"
 #include "kernel/lock.h"
 
-#define POOL_JUNK	0x5a
-#define POOL_JUNK_BYTES 64
+#define POOL_JUNK 0x5a
 
 struct pool {
 	const char *name;
-	size_t object_bytes; // rounded up to align
-	size_t align;	     // power of two, at most PAGE_SIZE
-	uint32_t maximum;    // objects; derive it in a comment as a sum of its users
-	bool raw;	     // buffers: pool_alloc does not zero them
-	struct spinlock lock;
-	void *free;		    // (lock) list through the objects' first word
+	size_t object_bytes;  // rounded up to align
+	size_t align;	      // power of two, at most PAGE_SIZE
+	uint32_t maximum;     // objects; derive it in a comment as a sum of its users
+	bool raw;	      // pool_alloc does not zero: whoever allocates writes every field
+	struct spinlock lock; // or WTDs disabled, which on one processor is the same
+	void *free;	      // (lock) list through the objects' first word
 	uint32_t total, used, high; // (lock) objects made, handed out, most ever handed out
 	uint64_t failed;	    // (lock) refused at the maximum or for lack of memory
 	struct pool *next;	    // all pools, for metrics and MEMORY
@@ -28,6 +27,12 @@ struct pool {
 	{                                                                                          \
 		.name = (pool_name), .object_bytes = sizeof(type), .align = _Alignof(type),        \
 		.maximum = (max_objects), .lock = SPINLOCK_INIT(pool_name, RANK_POOL)              \
+	}
+
+#define POOL_INIT_RAW(pool_name, type, max_objects)                                                \
+	{                                                                                          \
+		.name = (pool_name), .object_bytes = sizeof(type), .align = _Alignof(type),        \
+		.maximum = (max_objects), .raw = true, .lock = SPINLOCK_INIT(pool_name, RANK_POOL) \
 	}
 
 // Any context but interrupt. Zeroed object (unless the pool is raw) or null. Growing takes pages
@@ -40,8 +45,8 @@ bool pool_reserve(struct pool *pool, uint32_t objects) MUST_CHECK;
 // Walks every pool that was ever used, for metrics. Any context.
 struct pool *pool_first(void);
 
-// Whether freed objects are filled with junk from end to end. Boot, or a test.
-void pool_junk_all(bool on);
+// Whether freed objects are filled with junk, from end to end: selftest, nic=late. Boot, or a test.
+void pool_set_junk(bool on);
 
 // Makes the next allocations fail, for tests: the k-th from now (0: the next) and all after it
 // until pool_fail_off. Returns nothing; counts how many were refused in pool->failed.

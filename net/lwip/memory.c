@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // lwIP's two allocators (mem_*, by size; memp_*, by kind) on our own pools: physically contiguous, so
-// that a header can be given to the card as it lies; growing with load up to a bound; counted
-// (pagewire_pool_*). Takes the place of lwIP's mem.c and memp.c. Fast WTD context.
+// that a header can be given to the card as it lies; growing with load up to a bound; not zeroed, as
+// lwIP's own are not; counted (pagewire_pool_*). Takes the place of lwIP's mem.c and memp.c. Fast WTD context.
 #include "kernel/kstat.h"
+#include "kernel/kstring.h"
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
 #include "kernel/pool.h"
@@ -26,6 +27,7 @@ static struct pool kinds[MEMP_MAX] = {
 			 .object_bytes = (size),                                                   \
 			 .align = MEM_ALIGNMENT,                                                   \
 			 .maximum = (num),                                                         \
+			 .raw = true,                                                              \
 			 .lock = SPINLOCK_INIT("lwip_" #kind, RANK_POOL)},
 #include "lwip/priv/memp_std.h"
 };
@@ -63,7 +65,7 @@ _Static_assert(sizeof(struct size_head) % MEM_ALIGNMENT == 0, "what follows it s
 #define SIZE_CLASS(text, bytes, max)                                                               \
 	{                                                                                          \
 		.name = (text), .object_bytes = (bytes), .align = 16, .maximum = (max),            \
-		.lock = SPINLOCK_INIT(text, RANK_POOL)                                             \
+		.raw = true, .lock = SPINLOCK_INIT(text, RANK_POOL)                                \
 	}
 static struct pool classes[] = {
     SIZE_CLASS("lwip_mem_192", 192, MEMP_NUM_TCP_SEG + 4096),
@@ -114,7 +116,8 @@ void *mem_calloc(mem_size_t count, mem_size_t size)
 {
 	if (size && count > (mem_size_t)-1 / size)
 		return NULL;
-	return mem_malloc(count * size); // pool objects come zeroed
+	void *p = mem_malloc(count * size);
+	return p ? memset(p, 0, count * size) : NULL;
 }
 
 void mem_free(void *p)

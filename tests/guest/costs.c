@@ -127,7 +127,7 @@ KTEST("costs", all, "everyday-operations-stay-within-their-budgets")
 		return;
 	wtd_init(&work, nothing, "test-cost");
 	wtd_init(&armed, nothing, "test-cost");
-	pool_junk_all(false);
+	pool_set_junk(false);
 	for (unsigned n = 0; n < ARRAY_SIZE(operations); n++) {
 		uint64_t cost = cost_of(operations[n].fn) - empty;
 
@@ -136,6 +136,6 @@ KTEST("costs", all, "everyday-operations-stay-within-their-budgets")
 			ktest_fail(__FILE__, __LINE__, "%s: over its budget of %lu",
 				   operations[n].what, operations[n].budget);
 	}
-	pool_junk_all(true);
+	pool_set_junk(true);
 	pmm_free(page, 0);
 }

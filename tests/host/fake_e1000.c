@@ -366,6 +366,7 @@ void *vmm_map_io(paddr_t addr, size_t len)
 }
 void vmm_unmap(void *p, size_t len) {}
 void pmm_set_junk(bool on) {}
+void pool_set_junk(bool on) {}
 void pci_enable(const struct pci_device *dev) {}
 int pci_irq_attach(struct pci_device *dev, irq_handler fn, void *arg, const char *name)
 {

@@ -108,7 +108,7 @@ WEAK void *pool_alloc(struct pool *pool)
 	pool->used++;
 	pool->high = MAX(pool->high, pool->used);
 	spin_unlock_wtd(&pool->lock);
-	return memset(object, 0, size);
+	return memset(object, pool->raw ? JUNK : 0, size);
 }
 
 WEAK void pool_free(struct pool *pool, void *object)
