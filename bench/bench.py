@@ -147,7 +147,7 @@ class Pagewire:
     def __enter__(self):
         from vm import VM
         self.vm = VM(disks=[f"{OUT}/files.img"], address=GUEST, mem=1024, name="bench",
-                     append=f"ip={GUEST}::{HOST}:255.255.255.0:pagewire:eth0:off",
+                     append=f"log=off ip={GUEST}::{HOST}:255.255.255.0:pagewire:eth0:off",
                      net=["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"], extra=plugin(self.counted))
         self.vm.__enter__()
         return self

@@ -30,21 +30,25 @@ void copy_take_back(enum copy_site site, uint64_t bytes)
 
 // Cache pages are frames of RAM, reached through the direct map only. Pages of metadata are the
 // file system's to read and do not count.
+static inline bool file_page(uintptr_t frame)
+{
+	return frame < pages_count && (pages[frame].flags & (PAGE_CACHE | PAGE_META)) == PAGE_CACHE;
+}
+
 static inline bool holds_file_bytes(const void *p, size_t len)
 {
-	uintptr_t first = (uintptr_t)p - DIRECT_BASE, last = first + len - 1;
+	uintptr_t offset = (uintptr_t)p - DIRECT_BASE;
+	uintptr_t frame = offset >> PAGE_SHIFT, last = (offset + len - 1) >> PAGE_SHIFT;
+	bool found = file_page(frame);
 
-	if (last >> PAGE_SHIFT >= pages_count)
-		return false;
-	for (uintptr_t frame = first >> PAGE_SHIFT; frame <= last >> PAGE_SHIFT; frame++)
-		if ((pages[frame].flags & (PAGE_CACHE | PAGE_META)) == PAGE_CACHE)
-			return true;
-	return false;
+	while (UNLIKELY(frame != last) && !found)
+		found = file_page(++frame);
+	return found;
 }
 
 void *copy_other(void *to, const void *from, size_t len)
 {
-	if (len == 0)
+	if (UNLIKELY(len == 0))
 		return to;
 	if (UNLIKELY(holds_file_bytes(from, len) || holds_file_bytes(to, len)))
 		__atomic_fetch_add(&bytes_at[COPY_OTHER], len, __ATOMIC_RELAXED);

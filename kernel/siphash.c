@@ -34,14 +34,36 @@ static inline void sip_word(struct sip_state *s, uint64_t m)
 	s->v0 ^= m;
 }
 
-uint64_t siphash(const struct siphash_key *key, const void *data, size_t len)
+static inline struct sip_state sip_start(const struct siphash_key *key)
 {
-	struct sip_state s = {
+	return (struct sip_state){
 	    .v0 = key->k0 ^ 0x736f6d6570736575,
 	    .v1 = key->k1 ^ 0x646f72616e646f6d,
 	    .v2 = key->k0 ^ 0x6c7967656e657261,
 	    .v3 = key->k1 ^ 0x7465646279746573,
 	};
+}
+
+static inline uint64_t sip_end(struct sip_state *s)
+{
+	s->v2 ^= 0xff;
+	for (unsigned i = 0; i < 4; i++)
+		sip_round(s);
+	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+}
+
+uint64_t siphash_word(const struct siphash_key *key, uint64_t word)
+{
+	struct sip_state s = sip_start(key);
+
+	sip_word(&s, word);
+	sip_word(&s, 8UL << 56);
+	return sip_end(&s);
+}
+
+uint64_t siphash(const struct siphash_key *key, const void *data, size_t len)
+{
+	struct sip_state s = sip_start(key);
 	const uint8_t *from = data;
 	uint64_t m;
 
@@ -53,8 +75,5 @@ uint64_t siphash(const struct siphash_key *key, const void *data, size_t len)
 	for (unsigned i = 0; i < len % 8; i++)
 		m |= (uint64_t)from[i] << (8 * i);
 	sip_word(&s, m);
-	s.v2 ^= 0xff;
-	for (unsigned i = 0; i < 4; i++)
-		sip_round(&s);
-	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+	return sip_end(&s);
 }

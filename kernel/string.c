@@ -3,11 +3,17 @@
 // names are left out on the host, which has its own; a host test that wants to try ours compiles this
 // file with the names renamed (-DSTRING_UNDER_TEST).
 //
-// The block functions are string instructions, eight bytes a step: short in code, and GCC cannot
-// turn them back into a call to themselves.
+// kstring.h turns calls with a small constant length into moves. What arrives here is done by eight-byte
+// moves that overlap at the end, and from STRING_BYTES on by string instructions, whose start costs.
 #include "kernel/kstring.h"
 #include "kernel/base.h"
 
+#undef memcpy
+#undef memmove
+#undef memset
+#undef memcmp
+#undef strlen
+#undef strchr
 #ifdef STRING_UNDER_TEST
 #define memcpy	tested_memcpy
 #define memmove tested_memmove
@@ -24,25 +30,101 @@
 #endif
 
 #if !defined(PAGEWIRE_HOST) || defined(STRING_UNDER_TEST)
-void *memcpy(void *restrict to, const void *restrict from, size_t len)
-{
-	void *d = to;
-	size_t words = len / 8, bytes = len % 8;
+// Or GCC makes of a loop that copies a call to the function it is in.
+#define NO_CALL_TO_ITSELF __attribute__((optimize("no-tree-loop-distribute-patterns")))
+#define STRING_BYTES	  128
 
-	__asm__ volatile("rep movsq" : "+D"(d), "+S"(from), "+c"(words)::"memory");
-	__asm__ volatile("rep movsb" : "+D"(d), "+S"(from), "+c"(bytes)::"memory");
+typedef uint64_t word64 __attribute__((aligned(1), may_alias));
+typedef uint32_t word32 __attribute__((aligned(1), may_alias));
+typedef uint16_t word16 __attribute__((aligned(1), may_alias));
+
+#define W64(p, at) (*(word64 *)((uint8_t *)(p) + (at)))
+#define W32(p, at) (*(word32 *)((uint8_t *)(p) + (at)))
+#define W16(p, at) (*(word16 *)((uint8_t *)(p) + (at)))
+
+// Up to 16 bytes, all read before the first is written: overlap is allowed.
+static inline void move_small(uint8_t *d, const uint8_t *s, size_t len)
+{
+	if (len >= 8) {
+		uint64_t first = W64(s, 0), last = W64(s, len - 8);
+
+		W64(d, 0) = first;
+		W64(d, len - 8) = last;
+	} else if (len >= 4) {
+		uint32_t first = W32(s, 0), last = W32(s, len - 4);
+
+		W32(d, 0) = first;
+		W32(d, len - 4) = last;
+	} else if (len) {
+		uint8_t first = s[0], middle = s[len / 2], last = s[len - 1];
+
+		d[0] = first;
+		d[len / 2] = middle;
+		d[len - 1] = last;
+	}
+}
+
+// 32 bytes, all read before the first is written.
+static inline void move_32(uint8_t *d, const uint8_t *s)
+{
+	uint64_t a = W64(s, 0), b = W64(s, 8), c = W64(s, 16), e = W64(s, 24);
+
+	W64(d, 0) = a;
+	W64(d, 8) = b;
+	W64(d, 16) = c;
+	W64(d, 24) = e;
+}
+
+NO_CALL_TO_ITSELF void *memcpy(void *restrict to, const void *restrict from, size_t len)
+{
+	uint8_t *d = to, *end = d + len;
+	const uint8_t *s = from;
+
+	if (len <= 16) {
+		move_small(d, s, len);
+	} else if (len <= 32) {
+		uint64_t a = W64(s, 0), b = W64(s, 8), c = W64(s, len - 16), e = W64(s, len - 8);
+
+		W64(d, 0) = a;
+		W64(d, 8) = b;
+		W64(end, -16) = c;
+		W64(end, -8) = e;
+	} else if (len < STRING_BYTES) {
+		const uint8_t *last = s + len - 32;
+
+		for (; s < last; s += 32, d += 32)
+			move_32(d, s);
+		move_32(end - 32, last);
+	} else {
+		size_t words = len / 8;
+
+		W64(end, -8) = W64(s, len - 8);
+		__asm__ volatile("rep movsq" : "+D"(d), "+S"(s), "+c"(words)::"memory");
+	}
 	return to;
 }
 
 void *memmove(void *to, const void *from, size_t len)
 {
-	if ((uintptr_t)to - (uintptr_t)from >= len)
+	if (len <= 16) {
+		move_small(to, from, len);
+		return to;
+	}
+	if ((uintptr_t)to - (uintptr_t)from >= len && (uintptr_t)from - (uintptr_t)to >= len)
 		return memcpy(to, from, len);
-	// The destination starts inside the source: backwards, the odd bytes at the end first.
-	uint8_t *d = (uint8_t *)to + len - 1;
-	const uint8_t *s = (const uint8_t *)from + len - 1;
+	uint8_t *d = to;
+	const uint8_t *s = from;
 	size_t words = len / 8, bytes = len % 8;
-
+	if (d <= s) {
+		__asm__ volatile("rep movsq; mov %3, %%rcx; rep movsb"
+				 : "+D"(d), "+S"(s), "+c"(words)
+				 : "r"(bytes)
+				 : "memory");
+		return to;
+	}
+	// The destination starts inside the source: backwards, the odd bytes at the end first.
+	d += len - 1;
+	s += len - 1;
 	__asm__ volatile(
 	    "std; rep movsb; sub $7, %%rdi; sub $7, %%rsi; mov %3, %%rcx; rep movsq; cld"
 	    : "+D"(d), "+S"(s), "+c"(bytes)
@@ -51,14 +133,30 @@ void *memmove(void *to, const void *from, size_t len)
 	return to;
 }
 
-void *memset(void *to, int byte, size_t len)
+NO_CALL_TO_ITSELF void *memset(void *to, int byte, size_t len)
 {
-	void *d = to;
-	size_t words = len / 8, bytes = len % 8;
+	uint8_t *d = to, *end = d + len;
 	uint64_t pattern = (uint8_t)byte * 0x0101010101010101UL;
 
-	__asm__ volatile("rep stosq" : "+D"(d), "+c"(words) : "a"(pattern) : "memory");
-	__asm__ volatile("rep stosb" : "+D"(d), "+c"(bytes) : "a"(pattern) : "memory");
+	if (len < 8) {
+		if (len >= 4) {
+			W32(d, 0) = W32(end, -4) = (uint32_t)pattern;
+		} else if (len) {
+			d[0] = end[-1] = (uint8_t)byte;
+			d[len / 2] = (uint8_t)byte;
+		}
+	} else if (len < STRING_BYTES) {
+		for (; end - d >= 32; d += 32)
+			W64(d, 0) = W64(d, 8) = W64(d, 16) = W64(d, 24) = pattern;
+		for (; end - d > 8; d += 8)
+			W64(d, 0) = pattern;
+		W64(end, -8) = pattern;
+	} else {
+		size_t words = len / 8;
+
+		W64(end, -8) = pattern;
+		__asm__ volatile("rep stosq" : "+D"(d), "+c"(words) : "a"(pattern) : "memory");
+	}
 	return to;
 }
 
@@ -66,6 +164,9 @@ int memcmp(const void *a, const void *b, size_t len)
 {
 	const uint8_t *x = a, *y = b;
 
+	for (; len >= 8; x += 8, y += 8, len -= 8)
+		if (W64(x, 0) != W64(y, 0))
+			break;
 	for (; len; x++, y++, len--)
 		if (*x != *y)
 			return *x - *y;
@@ -80,13 +181,18 @@ void *memchr(const void *s, int c, size_t len)
 	return NULL;
 }
 
-size_t strlen(const char *s)
+// By aligned words: what is read beyond the text lies in the same page.
+__attribute__((no_sanitize("address"))) size_t strlen(const char *s)
 {
-	size_t n = 0;
+	const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
+	const char *at = (const char *)((uintptr_t)s & ~7UL);
+	uint64_t word = W64(at, 0) | (BIT((uintptr_t)s % 8 * 8) - 1), zero;
 
-	while (s[n])
-		n++;
-	return n;
+	while (!(zero = (word - ones) & ~word & high)) {
+		at += 8;
+		word = W64(at, 0);
+	}
+	return (size_t)(at - s) + (unsigned)__builtin_ctzll(zero) / 8;
 }
 
 size_t strnlen(const char *s, size_t max)

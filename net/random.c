@@ -12,25 +12,38 @@
 
 // Fast WTD context only (as all of the stack), so no lock.
 static struct siphash_key counter_key, sequence_key;
-static uint64_t counter, leftover;
-static bool have_leftover;
+static uint64_t counter, bank; // bank: random bits not yet given out,
+static unsigned banked;	       // this many
 
 void net_random_init(void)
 {
+	banked = 0;
 	counter_key = (struct siphash_key){cpu_random(), cpu_random()};
 	sequence_key = (struct siphash_key){cpu_random(), cpu_random()};
 }
 
+static inline uint64_t take(unsigned bits)
+{
+	uint64_t out;
+
+	if (banked < bits) {
+		bank = siphash_word(&counter_key, counter++);
+		banked = 64;
+	}
+	out = bank;
+	bank >>= bits;
+	banked -= bits;
+	return out;
+}
+
 uint32_t net_random32(void)
 {
-	if (have_leftover) {
-		have_leftover = false;
-		return leftover;
-	}
-	leftover = siphash(&counter_key, &counter, sizeof(counter));
-	counter++;
-	have_leftover = true;
-	return leftover >> 32;
+	return (uint32_t)take(32);
+}
+
+uint16_t net_random16(void)
+{
+	return (uint16_t)take(16);
 }
 
 // RFC 6528, 3: ISN = M + F(localip, localport, remoteip, remoteport, secretkey), M a timer that ticks

@@ -14,7 +14,8 @@ uint64_t copy_bytes(enum copy_site site);
 // Takes back what a test had counted on purpose. Tests only.
 void copy_take_back(enum copy_site site, uint64_t bytes);
 
-// lwIP's MEMCPY, SMEMCPY and MEMMOVE land here (net/lwip port). Copies of header bytes and other
+// lwIP's MEMCPY and MEMMOVE land here (net/lwip port), and SMEMCPY where the length is no constant:
+// what has a constant length is a header's field, never file data. Copies of header bytes and other
 // small generated data are what they are for; a source or destination inside a page-cache page
 // counts as COPY_OTHER (and under cache=unmapped faults). Overlap allowed. Any context.
 void *copy_other(void *to, const void *from, size_t len);

@@ -8,6 +8,11 @@
 uint32_t mmio_read32(const volatile void *addr);
 void mmio_write32(volatile void *addr, uint32_t value);
 void outb(uint16_t port, uint8_t value);
+static inline void outsb(uint16_t port, const void *bytes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		outb(port, ((const uint8_t *)bytes)[i]);
+}
 uint8_t inb(uint16_t port);
 void outl(uint16_t port, uint32_t value);
 uint32_t inl(uint16_t port);
@@ -35,6 +40,11 @@ static inline void io_wmb(void)
 static inline void outb(uint16_t port, uint8_t value)
 {
 	__asm__ volatile("outb %0, %1" ::"a"(value), "Nd"(port) : "memory");
+}
+// The bytes one after the other to the same port.
+static inline void outsb(uint16_t port, const void *bytes, size_t count)
+{
+	__asm__ volatile("rep outsb" : "+S"(bytes), "+c"(count) : "d"(port) : "memory");
 }
 static inline uint8_t inb(uint16_t port)
 {

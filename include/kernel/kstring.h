@@ -22,6 +22,14 @@ int strncmp(const char *a, const char *b, size_t max);
 char *strchr(const char *s, int c);
 char *strrchr(const char *s, int c);
 char *strstr(const char *s, const char *sub);
+// Freestanding code has no built-in functions of these names: small constant lengths become moves,
+// constant strings' lengths constants.
+#define memcpy(to, from, len)  __builtin_memcpy(to, from, len)
+#define memmove(to, from, len) __builtin_memmove(to, from, len)
+#define memset(to, byte, len)  __builtin_memset(to, byte, len)
+#define memcmp(a, b, len)      __builtin_memcmp(a, b, len)
+#define strlen(s)	       __builtin_strlen(s)
+#define strchr(s, c)	       __builtin_strchr(s, c)
 #endif
 
 // Copies at most size - 1 bytes and always terminates. Returns strlen(from): a result >= size means

@@ -13,9 +13,10 @@ bool serial_present(enum serial_port port);
 // drains; waits, or polls where interrupts are off, only while the ring is full. Nothing is lost but
 // what a port that is absent, or does not drain for 100 ms, cannot take: that is counted. Any context.
 void serial_write(enum serial_port port, const char *text, size_t len);
-// Never waits. All or nothing: false (and counted) when the ring lacks room or the port is absent. Any
-// context, after serial_start_interrupts. For logs that must not hold up the work they report.
-bool serial_queue(enum serial_port port, const char *text, size_t len);
+// Never waits. All or nothing, as it is (the caller ends lines with CR LF): false (and counted) when the
+// ring lacks room or the port is absent. Any context, after serial_start_interrupts. For logs that must
+// not hold up the work they report: the port is given the bytes by a fast WTD that runs later.
+bool serial_queue(enum serial_port port, const char *bytes, size_t len);
 // Returns when everything written is on the line. Any context; before the machine is left.
 void serial_flush(void);
 // From now on serial_write returns only when its text is out: for a panic. Any context.

@@ -11,3 +11,5 @@ struct siphash_key {
 
 // Any context. Pure.
 uint64_t siphash(const struct siphash_key *key, const void *data, size_t len);
+// The same of the eight bytes of a word.
+uint64_t siphash_word(const struct siphash_key *key, uint64_t word);

@@ -104,12 +104,12 @@ static const struct {
 	void (*fn)(void);
 	uint64_t budget;
 } operations[] = {
-    {"spin_lock_wtd and unlock", lock_pair, 70},
-    {"spin_lock_irq and unlock", irq_lock_pair, 75},
-    {"pool_alloc and pool_free, 128 bytes", pool_pair, 260},
-    {"page_wire_get and put", wire_pair, 60},
+    {"spin_lock_wtd and unlock", lock_pair, 35},
+    {"spin_lock_irq and unlock", irq_lock_pair, 62},
+    {"pool_alloc and pool_free, 128 bytes", pool_pair, 115},
+    {"page_wire_get and put", wire_pair, 35},
     {"a fast WTD posted by a thread, run", post_and_run, 230},
-    {"a timer armed and cancelled", arm_and_cancel, 300},
+    {"a timer armed and cancelled", arm_and_cancel, 250},
     {"copy_other of a header", copy_header, 80},
     {"clock_ns", tell_time, 40},
     {"trace", trace_event, 60},

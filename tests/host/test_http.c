@@ -423,7 +423,21 @@ static void the_log_has_a_line_for_each_answer(void **state)
 	ask("GET /one?\"q\x80 HTTP/1.1\r\nHost: x\r\nReferer: r\r\nUser-Agent: a\"b\r\n\r\n", 200);
 	assert_string_equal(world_log,
 			    "10.0.0.1 - - [21/Sep/2026:14:13:20 +0000] "
-			    "\"GET /one?\\x22q\\x80 HTTP/1.1\" 200 1 \"r\" \"a\\x22b\"\n");
+			    "\"GET /one?\\x22q\\x80 HTTP/1.1\" 200 1 \"r\" \"a\\x22b\"\r\n");
+	for (size_t len = 1; len <= 20; len++) // an escape at every place of every length
+		for (size_t at = 0; at < len; at++) {
+			char request[128], agent[32] = "", expected[64];
+
+			for (size_t i = 0; i < len; i++)
+				strcat(agent, i == at ? "\\" : "~");
+			snprintf(request, sizeof(request),
+				 "GET /one HTTP/1.1\r\nHost: x\r\nUser-Agent: %s\r\n\r\n", agent);
+			ask(request, 200);
+			snprintf(expected, sizeof(expected), " \"%.*s\\x5c%s\"\r\n", (int)at, agent,
+				 agent + at + 1);
+			assert_string_equal(world_log + strlen(world_log) - strlen(expected),
+					    expected);
+		}
 	world_log_full = true;
 	ask(REQUEST("/one"), 200);
 	assert_int_equal(kstat_get("pagewire_access_log_lost_total", NULL), 1);

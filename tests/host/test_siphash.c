@@ -29,6 +29,12 @@ static void published_vectors(void **state)
 		assert_true(siphash(&key, message, len) == expected[len]);
 }
 
+static void a_word_is_a_message_of_eight_bytes(void **state)
+{
+	for (uint64_t word = 1, n = 0; n < 100; word *= 3, n++)
+		assert_true(siphash_word(&key, word) == siphash(&key, &word, sizeof(word)));
+}
+
 static void every_bit_of_the_key_counts(void **state)
 {
 	uint64_t plain = siphash(&key, "pagewire", 8);
@@ -45,6 +51,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(published_vectors),
+	    cmocka_unit_test(a_word_is_a_message_of_eight_bytes),
 	    cmocka_unit_test(every_bit_of_the_key_counts),
 	};
 	return cmocka_run_group_tests_name("siphash", tests, NULL, NULL);

@@ -23,7 +23,7 @@ char *tested_strchr(const char *s, int c);
 char *tested_strrchr(const char *s, int c);
 char *tested_strstr(const char *s, const char *sub);
 
-#define AREA 64
+#define AREA 320
 static uint8_t area[AREA], expected[AREA];
 
 static void fill(void)
@@ -32,11 +32,17 @@ static void fill(void)
 		area[i] = expected[i] = (uint8_t)(i * 7 + 3);
 }
 
+// All small ones, and those round the switch to string instructions.
+static size_t next_length(size_t len)
+{
+	return len == 70 ? 120 : len == 140 ? 250 : len + 1;
+}
+
 static void move_at_every_length_and_overlap_equals_the_library(void **state)
 {
-	for (size_t to = 0; to < 24; to++)
-		for (size_t from = 0; from < 24; from++)
-			for (size_t len = 0; len <= 40; len++) {
+	for (size_t to = 0; to < 20; to++)
+		for (size_t from = 0; from < 20; from++)
+			for (size_t len = 0; len <= 264; len = next_length(len)) {
 				fill();
 				memmove(expected + to, expected + from, len);
 				assert_ptr_equal(tested_memmove(area + to, area + from, len),
@@ -51,7 +57,7 @@ static void copy_and_set_at_every_length_and_alignment(void **state)
 	for (size_t i = 0; i < AREA; i++)
 		source[i] = (uint8_t)~i;
 	for (size_t to = 0; to < 9; to++)
-		for (size_t len = 0; len + to <= AREA; len++) {
+		for (size_t len = 0; len + to <= AREA; len = next_length(len)) {
 			fill();
 			memcpy(expected + to, source, len);
 			tested_memcpy(area + to, source, len);
@@ -82,6 +88,21 @@ static void comparisons_see_bytes_as_unsigned(void **state)
 		}
 }
 
+static void a_difference_is_found_wherever_it_is(void **state)
+{
+	uint8_t a[40], b[40];
+	for (size_t len = 1; len <= sizeof(a); len++)
+		for (size_t at = 0; at < len; at++) {
+			memset(a, 0x80, sizeof(a));
+			memset(b, 0x80, sizeof(b));
+			assert_int_equal(tested_memcmp(a, b, len), 0);
+			b[at] = 1;
+			memset(b + at + 1, 0xff, sizeof(b) - at - 1);
+			assert_true(tested_memcmp(a, b, len) > 0 && tested_memcmp(b, a, len) < 0);
+			assert_int_equal(tested_memcmp(a, b, at), 0);
+		}
+}
+
 static void searches_find_first_last_and_the_terminator(void **state)
 {
 	const char *s = "abracadabra";
@@ -98,6 +119,9 @@ static void searches_find_first_last_and_the_terminator(void **state)
 	assert_ptr_equal(tested_memchr(s, 'c', 11), s + 4);
 	assert_null(tested_memchr(s, 'c', 4));
 	assert_int_equal(tested_strlen(s), 11);
+	for (size_t i = 0; i <= 11; i++)
+		assert_int_equal(tested_strlen(s + i), 11 - i);
+	assert_int_equal(tested_strlen("\xff\x80\x01\x81\x7f"), 5);
 	assert_int_equal(tested_strnlen(s, 4), 4);
 	assert_int_equal(tested_strnlen(s, 40), 11);
 }
@@ -160,6 +184,7 @@ int main(void)
 	    cmocka_unit_test(move_at_every_length_and_overlap_equals_the_library),
 	    cmocka_unit_test(copy_and_set_at_every_length_and_alignment),
 	    cmocka_unit_test(comparisons_see_bytes_as_unsigned),
+	    cmocka_unit_test(a_difference_is_found_wherever_it_is),
 	    cmocka_unit_test(searches_find_first_last_and_the_terminator),
 	    cmocka_unit_test(strlcpy_cuts_terminates_and_tells_the_length),
 	    cmocka_unit_test(case_is_folded_for_ascii_only),

@@ -34,11 +34,24 @@
 		kprintf args;                                                                      \
 	} while (0)
 
-// Every copy lwIP makes is counted when it touches a page of the file cache.
-#define MEMCPY(to, from, len)  copy_other(to, from, len)
-#define SMEMCPY(to, from, len) copy_other(to, from, len)
+// Every copy lwIP makes is counted when it touches a page of the file cache. Not asked about: SMEMCPY of
+// a constant length, with which lwIP moves addresses and headers (of frames, never of payload); it
+// becomes plain moves.
+#define MEMCPY(to, from, len) copy_other(to, from, len)
+#define SMEMCPY(to, from, len)                                                                     \
+	(__builtin_constant_p(len) ? __builtin_memcpy(to, from, len) : copy_other(to, from, len))
 #define MEMMOVE(to, from, len) copy_other(to, from, len)
 
-// net/random.c: unpredictable without the boot secret. Any context.
+#define LWIP_DONT_PROVIDE_BYTEORDER_FUNCTIONS
+#define lwip_htons(x) __builtin_bswap16(x)
+#define lwip_htonl(x) __builtin_bswap32(x)
+
+// net/checksum.c: the Internet checksum's sum, not inverted. Any context.
+uint16_t net_checksum(const void *data, int len);
+#define LWIP_CHKSUM net_checksum
+
+// net/random.c: unpredictable without the boot secret. Fast WTD context.
 uint32_t net_random32(void);
-#define LWIP_RAND() net_random32()
+uint16_t net_random16(void);
+#define LWIP_RAND()  net_random32()
+#define LWIP_IP_ID() net_random16()
