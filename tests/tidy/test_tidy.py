@@ -151,7 +151,7 @@ def test_every_lock_rank_is_documented():
 
 def test_every_command_line_word_is_in_the_readme():
     words = []
-    for path in C_FILES:
+    for path in [f for f in C_FILES if not f.startswith("tests/")]:
         words += re.findall(r'CMDLINE_OPTION\(\s*\w+,\s*"([\w.-]+)"', read(path))
     assert words
     text = read("README.md") + read("docs/HACKING.md")
