@@ -29,7 +29,8 @@ struct packet_large {
 	struct txqueue_packet packet;
 	struct netfrag frags[NETDEV_MAX_FRAGS];
 };
-static struct pool small_pool = POOL_INIT_RAW("txqueue_small", struct packet_small, 4 * QUEUE_PACKETS);
+static struct pool small_pool =
+    POOL_INIT_RAW("txqueue_small", struct packet_small, 4 * QUEUE_PACKETS);
 static struct pool large_pool = POOL_INIT_RAW("txqueue_large", struct packet_large, QUEUE_PACKETS);
 
 static uint64_t queued, waiting, waiting_high, refused, dropped;

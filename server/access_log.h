@@ -9,5 +9,6 @@
 struct http_exchange;
 
 // Fast WTD context, with the exchange's connection still there. Never waits: a line for which the port's
-// ring has no room is lost and counted (pagewire_access_log_lost_total). Without the port, or with the word log=off: nothing.
+// ring has no room is lost and counted (pagewire_access_log_lost_total). Without the port, or with
+// the word log=off: nothing.
 void access_log(const struct http_exchange *x);

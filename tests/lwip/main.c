@@ -40,6 +40,11 @@ void *copy_other(void *to, const void *from, size_t len)
 	return memmove(to, from, len);
 }
 
+uint16_t net_random16(void)
+{
+	return (uint16_t)net_random32();
+}
+
 uint32_t net_random32(void)
 {
 	return (uint32_t)rand();
