@@ -18,7 +18,7 @@ static uint64_t active(void)
 
 static uint64_t in_time_wait(void)
 {
-	return tcp_hash_count(TCP_HASH_PCB_TW);
+	return tcp_hash_count(TCP_HASH_PCB_TW) + tcp_hash_count(TCP_HASH_TW);
 }
 
 static uint64_t count_state(enum tcp_state state)

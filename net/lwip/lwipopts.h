@@ -131,8 +131,9 @@
 #define TCP_LISTEN_BACKLOG	   1
 #define TCP_DEFAULT_LISTEN_BACKLOG 255
 #define TCP_SYN_CACHE		   1 // tcp_syn.h
-// 10,000 connections, 2,048 in TIME_WAIT (more are reclaimed, oldest first)
-#define MEMP_NUM_TCP_PCB	12288
+#define TCP_TW_COMPACT		   1 // tcp_tw.h
+// 20,000 connections, and some that are closing
+#define MEMP_NUM_TCP_PCB	20480
 #define MEMP_NUM_TCP_PCB_LISTEN 16
 // segments queued: a full send buffer on 1,000 connections, a few on all others
 #define MEMP_NUM_TCP_SEG 262144
@@ -142,7 +143,7 @@
 #define LWIP_TCP_RTO_TIME     1000 // first RTO (RFC 6298, 2.1)
 #define TCP_MAXRTX	      9 // gives up a silent peer after two to five minutes (RFC 1122: over 100 s)
 #define TCP_SYNMAXRTX	      5
-#define TCP_MSL		      15000UL // TIME_WAIT of 30 s; pcbs in it are reclaimed when wanted
+#define TCP_MSL		      15000UL // TIME_WAIT of 30 s
 #define LWIP_TCP_KEEPALIVE    1	      // per pcb
 #define TCP_KEEPIDLE_DEFAULT  60000UL
 #define TCP_KEEPINTVL_DEFAULT 10000UL

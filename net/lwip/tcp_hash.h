@@ -12,13 +12,14 @@
 
 #include "kernel/base.h"
 
-// 20,000 connections and as many in TIME_WAIT: two or three to a bucket at most.
+// 20,000 connections and as many in TIME_WAIT: two or three to a bucket.
 #define TCP_HASH_BITS 14
 
 enum tcp_hash_kind {
 	TCP_HASH_PCB,	 // struct tcp_pcb in tcp_active_pcbs
 	TCP_HASH_PCB_TW, // struct tcp_pcb in tcp_tw_pcbs
 	TCP_HASH_SYN,	 // struct tcp_syn
+	TCP_HASH_TW,	 // struct tcp_tw
 	TCP_HASH_KINDS,
 };
 

@@ -218,7 +218,7 @@ class VM:
     def lent(self):
         values = self.metrics()
         # A connection that the server closed first stays for TIME_WAIT, which is nobody's leak.
-        blocks = 'pagewire_pool_used{pool="lwip_TCP_PCB"}'
+        blocks = 'pagewire_pool_used{pool="tcp_tw"}'
         if blocks in values:
             values[blocks] -= values.get("pagewire_tcp_connections_time_wait", 0)
         return {k: v for k, v in values.items() if self.LENT.match(k) and not self.CACHES.search(k)}

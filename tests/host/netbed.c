@@ -22,6 +22,7 @@
 #include "netbed_private.h"
 #include "shim.h"
 #include "tcp_syn.h"
+#include "tcp_tw.h"
 
 #define PACKETS 4096
 #define RX_RING 8
@@ -353,6 +354,7 @@ int bed_teardown(void **state)
 	while (tcp_tw_pcbs)
 		tcp_abort(tcp_tw_pcbs);
 	tcp_syn_forget_all();
+	tcp_tw_forget_all();
 	etharp_cleanup_netif(&iface_first()->netif); // what waits for an address
 	stack_flush();
 	shim_run();

@@ -51,9 +51,12 @@
 #define TCP_OOSEQ_MAX_BYTES 0
 #define TCP_SNDLOWAT	    (3 * TCP_MSS)
 
-// tcp_state: looks at PCBs in SYN_RCVD. Ours are tested by tests/host/test_tcp_syn.c.
+// tcp_state: looks at PCBs in SYN_RCVD and TIME_WAIT. Ours are tested by tests/host/test_tcp_syn.c and
+// test_tcp_timewait.c.
 #undef TCP_SYN_CACHE
-#define TCP_SYN_CACHE 0
+#undef TCP_TW_COMPACT
+#define TCP_TW_COMPACT 0
+#define TCP_SYN_CACHE  0
 
 // netif, udp, ip4
 #define LWIP_NETIF_EXT_STATUS_CALLBACK 1

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// TIME_WAIT (RFC 9293, 3.3.2) as an entry of a hundred bytes: what remains of a connection that its server
+// has closed is its name, two sequence numbers and a time. When there are too many, the oldest goes: it
+// has the least left to wait for. Fast WTD context. Included by lwIP's tcp.c and tcp_in.c.
+#pragma once
+
+#include "kernel/base.h"
+#include "tcp_hash.h"
+
+// 1,000 connections a second that we close first, for 2 MSL.
+#define TCP_TW_ENTRIES 32768
+
+struct tcp_tw_facts {
+	uint32_t snd_nxt, rcv_nxt;
+	uint16_t window; // as a header carries it
+	uint8_t netif_idx;
+};
+
+// The connection enters TIME_WAIT; its PCB can go. When there is no memory even for this, it is not
+// remembered at all (counted).
+void tcp_tw_enter(const struct tcp_tuple *tuple, const struct tcp_tw_facts *facts);
+// A segment for it. True: dealt with. False: a SYN that may open a new connection; the entry is gone, and
+// *least_iss is where our sequence numbers must begin at least (RFC 9293, 3.10.7.4; RFC 1122, 4.2.2.13).
+bool tcp_tw_input(struct tcp_hash_node *entry, uint8_t flags, uint32_t seqno, uint32_t length,
+		  uint32_t *least_iss);
+// Every slow tick.
+void tcp_tw_tmr(void);
+// All entries go.
+void tcp_tw_forget_all(void);
