@@ -4,6 +4,7 @@
 
 #include "fs/filesystem.h"
 #include "fs/journal.h"
+#include "fs/name.h"
 #include "fs/pagecache_private.h"
 
 struct volume_private {
@@ -51,7 +52,6 @@ bool name_recall(enum name_kind kind, const struct volume *volume, uint64_t dir,
 // not remembered.
 void name_remember(enum name_kind kind, const struct volume *volume, uint64_t dir, const char *name,
 		   size_t len, const struct name_answer *answer, uint64_t generation);
-uint64_t name_generation(void);
 extern struct spinlock name_lock;
 void name_cache_drop(void); // forgets all of it
 void name_cache_init(void);

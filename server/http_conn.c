@@ -6,6 +6,7 @@
 #include "kernel/panic.h"
 #include "kernel/timer.h"
 #include "net/stack.h"
+#include "server/http_recall.h"
 
 // http_connections= of them and HTTP_REFUSE_MAX that carry a refusal: set in http_conn_start.
 struct pool http_conn_pool = POOL_INIT("http_conn", struct http_conn, 0);
@@ -16,6 +17,7 @@ void http_conn_start(void)
 {
 	http_conn_pool.maximum = http_config.connections_max + HTTP_REFUSE_MAX;
 	http_exchange_start();
+	http_recall_start();
 }
 
 struct http_conn *http_conn_new(struct tcp_pcb *pcb, struct http_address *from)
@@ -80,6 +82,7 @@ void http_conn_end_all(void)
 {
 	while (all.next != &all)
 		http_conn_end(CONTAINER_OF(all.next, struct http_conn, all), true);
+	http_recall_forget();
 }
 
 void http_conn_linger(struct http_conn *conn)
@@ -135,6 +138,7 @@ static void answered(struct http_conn *conn)
 	if (keep && x->parsed)
 		conn->in_body = http_body_init(&conn->body, &x->request);
 	http_count_answer(x);
+	http_remember(x);
 	http_exchange_end(x);
 	conn->served++;
 	if (!keep)
@@ -150,12 +154,36 @@ static void skip_body(struct http_conn *conn, const char *bytes, size_t len, siz
 		http_conn_linger(conn);
 }
 
+// Begins the request that the bytes begin with. False: not now. A remembered one is over at once: `used`
+// says how long it was.
+static bool begin(struct http_conn *conn, const char *bytes, size_t len, size_t *used)
+{
+	if (tcp_sndbuf(conn->pcb) < HTTP_SMALL_ROOM && conn->unacked)
+		return false;
+	if (conn->turn == HTTP_TURN) {
+		http_conn_retry(conn);
+		http_retry_all();
+		return false;
+	}
+	conn->turn++;
+	*used = http_recall(conn, bytes, len);
+	if (*used)
+		return true;
+	conn->x = http_exchange_new(conn);
+	if (!conn->x) {
+		http_count_refusal(HTTP_REFUSED_MEMORY);
+		conn->doomed = true;
+	}
+	return conn->x;
+}
+
 // Uses the bytes as far as the connection can go now; returns how many.
 static size_t take(struct http_conn *conn, const char *bytes, size_t len)
 {
-	size_t done = 0, used;
+	size_t done = 0;
 
 	while (done < len && !conn->doomed) {
+		size_t used = 0;
 		if (conn->lingering)
 			return len;
 		if (conn->in_body) {
@@ -164,24 +192,18 @@ static size_t take(struct http_conn *conn, const char *bytes, size_t len)
 			continue;
 		}
 		if (!conn->x) {
-			if (tcp_sndbuf(conn->pcb) < HTTP_SMALL_ROOM && conn->unacked)
+			if (!begin(conn, bytes + done, len - done, &used))
 				break;
-			if (conn->turn == HTTP_TURN) {
-				http_conn_retry(conn);
-				http_retry_all();
-				break;
-			}
-			conn->turn++;
-			conn->x = http_exchange_new(conn);
-			if (!conn->x) {
-				http_count_refusal(HTTP_REFUSED_MEMORY);
-				conn->doomed = true;
-				break;
+			done += used;
+			if (used && !conn->x) {
+				conn->served++;
+				continue;
 			}
 		}
-		if (conn->x->stage != HTTP_STAGE_HEAD)
+		if (conn->x->stage == HTTP_STAGE_HEAD)
+			done += http_exchange_feed(conn->x, bytes + done, len - done);
+		else if (!used)
 			break;
-		done += http_exchange_feed(conn->x, bytes + done, len - done);
 		if (conn->x->stage == HTTP_STAGE_HEAD)
 			continue;
 		if (!http_exchange_run(conn->x))

@@ -99,10 +99,11 @@ struct http_conn {
 	struct http_link all;	// every connection
 	struct http_link link;	// of list
 	struct http_link retry; // of the connections that try again at the next tick
-	uint64_t since;		// clock_ns: when list's clock started
+	uint64_t since;		// clock_cycles: when list's clock started
 	uint64_t unacked;	// bytes queued and not yet acknowledged
 	uint32_t progress;	// bytes acknowledged since the stall clock started
 	uint32_t served;	// requests answered
+	uint16_t recall;	// http_recall.c's: which head it repeats
 	struct http_body body;	// of the request before, while in_body
 	uint8_t list;		// enum http_list
 	uint8_t turn;		// requests taken up in this pass
@@ -164,6 +165,7 @@ struct http_exchange {
 	bool index_used;     // ... and it was found
 	uint64_t started;    // clock_cycles when the head was complete
 	struct inode *inode; // reference
+	uint64_t names;	     // name_generation before the look-up
 	struct name_request find;
 	struct page_get get;
 	bool getting;	   // get is under way
@@ -296,6 +298,9 @@ bool http_page_ready(struct http_exchange *x, int *status);
 // ---- http_stats.c ------------------------------------------------------------------------------------
 
 void http_count_answer(const struct http_exchange *x);
+// The same for a 200 that needed no exchange: `sent` bytes of a file.
+void http_count_recalled(struct http_conn *conn, const char *head,
+			 const struct http_request *request, uint64_t sent, uint64_t started);
 void http_count_timeout(enum http_timeout what);
 void http_count_refusal(enum http_refusal why);
 // Unsynchronised: fast WTD context only.

@@ -219,6 +219,7 @@ static void find(struct http_exchange *x)
 	size_t len = x->path.len;
 	int status;
 
+	x->names = name_generation();
 	if (x->index_now) {
 		const char *tail = len ? index : index + 1;
 		memcpy(x->path_text + len, tail, strlen(tail));

@@ -5,6 +5,7 @@
 #include "server/http_conn.h"
 #include "kernel/panic.h"
 #include "kernel/timer.h"
+#include "server/http_recall.h"
 
 static struct http_link lists[HTTP_LISTS]; // circular; lists[NONE] stays empty
 static struct http_link retries = {&retries, &retries};
@@ -12,6 +13,8 @@ static uint64_t idle_count; // connections on lists[IDLE]
 static uint64_t page_limit; // pages on the wire in all: half of what the cache can hold
 static void tick(struct wtd *work);
 static struct wtd tick_work = WTD_INIT(tick, "http timer");
+static int64_t second; // Unix time, until `second_end`, in clock_cycles
+static uint64_t second_end;
 static bool tick_soon; // armed for HTTP_RETRY_NS or sooner, not for HTTP_TICK_NS
 
 static void read_page_limit(void)
@@ -26,6 +29,7 @@ void http_timer_start(void)
 {
 	for (unsigned i = 0; i < HTTP_LISTS; i++)
 		lists[i].next = lists[i].prev = &lists[i];
+	second_end = 0;
 	read_page_limit();
 }
 
@@ -58,7 +62,7 @@ void http_conn_wait(struct http_conn *conn, enum http_list list, bool restart)
 	if (list == HTTP_LIST_NONE)
 		return;
 	idle_count += list == HTTP_LIST_IDLE;
-	conn->since = clock_ns();
+	conn->since = clock_cycles();
 	http_link_add(&lists[list], &conn->link);
 	if (tick_work.state == WTD_IDLE)
 		arm();
@@ -110,7 +114,14 @@ bool http_pages_allowed(void)
 
 int64_t http_now(void)
 {
-	return (int64_t)(clock_realtime_ns() / NS_PER_SEC);
+	uint64_t cycles = clock_cycles(), ns;
+
+	if (UNLIKELY(cycles >= second_end)) {
+		ns = clock_realtime_ns();
+		second = (int64_t)(ns / NS_PER_SEC);
+		second_end = cycles + clock_ns_to_cycles(NS_PER_SEC - ns % NS_PER_SEC);
+	}
+	return second;
 }
 
 // The request did not come in time: say so where there is a request at all.
@@ -129,7 +140,7 @@ static void expire(enum http_list list, uint64_t limit, uint64_t now)
 {
 	struct http_conn *conn;
 
-	while ((conn = first_of(list)) && conn->since + limit <= now) {
+	while ((conn = first_of(list)) && clock_cycles_to_ns(now - conn->since) >= limit) {
 		switch (list) {
 		case HTTP_LIST_HEAD:
 			head_timed_out(conn);
@@ -167,10 +178,11 @@ static void retry(void)
 
 static void tick(struct wtd *work)
 {
-	uint64_t now = clock_ns();
+	uint64_t now = clock_cycles();
 
 	tick_soon = false;
 	read_page_limit();
+	http_recall_age();
 	expire(HTTP_LIST_IDLE, http_config.idle_ns, now);
 	expire(HTTP_LIST_HEAD, http_config.head_ns, now);
 	expire(HTTP_LIST_STALL, http_config.stall_ns, now);

@@ -36,6 +36,10 @@ bool name_cancel(struct name_request *request) MUST_CHECK;
 int name_find_wait(struct volume *volume, const char *path, size_t len,
 		   struct inode **out) MUST_CHECK;
 
+// Changes with every name_forget: whoever keeps what a look-up found keeps this with it, read before the
+// look-up, and looks anew when it has changed. Any context.
+uint64_t name_generation(void);
+
 // For writers, after a name was made, removed or changed in directory inode `dir`. Fast WTD or thread
 // context. What was looked up before, or is being looked up now, is not remembered for that name.
 void name_forget(struct volume *volume, uint64_t dir, const char *name, size_t len);

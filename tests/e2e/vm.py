@@ -213,7 +213,7 @@ class VM:
                       r'rx_buffers\{place="held"\})')
     # Caches by design: they keep what they have learnt, up to their bounds. (MLD6_GROUP: one for each
     # IPv6 address, which come some seconds after the start.)
-    CACHES = re.compile(r"inode|name|dentry|extent|http_file|meta|worker|thread|MLD6_GROUP")
+    CACHES = re.compile(r"inode|name|dentry|extent|http_file|http_remembered|meta|worker|thread|MLD6_GROUP")
 
     def lent(self):
         values = self.metrics()

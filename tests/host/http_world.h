@@ -22,6 +22,8 @@ struct world_knobs {
 };
 extern struct world_knobs world;
 
+extern uint64_t world_names; // name_generation
+
 void world_start(void);
 void world_finish(void);
 // A file's bytes are world_byte(number, offset). `path` without a leading slash.

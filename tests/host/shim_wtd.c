@@ -38,6 +38,11 @@ WEAK uint64_t clock_cycles_to_ns(uint64_t cycles)
 	return cycles;
 }
 
+WEAK uint64_t clock_ns_to_cycles(uint64_t ns)
+{
+	return ns;
+}
+
 WEAK uint64_t clock_realtime_ns(void)
 {
 	return 1700000000 * NS_PER_SEC + shim_now;

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Remembered requests: see http_recall.h.
+#include "server/http_recall.h"
+#include "fs/name.h"
+#include "kernel/cpu.h"
+#include "kernel/kstat.h"
+#include "kernel/kstring.h"
+#include "kernel/panic.h"
+#include "kernel/timer.h"
+#include "net/pagebuf.h"
+#include "server/http_conn.h"
+#include "server/http_file.h"
+
+#define SETS	  256
+#define WAYS	  4
+#define HEAD_MOST 1024 // a browser's head has 400 to 800 bytes
+#define PAGES	  16 // of a file that counts as small; an answer of that size fits any send buffer
+
+struct remembered {
+	uint64_t names;	     // name_generation when the path was looked up
+	struct inode *inode; // reference
+	uint32_t mime;
+	uint16_t len; // of head; at least 8
+	uint16_t slot;
+	struct http_request request; // what the log says of it
+	char head[HEAD_MOST];
+};
+
+// One for each place in the table.
+static struct pool pool = POOL_INIT("http_remembered", struct remembered, SETS *WAYS);
+static struct remembered *table[SETS * WAYS];
+static uint64_t seen[SETS]; // the hash of the last head that was not remembered
+static uint8_t oldest[SETS];
+static uint64_t seed, aged; // aged: name_generation at the last http_recall_age
+static uint64_t recalled;
+KSTAT_COUNTER(recalled, "pagewire_http_remembered_total",
+	      "Requests answered without the parser: their heads were known byte for byte");
+static uint64_t remembered;
+KSTAT_GAUGE(remembered, "pagewire_http_remembered_heads", "Request heads that are remembered");
+
+static inline uint64_t word_at(const char *p)
+{
+	uint64_t word;
+
+	__builtin_memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+static inline uint64_t mix(uint64_t a, uint64_t b)
+{
+	__uint128_t product = (__uint128_t)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+// Of the first line; 0: no line ends here. A head that is remembered has eight bytes more than its line.
+static uint64_t hash_of(const char *bytes, size_t len)
+{
+	const uint64_t ones = 0x0101010101010101UL;
+	uint64_t hash = seed;
+
+	for (size_t at = 0; at + 8 <= len && at < HEAD_MOST; at += 8) {
+		uint64_t word = word_at(bytes + at), v = word ^ ones * '\r';
+		uint64_t ends = (v - ones) & ~v & ones * 0x80;
+		if (ends)
+			return mix(hash ^ (word & ((ends & -ends) - 1)), seed + at) | 1;
+		hash = mix(hash ^ word, seed);
+	}
+	return 0;
+}
+
+static inline bool same(const struct remembered *r, const char *bytes, size_t len)
+{
+	size_t last = r->len - 8U;
+
+	if (len < r->len)
+		return false;
+	for (size_t at = 0; at < last; at += 8)
+		if (word_at(r->head + at) != word_at(bytes + at))
+			return false;
+	return word_at(r->head + last) == word_at(bytes + last);
+}
+
+static void forget(struct remembered *r)
+{
+	table[r->slot] = NULL;
+	remembered--;
+	inode_put(r->inode);
+	pool_free(&pool, r);
+}
+
+void http_recall_forget(void)
+{
+	for (unsigned i = 0; i < SETS * WAYS; i++)
+		if (table[i])
+			forget(table[i]);
+	memset(seen, 0, sizeof(seen));
+}
+
+void http_recall_age(void)
+{
+	if (aged != name_generation())
+		http_recall_forget();
+	aged = name_generation();
+}
+
+void http_recall_start(void)
+{
+	seed = cpu_random() | 1;
+	http_recall_forget();
+	aged = name_generation();
+}
+
+static struct remembered *find(struct http_conn *conn, const char *bytes, size_t len)
+{
+	struct remembered *r = table[conn->recall];
+	uint64_t hash;
+
+	if (LIKELY(r && same(r, bytes, len)))
+		return r;
+	hash = hash_of(bytes, len);
+	for (unsigned i = 0; hash && i < WAYS; i++) {
+		unsigned slot = hash % SETS * WAYS + i;
+		r = table[slot];
+		if (r && same(r, bytes, len)) {
+			conn->recall = (uint16_t)slot;
+			return r;
+		}
+	}
+	return NULL;
+}
+
+static bool whole_small_file(const struct http_exchange *x)
+{
+	const struct http_request *r = &x->request;
+
+	return x->status == 200 && x->body == HTTP_BODY_FILE && !x->all_kept && x->keep_alive &&
+	       r->method == HTTP_GET && r->minor && !r->content_length && !r->chunked &&
+	       !r->range.at && !r->if_range.at && !r->if_modified_since.at &&
+	       !r->if_unmodified_since.at && !r->has_if_match && !r->has_if_none_match &&
+	       x->inode->size <= PAGES * PAGE_SIZE && x->parser.pos <= HEAD_MOST &&
+	       x->names == name_generation();
+}
+
+void http_remember(const struct http_exchange *x)
+{
+	struct remembered *r;
+	uint64_t hash;
+	unsigned set, slot;
+
+	if (!whole_small_file(x) || !(hash = hash_of(x->head, x->parser.pos)))
+		return;
+	set = hash % SETS;
+	if (seen[set] != hash) { // once is no habit
+		seen[set] = hash;
+		return;
+	}
+	slot = set * WAYS + oldest[set];
+	if (table[slot])
+		forget(table[slot]);
+	r = pool_alloc(&pool);
+	if (!r)
+		return;
+	oldest[set] = (uint8_t)((oldest[set] + 1U) % WAYS);
+	inode_get(x->inode);
+	r->names = x->names;
+	r->inode = x->inode;
+	r->mime = x->mime;
+	r->len = x->parser.pos;
+	r->slot = (uint16_t)slot;
+	r->request = x->request;
+	memcpy(r->head, x->head, r->len);
+	table[slot] = r;
+	remembered++;
+}
+
+// All or none, wired.
+static bool find_pages(struct inode *inode, unsigned count, struct page **pages)
+{
+	for (unsigned i = 0; i < count; i++) {
+		pages[i] = pagecache_probe(inode, i);
+		if (UNLIKELY(!pages[i])) {
+			while (i--)
+				page_wire_put(pages[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
+// Memory ran out between the head and the last page. The request becomes an exchange after all, one that
+// has got as far as its answer's byte `sent`.
+static void go_on(struct http_conn *conn, const struct remembered *r, const char *bytes,
+		  uint64_t sent)
+{
+	struct http_exchange *x = conn->x = http_exchange_new(conn);
+
+	if (!x) {
+		http_count_refusal(HTTP_REFUSED_MEMORY);
+		http_conn_doom(conn);
+		return;
+	}
+	http_exchange_feed(x, bytes, r->len);
+	ASSERT(x->stage == HTTP_STAGE_FIND && x->keep_alive);
+	inode_get(r->inode);
+	x->inode = r->inode;
+	x->mime = r->mime;
+	x->status = 200;
+	x->body = HTTP_BODY_FILE;
+	x->head_queued = true;
+	x->at = x->sent = sent;
+	x->end = r->inode->size;
+	x->stage = HTTP_STAGE_SEND;
+}
+
+// False: nothing is queued.
+static bool send(struct http_conn *conn, const struct remembered *r, const char *bytes)
+{
+	uint64_t size = r->inode->size, sent = 0;
+	unsigned count = (unsigned)((size + PAGE_SIZE - 1) / PAGE_SIZE), i = 0;
+	struct page *pages[PAGES];
+	err_t err = ERR_OK;
+	const char *head;
+	uint16_t head_len;
+
+	if (size > PAGES * PAGE_SIZE || tcp_sndbuf(conn->pcb) < size + HTTP_FILE_HEAD_MAX ||
+	    (count && !http_pages_allowed()) || !find_pages(r->inode, count, pages))
+		return false;
+	head = http_file_head(http_file_of(r->inode, r->mime), &head_len);
+	if (genbuf_write(conn->pcb, head, head_len, count > 0) == ERR_OK) {
+		for (; i < count && err == ERR_OK; i++) {
+			uint16_t n = (uint16_t)MIN(size - sent, PAGE_SIZE);
+			err = pagebuf_write(conn->pcb, pages[i], 0, n, i + 1 < count);
+			sent += err == ERR_OK ? n : 0;
+			page_wire_put(pages[i]);
+		}
+		conn->unacked += head_len + sent;
+		http_bytes_sent += head_len + sent;
+		if (UNLIKELY(err != ERR_OK))
+			go_on(conn, r, bytes, sent);
+		head = NULL;
+	}
+	for (; i < count; i++)
+		page_wire_put(pages[i]);
+	return !head;
+}
+
+size_t http_recall(struct http_conn *conn, const char *bytes, size_t len)
+{
+	struct remembered *r = find(conn, bytes, len);
+	uint64_t started;
+
+	if (!r)
+		return 0;
+	if (UNLIKELY(r->names != name_generation())) {
+		forget(r);
+		return 0;
+	}
+	started = clock_cycles();
+	if (!send(conn, r, bytes))
+		return 0;
+	recalled++;
+	if (LIKELY(!conn->x && !conn->doomed))
+		http_count_recalled(conn, r->head, &r->request, r->inode->size, started);
+	return r->len;
+}

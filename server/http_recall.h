@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Remembered requests: the short way through the read path's stages 5 to 7. Clients repeat a request's
+// head byte for byte, so a head that was asked a second time and was answered with a whole small file in
+// one pass is kept, with the file that it named. Bytes that begin with exactly such a head need no
+// parser: a head ends where it ends, whatever follows, and the same bytes mean the same request.
+//
+// What is remembered is the question, never the answer: the head of the answer is the inode's
+// (http_file.h), pages are found anew each time, and a name that was made, removed or changed anywhere
+// (name_generation) makes every entry void. Whatever is not as simple as it was (no room in the send
+// buffer, a page not in memory) goes the general way. Fast WTD context.
+#pragma once
+
+#include "kernel/base.h"
+
+struct http_conn;
+struct http_exchange;
+
+void http_recall_start(void);
+// Answers the request that the bytes begin with, if it is remembered and can be answered at once. How
+// many bytes it was long; 0: nothing was done. With conn->x set afterwards the answer is only partly
+// queued (memory ran out on the way): the exchange goes on with it.
+size_t http_recall(struct http_conn *conn, const char *bytes, size_t len);
+// An exchange in its stage DONE: may be worth remembering.
+void http_remember(const struct http_exchange *x);
+// Gives up void entries; each holds its inode. At each tick.
+void http_recall_age(void);
+void http_recall_forget(void); // all of them
