@@ -130,6 +130,9 @@ def test_a_full_ring_loses_nothing(machine, tree):
     for c in clients:
         data = c.communicate(timeout=240)[0]
         assert c.returncode == 0 and hashlib.sha256(data).hexdigest() == wanted
+    # QEMU's card empties its ring within the doorbell's store; only late completions let it fill.
+    if "nic=late" in machine.append:
+        assert machine.metrics()['pagewire_e1000_tx_refused_total{reason="ring_full"}'] > 0
 
 
 def test_ping_and_ipv6(machine, tap):
