@@ -15,7 +15,8 @@ CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Wmissin
           -fno-omit-frame-pointer -fno-strict-aliasing -fno-common -fno-asynchronous-unwind-tables \
           -fstack-protector-strong -mstack-protector-guard=global \
           '-ffile-prefix-map=$(CURDIR)=.' -Iinclude -I. -MMD -MP
-NASMFLAGS := -f elf64 -g -F dwarf
+# No -g: gdb stumbles over what NASM says about code in more than one section. Names come from the symbol table.
+NASMFLAGS := -f elf64
 
 SRCS := $(wildcard kernel/*.c drivers/*.c fs/*.c net/*.c server/*.c tests/guest/*.c)
 ASMS := $(wildcard boot/*.asm kernel/*.asm)

@@ -5,7 +5,7 @@ set pagination off
 
 define pw-pools
   set $pool = pools
-  printf "%-24s %8s %8s %8s %8s\n", "pool", "used", "high", "total", "failed"
+  printf "pool                         used     high    total   failed\n"
   while $pool
     printf "%-24s %8u %8u %8u %8lu\n", $pool->name, $pool->used, $pool->high, $pool->total, $pool->failed
     set $pool = $pool->next
@@ -34,7 +34,7 @@ define pw-queues
   set $class = 0
   while $class < 2
     set $queue = &scheds[0].queue[$class]
-    printf "%s: posted %lu run %lu depth %u high %u hogs %lu\n", $class ? "WTD" : "fast WTD", $queue->figures.posted, $queue->figures.run, $queue->figures.depth, $queue->figures.depth_high, $queue->figures.hogs
+    printf "class %u: posted %lu run %lu depth %u high %u hogs %lu\n", $class, $queue->figures.posted, $queue->figures.run, $queue->figures.depth, $queue->figures.depth_high, $queue->figures.hogs
     set $work = $queue->first
     while $work
       printf "  %s ", $work->owner
@@ -45,7 +45,7 @@ define pw-queues
   end
 end
 document pw-queues
-What is to be done on processor 0: both WTD queues with their figures.
+What is to be done on processor 0: both WTD queues (0 fast, 1 may sleep) with their figures.
 end
 
 define pw-threads
