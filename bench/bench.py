@@ -70,8 +70,8 @@ def wrk(path, connections, duration):
         "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
         "requests": int(re.search(r"(\d+) requests in", out).group(1)),
         "bytes": size_of(re.search(r"requests in .*, (\S+) read", out).group(1)),
-        "p50": seconds(re.search(r"50%\s+(\S+)", out).group(1)),
-        "p99": seconds(re.search(r"99%\s+(\S+)", out).group(1)),
+        "p50": seconds(re.search(r"^\s+50%\s+(\S+)", out, re.M).group(1)),
+        "p99": seconds(re.search(r"^\s+99%\s+(\S+)", out, re.M).group(1)),
         "errors": errors.group(1) if errors else "Non-2xx" if "Non-2xx" in out else "",
     }
 

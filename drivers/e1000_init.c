@@ -11,6 +11,7 @@
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
 #include "kernel/pmm.h"
+#include "kernel/thread.h"
 #include "kernel/timer.h"
 #include "kernel/vmm.h"
 
@@ -249,7 +250,10 @@ static void fill_netdev(struct e1000 *nic)
 static int bring_up(struct e1000 *nic)
 {
 	e1000_quiesce(nic);
-	clock_delay_ns(RESET_SETTLE_NS);
+	if (may_sleep())
+		thread_sleep_ns(RESET_SETTLE_NS);
+	else
+		clock_delay_ns(RESET_SETTLE_NS);
 	e1000_write(nic, E1000_IMC, 0xffffffff);
 	(void)e1000_read(nic, E1000_ICR);
 	nic->pcix = e1000_read(nic, E1000_STATUS) & STATUS_PCIX;

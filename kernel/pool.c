@@ -129,16 +129,22 @@ static bool injected_failure(const struct pool *pool)
 	return fail;
 }
 
-// With WTDs disabled, of a pool that may give and has a free object.
-static inline struct free_object *take_first(struct pool *pool)
+static NORETURN __attribute__((noinline)) void written_panic(const struct pool *pool, const void *o)
 {
-	struct free_object *o = pool->free;
+	PANIC("pool %s: free object %p was written to", pool->name, o);
+}
+
+// With WTDs disabled, of a pool that may give: its first free object.
+static inline struct free_object *take_first(struct pool *pool, struct free_object *o)
+{
+	uint32_t used = pool->used + 1;
 
 	if (UNLIKELY(o->seal != seal_of(o)))
-		PANIC("pool %s: free object %p was written to", pool->name, (void *)o);
+		written_panic(pool, o);
 	pool->free = o->next;
-	if (++pool->used > pool->high)
-		pool->high = pool->used;
+	pool->used = used;
+	if (used > pool->high)
+		pool->high = used;
 	return o;
 }
 
@@ -149,7 +155,7 @@ static struct free_object *take(struct pool *pool)
 
 	spin_lock_wtd(&pool->lock);
 	if (pool->used < pool->maximum && pool->free)
-		o = take_first(pool);
+		o = take_first(pool, pool->free);
 	spin_unlock_wtd(&pool->lock);
 	return o;
 }
@@ -163,33 +169,63 @@ static void *refuse(struct pool *pool)
 	return NULL;
 }
 
-static __attribute__((noinline)) struct free_object *take_slowly(struct pool *pool)
+static inline void *ready(const struct pool *pool, struct free_object *o)
+{
+	if (!pool->raw)
+		return memset(o, 0, pool->object_bytes);
+	o->seal = 0;
+	return o;
+}
+
+// Entered with WTDs disabled once.
+static __attribute__((noinline)) void *alloc_slowly(struct pool *pool)
 {
 	struct free_object *o;
 
+	wtd_enable();
 	if (injected_failure(pool))
 		return refuse(pool);
 	while (!(o = take(pool)))
 		if (pool->used >= pool->maximum || !grow(pool))
 			return refuse(pool);
-	return o;
+	return ready(pool, o);
 }
 
+// What came due while a thread was in pool_alloc.
+static __attribute__((noinline)) void *alloc_after_kick(struct pool *pool, struct free_object *o)
+{
+	wtd_disable();
+	wtd_enable();
+	return ready(pool, o);
+}
+
+// The common way makes no call it returns from: it is taken ten times a request.
 void *pool_alloc(struct pool *pool)
 {
-	struct free_object *o = NULL;
+	struct cpu *cpu = this_cpu();
+	struct free_object *o;
 
 	wtd_disable();
-	if (LIKELY(CPU_MAX == 1 && pool->free && pool->used < pool->maximum && !fail_armed))
-		o = take_first(pool);
-	wtd_enable();
-	if (UNLIKELY(!o) && !(o = take_slowly(pool)))
-		return NULL;
-	if (pool->raw)
-		o->seal = 0;
-	else
-		memset(o, 0, pool->object_bytes);
-	return o;
+	o = pool->free;
+	if (UNLIKELY(!o || pool->used >= pool->maximum || fail_armed || CPU_MAX > 1))
+		return alloc_slowly(pool);
+	take_first(pool, o);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	cpu->wtd_disabled--;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (UNLIKELY(cpu->kick))
+		return alloc_after_kick(pool, o);
+	return ready(pool, o);
+}
+
+static NORETURN __attribute__((noinline)) void free_panic(const struct pool *pool,
+							  const void *object)
+{
+	const struct free_object *o = object;
+
+	if (o->seal == seal_of(o))
+		PANIC("pool %s: object %p is freed twice", pool->name, object);
+	PANIC("pool %s: %p is freed but nothing is out", pool->name, object);
 }
 
 // In words, rounded down: the two of the list and the seal are always there and written afterwards.
@@ -203,31 +239,35 @@ static __attribute__((noinline)) void fill_with_junk(struct free_object *o, size
 
 static inline void put_back(struct pool *pool, struct free_object *o)
 {
-	if (UNLIKELY(pool->used == 0))
-		PANIC("pool %s: %p is freed but nothing is out", pool->name, (void *)o);
 	o->seal = seal_of(o);
 	o->next = pool->free;
 	pool->free = o;
 	pool->used--;
 }
 
+// Junk, or more than one processor.
+static __attribute__((noinline)) void free_slowly(struct pool *pool, struct free_object *o)
+{
+	if (junk)
+		fill_with_junk(o, pool->object_bytes);
+	spin_lock_wtd(&pool->lock);
+	put_back(pool, o);
+	spin_unlock_wtd(&pool->lock);
+}
+
 void pool_free(struct pool *pool, void *object)
 {
 	struct free_object *o = object;
 
-	if (UNLIKELY(o->seal == seal_of(o)))
-		PANIC("pool %s: object %p is freed twice", pool->name, object);
-	if (UNLIKELY(junk))
-		fill_with_junk(o, pool->object_bytes);
-	if (CPU_MAX > 1) {
-		spin_lock_wtd(&pool->lock);
-		put_back(pool, o);
-		spin_unlock_wtd(&pool->lock);
-	} else {
-		wtd_disable();
-		put_back(pool, o);
-		wtd_enable();
+	if (UNLIKELY(o->seal == seal_of(o) || pool->used == 0))
+		free_panic(pool, object);
+	if (UNLIKELY(junk || CPU_MAX > 1)) {
+		free_slowly(pool, o);
+		return;
 	}
+	wtd_disable();
+	put_back(pool, o);
+	wtd_enable();
 }
 
 bool pool_reserve(struct pool *pool, uint32_t objects)

@@ -72,9 +72,12 @@ static inline void wtd_disable(void)
 static inline void wtd_enable(void)
 {
 	struct cpu *cpu = this_cpu();
+	uint32_t left;
 
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (UNLIKELY(--cpu->wtd_disabled == 0 ? cpu->kick : (int32_t)cpu->wtd_disabled < 0))
+	left = --cpu->wtd_disabled;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST); // what comes due from here on runs by itself
+	if (UNLIKELY(left == 0 ? cpu->kick : (int32_t)left < 0))
 		wtd_enable_slowly(cpu);
 }
 

@@ -106,7 +106,7 @@ static const struct {
 } operations[] = {
     {"spin_lock_wtd and unlock", lock_pair, 35},
     {"spin_lock_irq and unlock", irq_lock_pair, 62},
-    {"pool_alloc and pool_free, 128 bytes", pool_pair, 115},
+    {"pool_alloc and pool_free, 128 bytes", pool_pair, 100},
     {"page_wire_get and put", wire_pair, 35},
     {"a fast WTD posted by a thread, run", post_and_run, 230},
     {"a timer armed and cancelled", arm_and_cancel, 250},
