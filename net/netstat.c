@@ -2,6 +2,7 @@
 // lwIP's own counters as metrics: pagewire_tcp_*, pagewire_ip_*, pagewire_arp_* and their like. Reads
 // only; any context.
 #include "kernel/kstat.h"
+#include "lwip/etharp.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/stats.h"
 
@@ -107,6 +108,14 @@ IP_DROP(ip6_drop_reassembly, "6", "reassembly", ip6_frag, drop);
 
 COUNTER(arp_in, "pagewire_arp_packets_in_total", "ARP packets received.", etharp.recv);
 COUNTER(arp_out, "pagewire_arp_packets_out_total", "ARP packets sent.", etharp.xmit);
+static uint64_t arp_entries(void)
+{
+	return etharp_entries;
+}
+KSTAT_GAUGE_FN(arp_entries, "pagewire_arp_entries", NULL,
+	       "Neighbours known or asked for, of ARP_TABLE_SIZE.", arp_entries);
+KSTAT_COUNTER_L(arp_recycled, "pagewire_arp_recycled_total", NULL,
+		"Neighbours forgotten early because the table was full.", etharp_recycled);
 #define ARP_DROP(id, why, field)                                                                   \
 	KSTAT_COUNTER_L(id, "pagewire_arp_dropped_total", "reason=\"" why "\"",                    \
 			"ARP packets not accepted, packets not sent for lack of an address.",      \

@@ -58,10 +58,10 @@
 
 // ---- ARP, IPv4 --------------------------------------------------------------------------------------
 #define LWIP_ARP		      1
-#define ARP_TABLE_SIZE		      127 // neighbours on the link; everybody else is behind the gateway's entry
+#define ARP_TABLE_SIZE		      8192 // neighbours on the link; all others are behind the gateway's entry
 #define ARP_QUEUEING		      1
 #define ARP_QUEUE_LEN		      16 // an unresolved neighbour holds at most an initial window and a bit
-#define MEMP_NUM_ARP_QUEUE	      64
+#define MEMP_NUM_ARP_QUEUE	      1024 // packets that wait for a neighbour's answer
 #define ETHARP_SUPPORT_STATIC_ENTRIES 0
 #define LWIP_IPV4		      1
 #define IP_FORWARD		      0

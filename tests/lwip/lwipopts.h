@@ -69,6 +69,8 @@
 #undef LWIP_DHCP_DOES_ACD_CHECK
 #define LWIP_ACD		 1
 #define LWIP_DHCP_DOES_ACD_CHECK 1
-// etharp
+// etharp: fills the table
+#undef ARP_TABLE_SIZE
+#define ARP_TABLE_SIZE 10
 #undef ETHARP_SUPPORT_STATIC_ENTRIES
 #define ETHARP_SUPPORT_STATIC_ENTRIES 1
