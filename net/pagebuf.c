@@ -19,8 +19,8 @@ struct pagebuf {
 };
 
 // One for each page piece queued: TCP_SND_BUF of each of 1,000 busy connections in whole pages
-// (64 each) and one piece for every other of 10,000 connections, doubled for small files.
-static struct pool pagebufs = POOL_INIT_RAW("pagebuf", struct pagebuf, 2 * (1000 * 64 + 10000));
+// (64 each) and one piece for every other of 20,000 connections, doubled for small files.
+static struct pool pagebufs = POOL_INIT_RAW("pagebuf", struct pagebuf, 2 * (1000 * 64 + 20000));
 
 static uint64_t page_bytes, generated_bytes;
 KSTAT_COUNTER_L(page_bytes, "pagewire_net_payload_bytes_total", "source=\"page\"",

@@ -23,7 +23,7 @@
 
 struct http_config http_config = {
     .port = 80,
-    .connections_max = 10000,
+    .connections_max = 20000,
     .per_address_max = 1000,
     .idle_ns = 60 * NS_PER_SEC,
     .head_ns = 10 * NS_PER_SEC,
@@ -52,7 +52,7 @@ static bool parse_count(const char *value, uint64_t low, uint64_t high, uint64_t
 
 COUNT_OPTION(port, "http_port", "http_port=80  the port the HTTP server listens on", port, 1, 65535,
 	     1);
-COUNT_OPTION(connections, "http_connections", "http_connections=10000  HTTP connections in all",
+COUNT_OPTION(connections, "http_connections", "http_connections=20000  HTTP connections in all",
 	     connections_max, 1, 1000000, 1);
 COUNT_OPTION(per_address, "http_per_address",
 	     "http_per_address=1000  HTTP connections from one address, 0: any number",

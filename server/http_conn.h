@@ -39,7 +39,7 @@
 
 struct http_config {
 	uint16_t port;		  // http_port=80
-	uint32_t connections_max; // http_connections=10000
+	uint32_t connections_max; // http_connections=20000
 	uint32_t per_address_max; // http_per_address=1000, 0: no limit
 	uint64_t idle_ns;	  // http_idle=60 seconds without a request
 	uint64_t head_ns;	  // http_head=10 seconds from a request's first byte to its last

@@ -212,8 +212,8 @@ class VM:
     LENT = re.compile(r"pagewire_(cache_pinned_pages$|pool_used\{.*|e1000_tx_outstanding.*|"
                       r'rx_buffers\{place="held"\})')
     # Caches by design: they keep what they have learnt, up to their bounds. (MLD6_GROUP: one for each
-    # IPv6 address, which come some seconds after the start.)
-    CACHES = re.compile(r"inode|name|dentry|extent|http_file|http_remembered|meta|worker|thread|MLD6_GROUP")
+    # IPv6 address, which come some seconds after the start. rxbuf: free ones are kept; held ones are above.)
+    CACHES = re.compile(r"inode|name|dentry|extent|http_file|http_remembered|meta|worker|thread|MLD6_GROUP|rxbuf")
 
     def lent(self):
         values = self.metrics()
