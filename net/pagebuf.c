@@ -39,8 +39,7 @@ static void pagebuf_free(struct pbuf *p)
 	page_wire_put(page);
 }
 
-err_t pagebuf_write(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uint16_t len,
-		    bool more)
+err_t pagebuf_give(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uint16_t len, bool more)
 {
 	struct pagebuf *buf;
 	struct pbuf *p;
@@ -54,14 +53,25 @@ err_t pagebuf_write(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uin
 	buf->custom.custom_free_function = pagebuf_free;
 	p = pbuf_alloced_custom(PBUF_RAW, len, PBUF_ROM, &buf->custom,
 				(uint8_t *)page_virt(page) + offset, len);
-	page_wire_get(page);
 	err = tcp_write_pbuf(pcb, p, more ? TCP_WRITE_FLAG_MORE : 0);
-	if (err != ERR_OK) {
-		pbuf_free(p);
+	if (UNLIKELY(err != ERR_OK)) {
+		pool_free(&pagebufs, buf); // the page stays the caller's
 		return err;
 	}
 	page_bytes += len;
 	return ERR_OK;
+}
+
+err_t pagebuf_write(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uint16_t len,
+		    bool more)
+{
+	err_t err;
+
+	page_wire_get(page);
+	err = pagebuf_give(pcb, page, offset, len, more);
+	if (err != ERR_OK)
+		page_wire_put(page);
+	return err;
 }
 
 err_t genbuf_write(struct tcp_pcb *pcb, const void *data, uint16_t len, bool more)

@@ -146,6 +146,11 @@ static char *put_request(char *to, const struct http_exchange *x)
 	return to;
 }
 
+bool access_log_on(void)
+{
+	return wanted && serial_present(SERIAL_2);
+}
+
 void access_log(const struct http_exchange *x)
 {
 	static char line[LINE_MOST];
@@ -154,7 +159,7 @@ void access_log(const struct http_exchange *x)
 	const char *from = x->conn->from ? x->conn->from->text : "-";
 	char *to = line;
 
-	if (!wanted || !serial_present(SERIAL_2))
+	if (!access_log_on())
 		return;
 	to = put(to, from, strlen(from));
 	to = put(to, " - - [", 6);

@@ -8,6 +8,8 @@
 
 struct http_exchange;
 
+// Whether access_log would do anything. Any context.
+bool access_log_on(void);
 // Fast WTD context, with the exchange's connection still there. Never waits: a line for which the port's
 // ring has no room is lost and counted (pagewire_access_log_lost_total). Without the port, or with
 // the word log=off: nothing.

@@ -100,7 +100,7 @@ void http_conn_acked(struct http_conn *conn, uint32_t bytes)
 	if (conn->progress < HTTP_STALL_BYTES && conn->unacked)
 		return;
 	conn->progress = 0;
-	if (conn->list == HTTP_LIST_STALL)
+	if (conn->list == HTTP_LIST_STALL && (conn->unacked || conn->x))
 		http_conn_wait(conn, HTTP_LIST_STALL, true);
 }
 
@@ -290,6 +290,10 @@ err_t http_conn_settle(struct http_conn *conn)
 {
 	bool reading = !conn->x || conn->x->stage == HTTP_STAGE_HEAD;
 
+	if (LIKELY(!conn->x && !conn->held && !conn->unusual)) {
+		http_conn_wait(conn, conn->unacked ? HTTP_LIST_STALL : HTTP_LIST_IDLE, false);
+		return ERR_OK;
+	}
 	if (conn->doomed) {
 		http_resets++;
 		return http_conn_end(conn, true);

@@ -52,7 +52,7 @@ extern struct volume *http_root; // what "/" is: volume_root() at start; null: n
 
 #define HTTP_STALL_BYTES 4096		   // the least progress that restarts the stall clock
 #define HTTP_LINGER_NS	 (2 * NS_PER_SEC)  // for the client's FIN after ours
-#define HTTP_TICK_NS	 (500 * NS_PER_MS) // how late a time-out may be
+#define HTTP_TICK_NS	 (500 * NS_PER_MS) // a time-out may be late by two of them
 #define HTTP_RETRY_NS	 (20 * NS_PER_MS)  // when memory or pinned pages were short
 #define HTTP_REFUSE_MAX	 64		   // connections above the maximum that get a polite 503
 #define HTTP_SMALL_ROOM	 2048		   // send buffer that must be free before an answer begins
@@ -107,11 +107,17 @@ struct http_conn {
 	struct http_body body;	// of the request before, while in_body
 	uint8_t list;		// enum http_list
 	uint8_t turn;		// requests taken up in this pass
+	bool young;		// link is on the list of the young (http_timer.c)
 	bool retrying;		// on the retry list
-	bool in_body;		// the body of the request before is being skipped
-	bool fin_seen, lingering;
-	bool doomed; // the next settle resets it
-	bool busy;   // its code is running further down the stack
+	union {
+		struct {
+			bool in_body; // the body of the request before is being skipped
+			bool fin_seen, lingering;
+			bool doomed; // the next settle resets it
+		};
+		uint32_t unusual; // any of them
+	};
+	bool busy; // its code is running further down the stack
 };
 
 enum http_stage {
@@ -252,6 +258,14 @@ uint64_t http_idle_count(void);
 // Whether another file page may go on the wire (half of the cache at most).
 bool http_pages_allowed(void);
 int64_t http_now(void); // Unix seconds
+// The same from a reading of clock_cycles that is at hand.
+extern int64_t http_second;	 // Unix seconds, until http_second_end
+extern uint64_t http_second_end; // clock_cycles
+int64_t http_now_anew(uint64_t cycles);
+static inline int64_t http_now_at(uint64_t cycles)
+{
+	return LIKELY(cycles < http_second_end) ? http_second : http_now_anew(cycles);
+}
 
 // ---- http_address.c ----------------------------------------------------------------------------------
 

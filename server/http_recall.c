@@ -213,36 +213,51 @@ static void go_on(struct http_conn *conn, const struct remembered *r, const char
 	x->stage = HTTP_STAGE_SEND;
 }
 
+// The head of the answer, with the date of now.
+static inline const struct http_file *head_of(const struct remembered *r, uint64_t now)
+{
+	struct http_file *file = r->inode->server_data;
+	uint16_t len;
+
+	if (UNLIKELY(!file || file->type != r->mime || file->head_second != http_now_at(now))) {
+		file = http_file_of(r->inode, r->mime);
+		http_file_head(file, &len);
+	}
+	return file;
+}
+
 // False: nothing is queued.
-static bool send(struct http_conn *conn, const struct remembered *r, const char *bytes)
+static bool send(struct http_conn *conn, const struct remembered *r, const char *bytes,
+		 uint64_t now)
 {
 	uint64_t size = r->inode->size, sent = 0;
 	unsigned count = (unsigned)((size + PAGE_SIZE - 1) / PAGE_SIZE), i = 0;
+	const struct http_file *file;
 	struct page *pages[PAGES];
-	err_t err = ERR_OK;
-	const char *head;
-	uint16_t head_len;
+	err_t err;
 
 	if (size > PAGES * PAGE_SIZE || tcp_sndbuf(conn->pcb) < size + HTTP_FILE_HEAD_MAX ||
 	    (count && !http_pages_allowed()) || !find_pages(r->inode, count, pages))
 		return false;
-	head = http_file_head(http_file_of(r->inode, r->mime), &head_len);
-	if (genbuf_write(conn->pcb, head, head_len, count > 0) == ERR_OK) {
-		for (; i < count && err == ERR_OK; i++) {
-			uint16_t n = (uint16_t)MIN(size - sent, PAGE_SIZE);
-			err = pagebuf_write(conn->pcb, pages[i], 0, n, i + 1 < count);
-			sent += err == ERR_OK ? n : 0;
-			page_wire_put(pages[i]);
+	file = head_of(r, now);
+	err = genbuf_write(conn->pcb, file->head, file->head_len, count > 0);
+	if (LIKELY(err == ERR_OK)) {
+		sent = file->head_len;
+		for (; i < count; i++) {
+			uint16_t n = (uint16_t)MIN(size - i * PAGE_SIZE, PAGE_SIZE);
+			err = pagebuf_give(conn->pcb, pages[i], 0, n, i + 1 < count);
+			if (UNLIKELY(err != ERR_OK))
+				break;
+			sent += n;
 		}
-		conn->unacked += head_len + sent;
-		http_bytes_sent += head_len + sent;
+		conn->unacked += sent;
+		http_bytes_sent += sent;
 		if (UNLIKELY(err != ERR_OK))
-			go_on(conn, r, bytes, sent);
-		head = NULL;
+			go_on(conn, r, bytes, sent - file->head_len);
 	}
 	for (; i < count; i++)
 		page_wire_put(pages[i]);
-	return !head;
+	return sent;
 }
 
 size_t http_recall(struct http_conn *conn, const char *bytes, size_t len)
@@ -257,7 +272,7 @@ size_t http_recall(struct http_conn *conn, const char *bytes, size_t len)
 		return 0;
 	}
 	started = clock_cycles();
-	if (!send(conn, r, bytes))
+	if (!send(conn, r, bytes, started))
 		return 0;
 	recalled++;
 	if (LIKELY(!conn->x && !conn->doomed))

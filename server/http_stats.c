@@ -143,6 +143,8 @@ void http_count_recalled(struct http_conn *conn, const char *head,
 	codes[0]++;
 	one_pass++;
 	count_latency(clock_cycles_to_ns(clock_cycles() - started));
+	if (!access_log_on())
+		return;
 	told.conn = conn;
 	told.head = head;
 	told.request = *request;

@@ -2,19 +2,29 @@
 // Time for connections: one list for each thing that can take too long, in order of its clock, so that
 // a tick looks at the heads only; and the connections that try again when memory or the bound on
 // pinned pages stopped them. One delayed fast WTD, armed while there is a connection on any list.
+//
+// A busy connection changes between waiting for a request and waiting for acknowledgements thousands of
+// times a second. While it does, it stays where it is, on the list of the young, and only its clock is set;
+// the tick after its last change puts it on the list where it belongs.
+//
+//	            a change to IDLE or STALL                tick, half a tick after its last change
+//	any list ------------------------------> young ---------------------------------------> its list
 #include "server/http_conn.h"
 #include "kernel/panic.h"
 #include "kernel/timer.h"
 #include "server/http_recall.h"
 
+#define OLDEST_LOOK 64 // of the young: how many of them may be asked which is idle longest
+
 static struct http_link lists[HTTP_LISTS]; // circular; lists[NONE] stays empty
+static struct http_link young;		   // circular, in the order in which they came
 static struct http_link retries = {&retries, &retries};
-static uint64_t idle_count; // connections on lists[IDLE]
+static uint64_t idle_count; // connections whose list is IDLE, young ones included
 static uint64_t page_limit; // pages on the wire in all: half of what the cache can hold
 static void tick(struct wtd *work);
 static struct wtd tick_work = WTD_INIT(tick, "http timer");
-static int64_t second; // Unix time, until `second_end`, in clock_cycles
-static uint64_t second_end;
+int64_t http_second;
+uint64_t http_second_end;
 static bool tick_soon; // armed for HTTP_RETRY_NS or sooner, not for HTTP_TICK_NS
 
 static void read_page_limit(void)
@@ -29,13 +39,14 @@ void http_timer_start(void)
 {
 	for (unsigned i = 0; i < HTTP_LISTS; i++)
 		lists[i].next = lists[i].prev = &lists[i];
-	second_end = 0;
+	young.next = young.prev = &young;
+	http_second_end = 0;
 	read_page_limit();
 }
 
 static void arm(void)
 {
-	bool soon = retries.next != &retries, any = soon;
+	bool soon = retries.next != &retries, any = soon || young.next != &young;
 
 	for (unsigned i = 0; i < HTTP_LISTS; i++)
 		any |= lists[i].next != &lists[i];
@@ -45,27 +56,65 @@ static void arm(void)
 	}
 }
 
+static void leave_list(struct http_conn *conn)
+{
+	if (conn->young || conn->list != HTTP_LIST_NONE)
+		http_link_remove(&conn->link);
+	conn->young = false;
+}
+
 void http_conn_unwait(struct http_conn *conn)
 {
-	if (conn->list != HTTP_LIST_NONE)
-		http_link_remove(&conn->link);
+	leave_list(conn);
 	idle_count -= conn->list == HTTP_LIST_IDLE;
 	conn->list = HTTP_LIST_NONE;
 }
 
 void http_conn_wait(struct http_conn *conn, enum http_list list, bool restart)
 {
+	bool quiet = list == HTTP_LIST_IDLE || list == HTTP_LIST_STALL;
+
 	if (conn->list == list && !restart)
 		return;
-	http_conn_unwait(conn);
+	idle_count += (list == HTTP_LIST_IDLE) - (conn->list == HTTP_LIST_IDLE);
+	conn->since = clock_cycles();
+	if (LIKELY(quiet && conn->young)) {
+		conn->list = (uint8_t)list;
+		return;
+	}
+	leave_list(conn);
 	conn->list = (uint8_t)list;
+	conn->young = quiet;
 	if (list == HTTP_LIST_NONE)
 		return;
-	idle_count += list == HTTP_LIST_IDLE;
-	conn->since = clock_cycles();
-	http_link_add(&lists[list], &conn->link);
+	http_link_add(quiet ? &young : &lists[list], &conn->link);
 	if (tick_work.state == WTD_IDLE)
 		arm();
+}
+
+// Makes `from` an empty list and gives what was on it to `to`.
+static void take_all(struct http_link *from, struct http_link *to)
+{
+	to->next = to->prev = to;
+	if (from->next == from)
+		return;
+	*to = *from;
+	to->next->prev = to->prev->next = to;
+	from->next = from->prev = from;
+}
+
+// Those that were not heard of for half a tick go where they belong.
+static void sort_young(uint64_t now)
+{
+	struct http_link all;
+
+	take_all(&young, &all);
+	while (all.next != &all) {
+		struct http_conn *conn = CONTAINER_OF(all.next, struct http_conn, link);
+		http_link_remove(&conn->link);
+		conn->young = clock_cycles_to_ns(now - conn->since) < HTTP_TICK_NS / 2;
+		http_link_add(conn->young ? &young : &lists[conn->list], &conn->link);
+	}
 }
 
 void http_conn_retry(struct http_conn *conn)
@@ -97,9 +146,27 @@ static struct http_conn *first_of(enum http_list list)
 	return link == &lists[list] ? NULL : CONTAINER_OF(link, struct http_conn, link);
 }
 
+// Of the young ones' first: their clocks are less than a second apart.
+static struct http_conn *oldest_idle_young(void)
+{
+	struct http_conn *oldest = NULL;
+	unsigned looked_at = 0;
+
+	for (struct http_link *link = young.next; link != &young; link = link->next) {
+		struct http_conn *conn = CONTAINER_OF(link, struct http_conn, link);
+		if (conn->list == HTTP_LIST_IDLE && (!oldest || conn->since < oldest->since))
+			oldest = conn;
+		if (++looked_at >= OLDEST_LOOK && oldest)
+			break;
+	}
+	return oldest;
+}
+
 struct http_conn *http_oldest_idle(void)
 {
-	return first_of(HTTP_LIST_IDLE);
+	struct http_conn *conn = first_of(HTTP_LIST_IDLE);
+
+	return conn || !idle_count ? conn : oldest_idle_young();
 }
 
 uint64_t http_idle_count(void)
@@ -112,16 +179,18 @@ bool http_pages_allowed(void)
 	return page_pinned() < page_limit;
 }
 
+int64_t http_now_anew(uint64_t cycles)
+{
+	uint64_t ns = clock_realtime_ns();
+
+	http_second = (int64_t)(ns / NS_PER_SEC);
+	http_second_end = cycles + clock_ns_to_cycles(NS_PER_SEC - ns % NS_PER_SEC);
+	return http_second;
+}
+
 int64_t http_now(void)
 {
-	uint64_t cycles = clock_cycles(), ns;
-
-	if (UNLIKELY(cycles >= second_end)) {
-		ns = clock_realtime_ns();
-		second = (int64_t)(ns / NS_PER_SEC);
-		second_end = cycles + clock_ns_to_cycles(NS_PER_SEC - ns % NS_PER_SEC);
-	}
-	return second;
+	return http_now_at(clock_cycles());
 }
 
 // The request did not come in time: say so where there is a request at all.
@@ -163,12 +232,9 @@ static void expire(enum http_list list, uint64_t limit, uint64_t now)
 // Each that waits tries once; those that are stopped again stand at the end of the new list.
 static void retry(void)
 {
-	struct http_link now = retries;
+	struct http_link now;
 
-	if (retries.next == &retries)
-		return;
-	now.next->prev = now.prev->next = &now;
-	retries.next = retries.prev = &retries;
+	take_all(&retries, &now);
 	while (now.next != &now) {
 		struct http_conn *conn = CONTAINER_OF(now.next, struct http_conn, retry);
 		http_conn_unretry(conn);
@@ -183,6 +249,7 @@ static void tick(struct wtd *work)
 	tick_soon = false;
 	read_page_limit();
 	http_recall_age();
+	sort_young(now);
 	expire(HTTP_LIST_IDLE, http_config.idle_ns, now);
 	expire(HTTP_LIST_HEAD, http_config.head_ns, now);
 	expire(HTTP_LIST_STALL, http_config.stall_ns, now);

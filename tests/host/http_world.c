@@ -186,6 +186,15 @@ err_t pagebuf_write(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uin
 	return err;
 }
 
+err_t pagebuf_give(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uint16_t len, bool more)
+{
+	err_t err = pagebuf_write(pcb, page, offset, len, more);
+
+	if (err == ERR_OK)
+		page_wire_put(page);
+	return err;
+}
+
 // ---- the client's side -------------------------------------------------------------------------------
 
 struct tcp_pcb *world_connect(unsigned host)

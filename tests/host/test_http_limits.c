@@ -158,6 +158,7 @@ static void when_full_the_oldest_idle_one_makes_room(void **state)
 	http_config.connections_max = 3;
 	for (int i = 0; i < 3; i++)
 		pcb[i] = world_connect(1);
+	shim_advance(NS_PER_MS);
 	world_say(pcb[0], REQUEST("/one"), 0);
 	world_settle();
 	pcb[3] = world_connect(2);
