@@ -33,6 +33,9 @@ endif
 			{ echo "lwip: $$p does not apply" >&2; exit 1; }; done
 	@touch $@
 
+# Whoever includes a header of lwIP's is compiled again in the same run in which the patches changed it.
+$(LWIP_SRC)/src/include/%.h: $(LWIP_READY) ;
+
 # lwIP's own sources take their few libc headers from port/libc and fewer warnings than ours.
 $(LWIP_UPSTREAM_OBJS): $(LWIP_SRC)/%.o: $(LWIP_READY) $(LWIP_HOME)/lwip.mk
 	@mkdir -p $(@D)

@@ -29,8 +29,9 @@ def arguments():
 class Lane:
     """One direction. A reordered frame waits until the next one has passed it, or 20 ms."""
 
-    def __init__(self, send, rates, rng, counts):
+    def __init__(self, send, rates, rng, counts, corrupted):
         self.send, self.rates, self.rng, self.counts, self.waiting = send, rates, rng, counts, None
+        self.corrupted = corrupted
 
     def count(self, what):
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -40,11 +41,12 @@ class Lane:
         if self.rng.random() < self.rates.drop:
             self.count("dropped")
             return
-        if self.rng.random() < self.rates.corrupt and len(frame) > 60:
+        # Behind the IP header, where a checksum covers every byte; ARP has none.
+        if self.rng.random() < self.rates.corrupt and len(frame) >= 54 and frame[12:14] != b"\x08\x06":
             spoilt = bytearray(frame)
             spoilt[self.rng.randrange(34, len(frame))] ^= 1 << self.rng.randrange(8)
             frame = bytes(spoilt)
-            self.count("corrupted")
+            self.count(self.corrupted)
         if self.waiting is None and self.rng.random() < self.rates.reorder:
             self.waiting = frame
             self.count("reordered")
@@ -82,10 +84,12 @@ def main():
         except OSError:
             counts["unsent"] = counts.get("unsent", 0) + 1
 
-    down, up = Lane(to_guest, options, rng, counts), Lane(to_host, options, rng, counts)
+    down = Lane(to_guest, options, rng, counts, "corrupted_to_guest")
+    up = Lane(to_host, options, rng, counts, "corrupted_to_host")
 
     def finish(*_):
-        names = ("frames", "dropped", "doubled", "reordered", "corrupted", "unsent")
+        names = ("frames", "dropped", "doubled", "reordered", "corrupted_to_guest", "corrupted_to_host",
+                 "unsent")
         print(" ".join(f"{n}={counts.get(n, 0)}" for n in names), flush=True)
         sys.exit(0)
 
