@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Stage 8 of the read path: reads a frame's headers and says which checksums the card shall make, and
-// over what. Pure; it looks at the first pbuf only, never at payload. RFC 791, 8200, 9293, 768.
+// Stage 8 of the read path: reads a frame's headers and says which checksums the card shall make, over
+// what, and at which payload sizes it shall cut the packet into segments. Pure; it looks at the first
+// pbuf only, never at payload. RFC 791, 8200, 9293, 768.
 #include "net/flow.h"
 #include "kernel/kstring.h"
 #include "lwip/prot/ethernet.h"
@@ -21,6 +22,8 @@ static bool transport(const struct pbuf *frame, uint8_t protocol, struct netoffl
 		if (at + TCP_HLEN > frame->len)
 			return false;
 		at += (bytes[at + 12] >> 4) * 4;
+		if (frame->tso_mss && frame->tot_len > at + frame->tso_mss)
+			offload->mss = frame->tso_mss;
 	} else if (protocol == IP_PROTO_UDP) {
 		at += UDP_HLEN;
 		offload->udp = true;

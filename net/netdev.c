@@ -13,6 +13,7 @@
 #include "kernel/kstring.h"
 #include "kernel/pool.h"
 #include "kernel/vmm.h"
+#include "hooks.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
 #include "lwip/priv/tcp_priv.h"
@@ -99,18 +100,34 @@ static err_t link_output(struct netif *netif, struct pbuf *packet)
 	return ERR_OK;
 }
 
+// A segment could not be cut because a card holds it (LWIP_HOOK_TCP_OUTPUT_WAITS).
+static bool tcp_waits;
+
+void netdev_tcp_waits(void)
+{
+	tcp_waits = true;
+}
+
+// What waits for a completion may go on; not here, because this may be inside TCP.
 static void tx_release(void *ctx, void *cookie)
 {
+	struct iface *iface = ctx;
+
 	pbuf_free(cookie);
+	if (UNLIKELY(tcp_waits))
+		wtd_post_fast(&iface->room);
 }
 
 static void drain(struct wtd *work)
 {
 	struct iface *iface = CONTAINER_OF(work, struct iface, room);
 
-	if (txqueue_drain(iface) && iface->queue.refused) {
+	bool empty = txqueue_drain(iface);
+
+	if (tcp_waits || (empty && iface->queue.refused)) {
 		// Connections whose packets were turned away would wait for an ACK or a timer.
-		iface->queue.refused = false;
+		iface->queue.refused &= !empty;
+		tcp_waits = false;
 		tcp_txnow();
 	}
 	stack_flush();
@@ -205,6 +222,9 @@ static err_t set_up_netif(struct netif *netif)
 	netif->name[1] = 'n';
 	netif->hwaddr_len = ETH_HWADDR_LEN;
 	memcpy(netif->hwaddr, iface->dev->mac, ETH_HWADDR_LEN);
+	// The driver's limit counts the Ethernet header; IP's length field has 16 bits.
+	if (iface->dev->tso_max > SIZEOF_ETH_HDR)
+		netif->tso_max = MIN(iface->dev->tso_max - SIZEOF_ETH_HDR, UINT16_MAX);
 	netif->mtu = iface->dev->mtu;
 	netif->mtu6 = iface->dev->mtu;
 	netif->flags =

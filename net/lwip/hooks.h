@@ -17,3 +17,8 @@ uint32_t tcp_initial_sequence_tuple(const struct tcp_tuple *tuple);
 // net/rxpool.c: how far a receive window may be opened now.
 uint32_t rxpool_window_limit(void);
 #define LWIP_HOOK_TCP_RCV_WND_LIMIT() rxpool_window_limit()
+
+// net/netdev.c: TCP could not send because a card holds the segment, or memory was short; tcp_txnow is
+// wanted when the card has completed something.
+void netdev_tcp_waits(void);
+#define LWIP_HOOK_TCP_OUTPUT_WAITS() netdev_tcp_waits()

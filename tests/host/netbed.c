@@ -123,6 +123,8 @@ static int transmit(struct netdev *dev, const struct netfrag *frags, unsigned co
 	}
 	assert_true(bed.handed - looked < PACKETS && bed.handed - completed_low < PACKETS);
 	assert_in_range(count, 1, NETDEV_MAX_FRAGS);
+	free(packet->frame);
+	free(packet->lent);
 	memset(packet, 0, sizeof(*packet));
 	memcpy(packet->frags, frags, count * sizeof(frags[0]));
 	packet->count = count;
@@ -132,8 +134,18 @@ static int transmit(struct netdev *dev, const struct netfrag *frags, unsigned co
 		assert_int_not_equal(frags[i].bytes, 0);
 		packet->bytes += frags[i].bytes;
 	}
-	assert_true(packet->bytes <= 1514);
+	if (offload->mss) {
+		uint32_t payload = packet->bytes - offload->header_bytes;
+
+		assert_true(packet->bytes - 14 <= iface_first()->netif.tso_max);
+		assert_true(payload > offload->mss && !offload->ipv6 && !offload->udp);
+		assert_true(offload->ip_csum && offload->l4_csum);
+	} else {
+		assert_true(packet->bytes <= 1514);
+	}
 	assert_true(frags[0].bytes >= offload->header_bytes);
+	packet->frame = malloc(packet->bytes);
+	packet->lent = malloc(packet->bytes);
 	gather(packet, packet->lent);
 	memcpy(packet->frame, packet->lent, packet->bytes);
 	make_checksums(packet);
@@ -143,7 +155,7 @@ static int transmit(struct netdev *dev, const struct netfrag *frags, unsigned co
 
 void bed_complete(struct bed_packet *packet)
 {
-	uint8_t now[BED_FRAME_MAX];
+	static uint8_t now[14 + UINT16_MAX];
 
 	assert_false(packet->done);
 	gather(packet, now);
@@ -186,7 +198,13 @@ struct bed_packet *bed_next(void)
 
 void bed_skip(void)
 {
+	bed_cut_forget();
 	looked = bed.handed;
+}
+
+void bed_tso(uint16_t most)
+{
+	iface_first()->netif.tso_max = most;
 }
 
 // ---- card: receive ----------------------------------------------------------------------------------
@@ -310,6 +328,10 @@ int bed_group_setup(void **state)
 
 int bed_group_teardown(void **state)
 {
+	for (unsigned i = 0; i < PACKETS; i++) {
+		free(packets[i].frame);
+		free(packets[i].lent);
+	}
 	free(packets);
 	return 0;
 }
@@ -320,6 +342,7 @@ int bed_setup(void **state)
 
 	bed.ring_room = 1000;
 	bed.manual = false;
+	bed_tso(0);
 	bed.kicks = bed.refills = 0;
 	bed_pages_released = 0;
 	bed_complete_all();

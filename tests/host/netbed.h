@@ -17,13 +17,13 @@ struct bed_packet {
 	struct netfrag frags[NETDEV_MAX_FRAGS];
 	unsigned count;
 	struct netoffload offload;
-	uint8_t frame[BED_FRAME_MAX]; // as the wire carries it, checksums made
-	uint8_t lent[BED_FRAME_MAX];  // as it was handed over
+	uint8_t *frame; // as the wire carries it, checksums made; uncut if the card is to cut it
+	uint8_t *lent;	// as it was handed over
 	uint32_t bytes;
 	bool done;
 };
 
-// A TCP segment seen on the wire, host byte order.
+// A TCP segment seen on the wire, host byte order. A packet that the card cuts is many of them.
 struct bed_segment {
 	struct bed_packet *packet;
 	uint32_t seq, ack;
@@ -64,6 +64,8 @@ int bed_teardown(void **state);
 struct bed_packet *bed_next(void);     // the oldest packet not looked at yet, or null
 struct bed_segment bed_next_tcp(void); // skips what is not TCP; packet null: none
 void bed_skip(void);		       // forgets all packets not looked at
+void bed_tso(
+    uint16_t most); // the card cuts IPv4 packets of up to so many bytes; 0 (at first): none
 void bed_complete(struct bed_packet *packet);
 void bed_complete_oldest(void);
 void bed_complete_all(void);

@@ -197,10 +197,38 @@ static uint16_t find_mss(const uint8_t *tcp)
 	return 0;
 }
 
+// What is left of a packet that the card cuts (82540EM manual, 3.5): sequence numbers go up, PSH and FIN
+// are the last one's.
+static struct bed_segment uncut;
+
+void bed_cut_forget(void)
+{
+	uncut.packet = NULL;
+}
+
+static struct bed_segment cut(void)
+{
+	struct bed_segment first = uncut;
+	uint16_t mss = uncut.packet->offload.mss;
+
+	if (!mss || uncut.len <= mss) {
+		uncut.packet = NULL;
+		return first;
+	}
+	first.len = mss;
+	first.flags &= ~(TCP_PSH | TCP_FIN);
+	uncut.seq += mss;
+	uncut.data += mss;
+	uncut.len -= mss;
+	return first;
+}
+
 struct bed_segment bed_next_tcp(void)
 {
 	struct bed_packet *packet;
 
+	if (uncut.packet)
+		return cut();
 	while ((packet = bed_next())) {
 		const uint8_t *ip = packet->frame + 14, *tcp = ip + 20;
 
@@ -212,16 +240,17 @@ struct bed_segment bed_next_tcp(void)
 		assert_int_equal(checksum(tcp, packet->bytes - 34,
 					  (uint16_t)~checksum(ip + 12, 8, 6 + packet->bytes - 34)),
 				 0);
-		return (struct bed_segment){.packet = packet,
-					    .source = get16(tcp),
-					    .dest = get16(tcp + 2),
-					    .seq = get32(tcp + 4),
-					    .ack = get32(tcp + 8),
-					    .flags = tcp[13] & 0x3f,
-					    .window = get16(tcp + 14),
-					    .mss = find_mss(tcp),
-					    .data = tcp + (tcp[12] >> 4) * 4,
-					    .len = packet->bytes - 34 - (tcp[12] >> 4) * 4};
+		uncut = (struct bed_segment){.packet = packet,
+					     .source = get16(tcp),
+					     .dest = get16(tcp + 2),
+					     .seq = get32(tcp + 4),
+					     .ack = get32(tcp + 8),
+					     .flags = tcp[13] & 0x3f,
+					     .window = get16(tcp + 14),
+					     .mss = find_mss(tcp),
+					     .data = tcp + (tcp[12] >> 4) * 4,
+					     .len = packet->bytes - 34 - (tcp[12] >> 4) * 4};
+		return cut();
 	}
 	return (struct bed_segment){0};
 }
