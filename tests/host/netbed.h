@@ -40,6 +40,7 @@ struct bed_peer {
 	uint32_t seq, ack; // next to send, next expected
 	uint16_t window;
 	uint32_t received; // bytes the server's recv callback got
+	uint32_t sent;	   // bytes a test's sent callback was told of
 	err_t error;	   // what its err callback was told
 };
 

@@ -278,6 +278,54 @@ static void a_window_inside_a_half_acknowledged_segment(void **state)
 	assert_int_equal(bed_pages_released, 1);
 }
 
+static void a_fin_moves_behind_the_split(void **state)
+{
+	struct bed_peer *peer = bed_connect(1460, 3000);
+	struct page *page = bed_page(8);
+	struct tcp_seg *segment;
+
+	set_window(peer, 0);
+	send_page(peer, page, 0, 1000);
+	bed_page_done(page);
+	assert_int_equal(tcp_shutdown(peer->pcb, 0, 1), ERR_OK);
+	segment = peer->pcb->unsent;
+	assert_true(TCPH_FLAGS(segment->tcphdr) & TCP_FIN);
+	assert_int_equal(tcp_split_unsent_seg(peer->pcb, 100), ERR_OK);
+	assert_int_equal(TCPH_FLAGS(segment->tcphdr) & (TCP_FIN | TCP_PSH), 0);
+	assert_int_equal(TCPH_FLAGS(segment->next->tcphdr) & (TCP_FIN | TCP_PSH),
+			 TCP_FIN | TCP_PSH);
+}
+
+// Only the page that is cut in its middle gets a slice.
+static void a_split_moves_whole_pages(void **state)
+{
+	struct bed_peer *peer = bed_connect(1460, 3000);
+	struct tcp_seg *segment;
+	struct pbuf *second;
+	unsigned queued;
+
+	bed_tso(65521);
+	peer->pcb->tso_limit = 40 * 1460; // as tcp_output would learn
+	set_window(peer, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		struct page *page = bed_page(i);
+
+		send_page(peer, page, 0, PAGE_SIZE);
+		bed_page_done(page);
+	}
+	segment = peer->pcb->unsent;
+	assert_null(segment->next);
+	second = segment->p->next->next;
+	queued = peer->pcb->snd_queuelen;
+	assert_int_equal(tcp_split_unsent_seg(peer->pcb, PAGE_SIZE), ERR_OK);
+	assert_ptr_equal(segment->next->p->next, second);
+	assert_int_equal(peer->pcb->snd_queuelen, queued + 1); // a header
+	assert_int_equal(tcp_split_unsent_seg(peer->pcb, 1000), ERR_OK);
+	assert_int_equal(peer->pcb->snd_queuelen, queued + 3); // a header and a slice
+	assert_int_equal(segment->p->tot_len, 20 + 1000);
+	assert_int_equal(segment->next->p->tot_len, 20 + PAGE_SIZE - 1000);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 int main(void)
 {
@@ -292,6 +340,8 @@ int main(void)
 	    TEST(new_data_does_not_join_a_retransmission),
 	    TEST(a_fin_does_not_join_a_retransmission),
 	    TEST(a_window_inside_a_half_acknowledged_segment),
+	    TEST(a_fin_moves_behind_the_split),
+	    TEST(a_split_moves_whole_pages),
 	};
 	return cmocka_run_group_tests_name("tcp_split", tests, bed_group_setup, bed_group_teardown);
 }
