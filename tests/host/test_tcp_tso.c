@@ -27,6 +27,7 @@ static void open_wide(struct stream *stream)
 	bed_tso(MOST);
 	stream_open(stream, MSS, 300000);
 	stream->peer->pcb->cwnd = 300000;
+	stream->peer->pcb->snd_ticks = tcp_ticks; // not idle: the window is not taken back
 }
 
 // All of what is on the wire is lost; returns how many bytes.

@@ -154,6 +154,7 @@ static void any_order_of_anything(void **state)
 			tcp_nagle_enable(world.stream.peer->pcb);
 		if (percent(30))
 			world.stream.peer->pcb->cwnd = 300000;
+		world.stream.peer->pcb->snd_ticks = tcp_ticks; // not idle: the window stays
 		unsigned close_at = percent(70) ? shim_random_below(STEPS) : STEPS;
 		for (unsigned n = 0; n < STEPS && world.stream.peer->pcb; n++) {
 			if (n == close_at)
