@@ -6,5 +6,5 @@
 
 void bed_server_start(void); // listens on port 80
 void bed_peers_forget(void);
-void bed_cut_forget(void); // the rest of the packet that bed_next_tcp is cutting
+void bed_cut_forget(void);     // the rest of the packet that bed_next_tcp is cutting
 uint64_t kstat_get_held(void); // receive buffers held by stack or server

@@ -42,7 +42,8 @@ void stream_close(struct stream *stream);
 struct bed_segment stream_look(struct stream *stream);
 // The peer takes it. False: it held nothing new.
 bool stream_take(struct stream *stream, const struct bed_segment *segment);
-// The peer acknowledges all before `next`, or before `at`, and has it (it was lost after all); the window's edge never goes back.
+// The peer acknowledges all before `next`, or before `at`, and has it from then on whether it was "lost"
+// or not; the window's edge never goes back.
 void stream_ack(struct stream *stream, uint32_t window);
 void stream_ack_at(struct stream *stream, uint32_t at, uint32_t window);
 // Nothing is lost any more: goes on until all is acknowledged, or fails.
