@@ -52,6 +52,11 @@ KSTAT_GAUGE_FN(tcp_tw, "pagewire_tcp_connections_time_wait", NULL, "Connections 
 COUNTER(tcp_opened, "pagewire_tcp_opened_total", "Connections that peers asked for.",
 	mib2.tcppassiveopens);
 COUNTER(tcp_in, "pagewire_tcp_segments_in_total", "Segments received.", mib2.tcpinsegs);
+KSTAT_COUNTER_L(tcp_visits, "pagewire_tcp_timer_visits_total", NULL,
+		"Connections that TCP's timers looked at.", tcp_timer_visits);
+KSTAT_COUNTER_L(tcp_late, "pagewire_tcp_timer_late_total", NULL,
+		"Connections that only the sweep brought to the timers' attention.",
+		tcp_timer_late);
 KSTAT_COUNTER_L(tcp_steps, "pagewire_tcp_lookup_steps_total", NULL,
 		"Connections that segments were compared with until theirs was found.",
 		tcp_hash_steps);

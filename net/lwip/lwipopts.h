@@ -132,8 +132,8 @@
 #define TCP_DEFAULT_LISTEN_BACKLOG 255
 #define TCP_SYN_CACHE		   1 // tcp_syn.h
 #define TCP_TW_COMPACT		   1 // tcp_tw.h
-// 20,000 connections, and some that are closing
-#define MEMP_NUM_TCP_PCB	20480
+// 20,000 connections, and those whose server has closed and whose peer has not
+#define MEMP_NUM_TCP_PCB	24576
 #define MEMP_NUM_TCP_PCB_LISTEN 16
 // segments queued: a full send buffer on 1,000 connections, a few on all others
 #define MEMP_NUM_TCP_SEG 262144

@@ -23,9 +23,10 @@ static void put_addresses(const struct tcp_tuple *tuple, struct netif *arrival, 
 	}
 }
 
-static uint8_t *put_options(uint8_t *at, const struct tcp_bare *segment)
+// size: what fits through the interface, of segment->mss.
+static void put_options(uint8_t *at, const struct tcp_bare *segment, uint16_t size)
 {
-	const uint8_t mss[] = {LWIP_TCP_OPT_MSS, 4, segment->mss >> 8, segment->mss & 0xff};
+	const uint8_t mss[] = {LWIP_TCP_OPT_MSS, 4, size >> 8, size & 0xff};
 	const uint8_t scale[] = {LWIP_TCP_OPT_NOP, LWIP_TCP_OPT_WS, 3, TCP_RCV_SCALE};
 	const uint8_t sack[] = {LWIP_TCP_OPT_NOP, LWIP_TCP_OPT_NOP, LWIP_TCP_OPT_SACK_PERM, 2};
 
@@ -37,11 +38,8 @@ static uint8_t *put_options(uint8_t *at, const struct tcp_bare *segment)
 		memcpy(at, scale, 4);
 		at += 4;
 	}
-	if (segment->sack) {
+	if (segment->sack)
 		memcpy(at, sack, 4);
-		at += 4;
-	}
-	return at;
 }
 
 void tcp_bare_send(const struct tcp_tuple *tuple, const struct tcp_bare *segment)
@@ -70,7 +68,8 @@ void tcp_bare_send(const struct tcp_tuple *tuple, const struct tcp_bare *segment
 	header->wnd = lwip_htons(segment->window);
 	header->chksum = 0;
 	header->urgp = 0;
-	put_options((uint8_t *)(header + 1), segment);
+	put_options((uint8_t *)(header + 1), segment,
+		    tcp_eff_send_mss_netif(segment->mss, netif, &remote));
 	TCP_STATS_INC(tcp.xmit);
 	ip_output_if(p, &local, &remote, TCP_TTL, 0, IP_PROTO_TCP, netif);
 	pbuf_free(p);

@@ -11,7 +11,7 @@ struct tcp_bare {
 	uint16_t window;
 	uint8_t flags;
 	uint8_t netif_idx; // the interface to use where no route says which
-	uint16_t mss;	   // in a SYN: the option; 0: none
+	uint16_t mss;	   // in a SYN: the option, cut to what the interface takes; 0: none
 	bool scale, sack;  // in a SYN: window scale, SACK permitted (RFC 7323, 2018)
 };
 

@@ -96,8 +96,6 @@ static void send_syn_ack(const struct tcp_tuple *tuple, const struct tcp_syn_off
 				   .scale = offer->scaled,
 				   .sack = offer->sack};
 
-	if (tuple->ipv6)
-		segment.mss -= IP6_HLEN - IP_HLEN;
 	tcp_bare_send(tuple, &segment);
 }
 
