@@ -11,7 +11,9 @@
 #include "kernel/kstat.h"
 #include "kernel/panic.h"
 #include "kernel/pool.h"
+#include "kernel/kstring.h"
 #include "kernel/vmm.h"
+#include "lwip/priv/tcp_priv.h"
 
 struct pagebuf {
 	struct pbuf_custom custom; // first: the free function is given its pbuf
@@ -39,23 +41,36 @@ static void pagebuf_free(struct pbuf *p)
 	page_wire_put(page);
 }
 
+static struct pbuf *new_pbuf(struct page *page, uint16_t offset, uint16_t len)
+{
+	struct pagebuf *buf = pool_alloc(&pagebufs);
+
+	if (!buf)
+		return NULL;
+	buf->page = page;
+	buf->custom.custom_free_function = pagebuf_free;
+	return pbuf_alloced_custom(PBUF_RAW, len, PBUF_ROM, &buf->custom,
+				   (uint8_t *)page_virt(page) + offset, len);
+}
+
+// Undoes new_pbuf: nobody has seen the pbuf, and the page's reference is the caller's again.
+static void take_page_back(struct pbuf *p)
+{
+	pool_free(&pagebufs, (struct pagebuf *)(void *)p);
+}
+
 err_t pagebuf_give(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uint16_t len, bool more)
 {
-	struct pagebuf *buf;
 	struct pbuf *p;
 	err_t err;
 
 	ASSERT(len > 0 && (uint32_t)offset + len <= PAGE_SIZE);
-	buf = pool_alloc(&pagebufs);
-	if (!buf)
+	p = new_pbuf(page, offset, len);
+	if (!p)
 		return ERR_MEM;
-	buf->page = page;
-	buf->custom.custom_free_function = pagebuf_free;
-	p = pbuf_alloced_custom(PBUF_RAW, len, PBUF_ROM, &buf->custom,
-				(uint8_t *)page_virt(page) + offset, len);
 	err = tcp_write_pbuf(pcb, p, more ? TCP_WRITE_FLAG_MORE : 0);
 	if (UNLIKELY(err != ERR_OK)) {
-		pool_free(&pagebufs, buf); // the page stays the caller's
+		take_page_back(p);
 		return err;
 	}
 	page_bytes += len;
@@ -82,4 +97,85 @@ err_t genbuf_write(struct tcp_pcb *pcb, const void *data, uint16_t len, bool mor
 	if (err == ERR_OK)
 		generated_bytes += len;
 	return err;
+}
+
+// Whether tcp_write and tcp_write_pbuf, one after the other, would make one new segment of it.
+static bool fits_a_segment(const struct tcp_pcb *pcb, uint16_t head_len, uint32_t len,
+			   unsigned pbufs)
+{
+	return (pcb->state == ESTABLISHED || pcb->state == CLOSE_WAIT) && !pcb->unsent &&
+	       len <= pcb->snd_buf && pbufs <= TCP_SEG_MAX_PBUFS &&
+	       pcb->snd_queuelen + pbufs <= TCP_SND_QUEUELEN && pcb->snd_wnd_max / 2 >= pcb->mss &&
+	       head_len <= pcb->mss && len <= pcb->tso_limit;
+}
+
+// The pages' pbufs as a chain; null: no memory.
+static struct pbuf *chain_of(struct page *const *pages, uint16_t len)
+{
+	struct pbuf *first = NULL, **link = &first;
+
+	for (; len; pages++) {
+		uint16_t n = (uint16_t)MIN(len, PAGE_SIZE);
+		struct pbuf *p = new_pbuf(*pages, 0, n);
+		if (UNLIKELY(!p)) {
+			while ((p = first)) {
+				first = p->next;
+				take_page_back(p);
+			}
+			return NULL;
+		}
+		p->tot_len = len;
+		*link = p;
+		link = &p->next;
+		len -= n;
+	}
+	return first;
+}
+
+// As tcp_create_segment does, with the flags of a last segment.
+static void queue_segment(struct tcp_pcb *pcb, struct tcp_seg *seg, struct pbuf *p, unsigned pbufs)
+{
+	struct tcp_hdr *header = (struct tcp_hdr *)(void *)((uint8_t *)p->payload - TCP_HLEN);
+
+	*seg = (struct tcp_seg){.p = p, .len = p->tot_len, .tcphdr = header};
+	p->payload = header;
+	p->len += TCP_HLEN;
+	p->tot_len += TCP_HLEN;
+	header->src = lwip_htons(pcb->local_port);
+	header->dest = lwip_htons(pcb->remote_port);
+	header->seqno = lwip_htonl(pcb->snd_lbb);
+	TCPH_HDRLEN_FLAGS_SET(header, TCP_HLEN / 4, TCP_PSH);
+	header->urgp = 0;
+	pcb->unsent = seg;
+	pcb->snd_lbb += seg->len;
+	pcb->snd_buf -= seg->len;
+	pcb->snd_queuelen += (uint16_t)pbufs;
+}
+
+bool answer_write(struct tcp_pcb *pcb, const void *head, uint16_t head_len,
+		  struct page *const *pages, uint16_t len)
+{
+	unsigned pbufs = 1 + (len + PAGE_SIZE - 1) / PAGE_SIZE;
+	struct pbuf *chain = NULL, *p;
+	struct tcp_seg *seg;
+
+	if (!fits_a_segment(pcb, head_len, (uint32_t)head_len + len, pbufs))
+		return false;
+	seg = memp_malloc(MEMP_TCP_SEG);
+	if (UNLIKELY(!seg))
+		return false;
+	p = pbuf_alloc(PBUF_TRANSPORT, head_len, PBUF_RAM);
+	if (UNLIKELY(!p || (len && !(chain = chain_of(pages, len))))) {
+		if (p)
+			pbuf_free(p);
+		memp_free(MEMP_TCP_SEG, seg);
+		return false;
+	}
+	memcpy(p->payload, head, head_len);
+	p->next = chain;
+	p->tot_len += len;
+	queue_segment(pcb, seg, p, pbufs);
+	generated_bytes += head_len;
+	page_bytes += len;
+	return true;
 }

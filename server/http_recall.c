@@ -240,6 +240,12 @@ static bool send(struct http_conn *conn, const struct remembered *r, const char 
 	    (count && !http_pages_allowed()) || !find_pages(r->inode, count, pages))
 		return false;
 	file = head_of(r, now);
+	if (LIKELY(size <= UINT16_MAX &&
+		   answer_write(conn->pcb, file->head, file->head_len, pages, (uint16_t)size))) {
+		conn->unacked += file->head_len + size;
+		http_bytes_sent += file->head_len + size;
+		return true;
+	}
 	err = genbuf_write(conn->pcb, file->head, file->head_len, count > 0);
 	if (LIKELY(err == ERR_OK)) {
 		sent = file->head_len;

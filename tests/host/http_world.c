@@ -195,6 +195,22 @@ err_t pagebuf_give(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uint
 	return err;
 }
 
+// Half of the time it does not fit.
+bool answer_write(struct tcp_pcb *pcb, const void *head, uint16_t head_len,
+		  struct page *const *pages, uint16_t len)
+{
+	if (shim_random_below(2) || fail_from != ~0u || pcb->fin_sent ||
+	    pcb->snd_buf < (u32_t)head_len + len)
+		return false;
+	assert_int_equal(genbuf_write(pcb, head, head_len, len), ERR_OK);
+	for (; len; pages++) {
+		uint16_t n = (uint16_t)MIN(len, PAGE_SIZE);
+		len -= n;
+		assert_int_equal(pagebuf_give(pcb, *pages, 0, n, len), ERR_OK);
+	}
+	return true;
+}
+
 // ---- the client's side -------------------------------------------------------------------------------
 
 struct tcp_pcb *world_connect(unsigned host)
