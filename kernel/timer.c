@@ -51,14 +51,6 @@ static uint64_t ratio(uint64_t numerator, uint64_t denominator)
 	return quotient;
 }
 
-uint64_t clock_cycles(void)
-{
-	uint32_t low, high;
-
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-	return (uint64_t)high << 32 | low;
-}
-
 uint64_t clock_cycles_to_ns(uint64_t cycles)
 {
 	return scaled(cycles, scale->mult);

@@ -140,7 +140,6 @@ static void answered(struct http_conn *conn)
 	http_count_answer(x);
 	http_remember(x);
 	http_exchange_end(x);
-	conn->served++;
 	if (!keep)
 		http_conn_linger(conn);
 }
@@ -195,10 +194,8 @@ static size_t take(struct http_conn *conn, const char *bytes, size_t len)
 			if (!begin(conn, bytes + done, len - done, &used))
 				break;
 			done += used;
-			if (used && !conn->x) {
-				conn->served++;
+			if (used && !conn->x)
 				continue;
-			}
 		}
 		if (conn->x->stage == HTTP_STAGE_HEAD)
 			done += http_exchange_feed(conn->x, bytes + done, len - done);
@@ -222,17 +219,28 @@ static void taken(struct http_conn *conn, size_t bytes)
 void http_conn_input(struct http_conn *conn, const char *bytes, size_t len)
 {
 	size_t used = 0;
+	bool begun = false; // an answer of which memory allowed a part
 
-	conn->busy = true;
 	conn->turn = 0;
+	if (LIKELY(!conn->x && !conn->held && !conn->unusual)) {
+		used = http_recall(conn, bytes, len);
+		begun = conn->x;
+		if (LIKELY(used == len && !begun)) {
+			tcp_recved(conn->pcb, (u16_t)len);
+			return;
+		}
+	}
+	conn->busy = true;
 	if (!conn->held || conn->lingering)
-		used = take(conn, bytes, len);
+		used += take(conn, bytes + used, len - used);
 	taken(conn, used);
 	if (used < len && !conn->doomed && !hold(conn, bytes + used, len - used)) {
 		http_count_refusal(HTTP_REFUSED_MEMORY);
 		conn->doomed = true;
 	}
 	conn->busy = false;
+	if (UNLIKELY(begun))
+		http_conn_run(conn);
 }
 
 void http_conn_run(struct http_conn *conn)
@@ -286,14 +294,10 @@ static void settle_open(struct http_conn *conn)
 		http_conn_wait(conn, conn->unacked ? HTTP_LIST_STALL : HTTP_LIST_IDLE, false);
 }
 
-err_t http_conn_settle(struct http_conn *conn)
+err_t http_conn_settle_slowly(struct http_conn *conn)
 {
 	bool reading = !conn->x || conn->x->stage == HTTP_STAGE_HEAD;
 
-	if (LIKELY(!conn->x && !conn->held && !conn->unusual)) {
-		http_conn_wait(conn, conn->unacked ? HTTP_LIST_STALL : HTTP_LIST_IDLE, false);
-		return ERR_OK;
-	}
 	if (conn->doomed) {
 		http_resets++;
 		return http_conn_end(conn, true);

@@ -27,6 +27,7 @@
 #include "fs/name.h"
 #include "fs/pagecache.h"
 #include "kernel/pool.h"
+#include "kernel/timer.h"
 #include "kernel/wtd.h"
 #include "lwip/tcp.h"
 #include "server/http_body.h"
@@ -102,7 +103,6 @@ struct http_conn {
 	uint64_t since;		// clock_cycles: when list's clock started
 	uint64_t unacked;	// bytes queued and not yet acknowledged
 	uint32_t progress;	// bytes acknowledged since the stall clock started
-	uint32_t served;	// requests answered
 	uint16_t recall;	// http_recall.c's: which head it repeats
 	struct http_body body;	// of the request before, while in_body
 	uint8_t list;		// enum http_list
@@ -218,7 +218,7 @@ void http_conn_acked(struct http_conn *conn, uint32_t bytes);
 void http_conn_run(struct http_conn *conn);
 // The end of every callback: ends the connection or notes what it waits for. It may be gone afterwards.
 // What the callback returns to lwIP: ERR_OK, or ERR_ABRT after a reset.
-err_t http_conn_settle(struct http_conn *conn);
+static inline err_t http_conn_settle(struct http_conn *conn);
 // run and settle from outside lwIP's callbacks, and sends what came of it.
 void http_conn_kick(struct http_conn *conn);
 // To be reset by the next settle.
@@ -254,9 +254,27 @@ void http_conn_unretry(struct http_conn *conn);
 void http_retry_all(void);
 // The connection that has been idle longest, or null.
 struct http_conn *http_oldest_idle(void);
-uint64_t http_idle_count(void);
 // Whether another file page may go on the wire (half of the cache at most).
 bool http_pages_allowed(void);
+extern uint64_t http_idle; // connections whose list is IDLE
+
+// Between requests nearly all there is to settle is which of two clocks runs.
+err_t http_conn_settle_slowly(struct http_conn *conn);
+static inline err_t http_conn_settle(struct http_conn *conn)
+{
+	uint8_t list = conn->unacked ? HTTP_LIST_STALL : HTTP_LIST_IDLE;
+
+	if (UNLIKELY(conn->x || conn->held || conn->unusual))
+		return http_conn_settle_slowly(conn);
+	if (UNLIKELY(!conn->young)) {
+		http_conn_wait(conn, list, false);
+	} else if (conn->list != list) {
+		http_idle += list == HTTP_LIST_IDLE ? 1UL : -1UL; // the young are on one of the two
+		conn->list = list;
+		conn->since = clock_cycles();
+	}
+	return ERR_OK;
+}
 int64_t http_now(void); // Unix seconds
 // The same from a reading of clock_cycles that is at hand.
 extern int64_t http_second;	 // Unix seconds, until http_second_end

@@ -70,7 +70,7 @@ static uint64_t connections_open(void)
 }
 static uint64_t connections_idle(void)
 {
-	return http_idle_count();
+	return http_idle;
 }
 static uint64_t connections_busy(void)
 {

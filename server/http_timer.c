@@ -19,7 +19,7 @@
 static struct http_link lists[HTTP_LISTS]; // circular; lists[NONE] stays empty
 static struct http_link young;		   // circular, in the order in which they came
 static struct http_link retries = {&retries, &retries};
-static uint64_t idle_count; // connections whose list is IDLE, young ones included
+uint64_t http_idle;	    // young ones included
 static uint64_t page_limit; // pages on the wire in all: half of what the cache can hold
 static void tick(struct wtd *work);
 static struct wtd tick_work = WTD_INIT(tick, "http timer");
@@ -66,7 +66,7 @@ static void leave_list(struct http_conn *conn)
 void http_conn_unwait(struct http_conn *conn)
 {
 	leave_list(conn);
-	idle_count -= conn->list == HTTP_LIST_IDLE;
+	http_idle -= conn->list == HTTP_LIST_IDLE;
 	conn->list = HTTP_LIST_NONE;
 }
 
@@ -76,7 +76,7 @@ void http_conn_wait(struct http_conn *conn, enum http_list list, bool restart)
 
 	if (conn->list == list && !restart)
 		return;
-	idle_count += (list == HTTP_LIST_IDLE) - (conn->list == HTTP_LIST_IDLE);
+	http_idle += (list == HTTP_LIST_IDLE) - (conn->list == HTTP_LIST_IDLE);
 	conn->since = clock_cycles();
 	if (LIKELY(quiet && conn->young)) {
 		conn->list = (uint8_t)list;
@@ -166,12 +166,7 @@ struct http_conn *http_oldest_idle(void)
 {
 	struct http_conn *conn = first_of(HTTP_LIST_IDLE);
 
-	return conn || !idle_count ? conn : oldest_idle_young();
-}
-
-uint64_t http_idle_count(void)
-{
-	return idle_count;
+	return conn || !http_idle ? conn : oldest_idle_young();
 }
 
 bool http_pages_allowed(void)

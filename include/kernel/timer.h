@@ -6,8 +6,19 @@
 
 #include "kernel/base.h"
 
-uint64_t clock_ns(void);		      // nanoseconds since kernel entry; any context
-uint64_t clock_cycles(void);		      // TSC; any context; the cheapest time stamp
+uint64_t clock_ns(void); // nanoseconds since kernel entry; any context
+// TSC; any context; the cheapest time stamp
+#ifdef PAGEWIRE_HOST
+uint64_t clock_cycles(void);
+#else
+static inline uint64_t clock_cycles(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (uint64_t)high << 32 | low;
+}
+#endif
 uint64_t clock_cycles_to_ns(uint64_t cycles); // a difference of two stamps; any context
 uint64_t clock_ns_to_cycles(uint64_t ns);     // any context
 // Unix time in nanoseconds (UTC, from the CMOS clock at boot plus clock_ns). Any context.
