@@ -181,14 +181,14 @@ const char *vmm_describe(uintptr_t address)
 	return "not the kernel's";
 }
 
-paddr_t virt_to_phys(const void *p)
+_Static_assert(DIRECT_BASE + DIRECT_BYTES <= AREA_BASE, "the direct map ends before the area");
+
+paddr_t image_to_phys(const void *p)
 {
 	uintptr_t address = (uintptr_t)p;
 
 	if (address >= (uintptr_t)text_start && address < (uintptr_t)data_end)
 		return address - KERNEL_BASE;
-	if (address >= DIRECT_BASE && address < AREA_BASE)
-		return address - DIRECT_BASE;
 	PANIC("0x%lx has no fixed physical address: not to be given to a device", address);
 }
 

@@ -31,7 +31,18 @@ static inline void *page_virt(const struct page *page)
 }
 // Any context. For direct-map addresses (hidden or not) and addresses inside the kernel image: the
 // only memory that may be given to a device. Anything else is a panic.
+#ifdef PAGEWIRE_HOST
 paddr_t virt_to_phys(const void *p);
+#else
+#define DIRECT_BYTES (1UL << 46)
+paddr_t image_to_phys(const void *p); // what is not in the direct map
+static inline paddr_t virt_to_phys(const void *p)
+{
+	uintptr_t offset = (uintptr_t)p - DIRECT_BASE;
+
+	return LIKELY(offset < DIRECT_BYTES) ? offset : image_to_phys(p);
+}
+#endif
 
 // Thread context, boot mostly. Device registers, uncached. Null when address space or memory is short.
 void *vmm_map_io(paddr_t addr, size_t len) MUST_CHECK;
