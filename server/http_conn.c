@@ -38,14 +38,15 @@ void http_conn_doom(struct http_conn *conn)
 	conn->doomed = true;
 }
 
-static void drop_held(struct http_conn *conn)
+// Takes the first of what is held off.
+static void free_first_held(struct http_conn *conn)
 {
-	while (conn->held) {
-		struct http_held *h = conn->held;
-		conn->held = h->next;
-		pool_free(&http_text_pool, h);
-	}
-	conn->held_last = NULL;
+	struct http_held *last = conn->held, *first = last->next;
+
+	last->next = first->next;
+	if (first == last)
+		conn->held = NULL;
+	pool_free(&http_text_pool, first);
 }
 
 err_t http_conn_end(struct http_conn *conn, bool reset)
@@ -56,7 +57,8 @@ err_t http_conn_end(struct http_conn *conn, bool reset)
 	ASSERT(!conn->busy);
 	if (conn->x)
 		http_exchange_end(conn->x);
-	drop_held(conn);
+	while (conn->held)
+		free_first_held(conn);
 	http_conn_unwait(conn);
 	http_conn_unretry(conn);
 	http_link_remove(&conn->all);
@@ -95,7 +97,7 @@ void http_conn_linger(struct http_conn *conn)
 
 void http_conn_acked(struct http_conn *conn, uint32_t bytes)
 {
-	conn->unacked -= MIN(conn->unacked, (uint64_t)bytes);
+	conn->unacked -= MIN(conn->unacked, bytes);
 	conn->progress += bytes;
 	if (conn->progress < HTTP_STALL_BYTES && conn->unacked)
 		return;
@@ -109,16 +111,15 @@ static bool hold(struct http_conn *conn, const char *bytes, size_t len)
 	const size_t capacity = HTTP_TEXT_BYTES - sizeof(struct http_held);
 
 	while (len) {
-		struct http_held *h = conn->held_last;
+		struct http_held *h = conn->held;
 		if (!h || h->len == capacity) {
 			h = pool_alloc(&http_text_pool);
 			if (!h)
 				return false;
-			if (conn->held_last)
-				conn->held_last->next = h;
-			else
-				conn->held = h;
-			conn->held_last = h;
+			h->next = conn->held ? conn->held->next : h;
+			if (conn->held)
+				conn->held->next = h;
+			conn->held = h;
 		}
 		size_t n = MIN(len, capacity - h->len);
 		memcpy(h->bytes + h->len, bytes, n);
@@ -256,20 +257,16 @@ void http_conn_run(struct http_conn *conn)
 			answered(conn);
 			continue;
 		}
-		struct http_held *h = conn->held;
-		if (!h)
+		if (!conn->held)
 			break;
+		struct http_held *h = conn->held->next;
 		size_t used = take(conn, h->bytes + h->at, h->len - h->at);
 		taken(conn, used);
 		if (used == 0)
 			break;
 		h->at += (uint16_t)used;
-		if (h->at == h->len) {
-			conn->held = h->next;
-			if (!conn->held)
-				conn->held_last = NULL;
-			pool_free(&http_text_pool, h);
-		}
+		if (h->at == h->len)
+			free_first_held(conn);
 	}
 	conn->busy = false;
 }

@@ -92,23 +92,15 @@ struct http_held { // request bytes that wait for the answer before them; fills 
 	char bytes[];
 };
 
+// Two cache lines; what every request touches is the first.
 struct http_conn {
-	struct tcp_pcb *pcb;
+	_Alignas(64) struct tcp_pcb *pcb;
 	struct http_exchange *x; // the request in progress, or null
+	struct http_held *held;	 // the last one; its next is the first
 	struct http_address *from;
-	struct http_held *held, *held_last;
-	struct http_link all;	// every connection
-	struct http_link link;	// of list
-	struct http_link retry; // of the connections that try again at the next tick
-	uint64_t since;		// clock_cycles: when list's clock started
-	uint64_t unacked;	// bytes queued and not yet acknowledged
-	uint32_t progress;	// bytes acknowledged since the stall clock started
-	uint16_t recall;	// http_recall.c's: which head it repeats
-	struct http_body body;	// of the request before, while in_body
-	uint8_t list;		// enum http_list
-	uint8_t turn;		// requests taken up in this pass
-	bool young;		// link is on the list of the young (http_timer.c)
-	bool retrying;		// on the retry list
+	uint64_t since;	   // clock_cycles: when list's clock started
+	uint32_t unacked;  // bytes queued and not yet acknowledged
+	uint32_t progress; // bytes acknowledged since the stall clock started
 	union {
 		struct {
 			bool in_body; // the body of the request before is being skipped
@@ -117,8 +109,18 @@ struct http_conn {
 		};
 		uint32_t unusual; // any of them
 	};
-	bool busy; // its code is running further down the stack
+	uint16_t recall;	// http_recall.c's: which head it repeats
+	uint8_t list;		// enum http_list
+	uint8_t turn;		// requests taken up in this pass
+	bool young;		// link is on the list of the young (http_timer.c)
+	bool retrying;		// on the retry list
+	bool busy;		// its code is running further down the stack
+	struct http_link link;	// of list
+	struct http_link all;	// every connection
+	struct http_link retry; // of the connections that try again at the next tick
+	struct http_body body;	// of the request before, while in_body
 };
+_Static_assert(sizeof(struct http_conn) == 128, "two cache lines");
 
 enum http_stage {
 	HTTP_STAGE_HEAD,

@@ -242,7 +242,7 @@ static bool send(struct http_conn *conn, const struct remembered *r, const char 
 	file = head_of(r, now);
 	if (LIKELY(size <= UINT16_MAX &&
 		   answer_write(conn->pcb, file->head, file->head_len, pages, (uint16_t)size))) {
-		conn->unacked += file->head_len + size;
+		conn->unacked += (uint32_t)(file->head_len + size);
 		http_bytes_sent += file->head_len + size;
 		return true;
 	}
@@ -256,7 +256,7 @@ static bool send(struct http_conn *conn, const struct remembered *r, const char 
 				break;
 			sent += n;
 		}
-		conn->unacked += sent;
+		conn->unacked += (uint32_t)sent;
 		http_bytes_sent += sent;
 		if (UNLIKELY(err != ERR_OK))
 			go_on(conn, r, bytes, sent - file->head_len);
