@@ -22,6 +22,7 @@
 #include "net/iface.h"
 #include "net/rxpool.h"
 #include "net/stack.h"
+#include "net/straight.h"
 
 // More cards than a PC has slots.
 static struct pool iface_pool = POOL_INIT("iface", struct iface, 32);
@@ -173,6 +174,8 @@ static void rx_input(void *ctx, void *cookie, uint32_t bytes)
 		return;
 	rx_frames++;
 	rx_bytes += bytes;
+	if (LIKELY(straight_input(&iface->netif, p)))
+		return;
 	if (iface->netif.input(p, &iface->netif) != ERR_OK)
 		pbuf_free(p);
 }

@@ -45,16 +45,17 @@
 
 // ---- checksums: the card makes IPv4's, TCP's and UDP's; we check what we receive (no card of ours does
 // it reliably) and make ICMP's, which no card does
-#define CHECKSUM_GEN_IP	     0
-#define CHECKSUM_GEN_UDP     0
-#define CHECKSUM_GEN_TCP     0
-#define CHECKSUM_GEN_ICMP    1
-#define CHECKSUM_GEN_ICMP6   1
-#define CHECKSUM_CHECK_IP    1
-#define CHECKSUM_CHECK_UDP   1
-#define CHECKSUM_CHECK_TCP   1
-#define CHECKSUM_CHECK_ICMP  1
-#define CHECKSUM_CHECK_ICMP6 1
+#define LWIP_CHECKSUM_CTRL_PER_NETIF 1 // net/straight.c has verified before lwIP would
+#define CHECKSUM_GEN_IP		     0
+#define CHECKSUM_GEN_UDP	     0
+#define CHECKSUM_GEN_TCP	     0
+#define CHECKSUM_GEN_ICMP	     1
+#define CHECKSUM_GEN_ICMP6	     1
+#define CHECKSUM_CHECK_IP	     1
+#define CHECKSUM_CHECK_UDP	     1
+#define CHECKSUM_CHECK_TCP	     1
+#define CHECKSUM_CHECK_ICMP	     1
+#define CHECKSUM_CHECK_ICMP6	     1
 
 // ---- ARP, IPv4 --------------------------------------------------------------------------------------
 #define LWIP_ARP		      1

@@ -229,9 +229,18 @@ static int start(struct netdev *dev)
 	return 0;
 }
 
+uint32_t (*bed_harm)(uint8_t *frame, uint32_t bytes);
+
 void bed_receive(const void *frame, uint32_t bytes)
 {
 	const struct netdev_client *client = bed.card.client;
+	uint8_t harmed[BED_FRAME_MAX];
+
+	if (bed_harm && bytes <= sizeof(harmed)) {
+		memcpy(harmed, frame, bytes);
+		bytes = bed_harm(harmed, bytes);
+		frame = harmed;
+	}
 
 	for (unsigned i = 0; i < RX_RING; i++) {
 		void *cookie = rx_ring[i].cookie;

@@ -72,6 +72,8 @@ void bed_complete_oldest(void);
 void bed_complete_all(void);
 unsigned bed_outstanding(void);
 void bed_receive(const void *frame, uint32_t bytes); // a frame arrives, as a batch of its own
+extern uint32_t (*bed_harm)(uint8_t *frame,
+			    uint32_t bytes); // changes frames on their way; their new length
 void bed_link(bool up);
 
 // ---- the peer
