@@ -71,7 +71,7 @@ static bool sound(const struct headers *h)
 bool straight_input(struct netif *netif, struct pbuf *p)
 {
 	const struct headers *h = p->payload;
-	uint8_t checks = netif->chksum_flags;
+	uint16_t checks = netif->chksum_flags;
 
 	if (p->next || p->len < sizeof(*h) || !plain(h, netif, p->len) || !straight_on || !sound(h))
 		return false;
@@ -88,7 +88,7 @@ bool straight_input(struct netif *netif, struct pbuf *p)
 	p->len = p->tot_len =
 	    (u16_t)(PP_NTOHS(h->length) - IP_HLEN); // without a short frame's padding
 	p->payload = (uint8_t *)p->payload + sizeof(*h);
-	netif->chksum_flags = checks & (uint8_t)~NETIF_CHECKSUM_CHECK_TCP; // done
+	netif->chksum_flags = checks & (uint16_t)~NETIF_CHECKSUM_CHECK_TCP; // done
 	tcp_input(p, netif);
 	netif->chksum_flags = checks;
 	ip_data.current_netif = NULL;
