@@ -105,6 +105,33 @@ static void a_little_room_waits_for_more(void **state)
 	stream_done(&stream);
 }
 
+// The same where the send buffer is the limit, and the application says that there is more.
+static void a_full_send_buffer_waits_for_more(void **state)
+{
+	struct stream stream;
+
+	open_wide(&stream);
+	stream_fill(&stream, TCP_SND_BUF);
+	stream_push(&stream);
+	assert_int_equal(lose_all(&stream), 4 * 44 * MSS); // four full packets
+	for (unsigned i = 1; i <= 2; i++) {
+		stream_ack_at(&stream, i * 20000, 300000);
+		stream_fill(&stream, 20000);
+		stream_push(&stream);
+		assert_int_equal(lose_all(&stream), 0);
+	}
+	stream_ack_at(&stream, 60000, 300000);
+	stream_fill(&stream, 20000);
+	stream_push(&stream);
+	assert_int_equal(lose_all(&stream), 44 * MSS);
+	stream_ack_at(&stream, 70000, 300000);
+	assert_true(stream_generated(&stream, 5000)); // the end: pushed
+	stream_push(&stream);
+	assert_int_equal(lose_all(&stream), TCP_SND_BUF + 65000 - 5 * 44 * MSS);
+	stream_finish(&stream);
+	stream_done(&stream);
+}
+
 static void a_timeout_sends_one_segment(void **state)
 {
 	struct stream stream;
@@ -437,6 +464,7 @@ int main(void)
 	    TEST(a_big_segment_is_not_fragmented),
 	    TEST(the_windows_split_it_at_whole_segments),
 	    TEST(a_little_room_waits_for_more),
+	    TEST(a_full_send_buffer_waits_for_more),
 	    TEST(a_timeout_sends_one_segment),
 	    TEST(a_fast_retransmission_sends_one_segment),
 	    TEST(a_partial_acknowledgement_at_every_boundary),

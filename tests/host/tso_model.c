@@ -71,7 +71,7 @@ bool stream_page(struct stream *stream, unsigned index, uint16_t offset, uint16_
 
 bool stream_generated(struct stream *stream, uint16_t len)
 {
-	uint8_t bytes[4096];
+	uint8_t bytes[8192];
 
 	assert_true(len <= sizeof(bytes));
 	for (unsigned i = 0; i < len; i++)
