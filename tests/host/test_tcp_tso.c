@@ -386,10 +386,13 @@ static void no_memory_for_a_split_is_no_end(void **state)
 		open_wide(&stream);
 		stream.peer->pcb->cwnd = 4 * MSS;
 		stream_fill(&stream, 60000);
+		assert_true(stream.peer->pcb->rtime < 0);
 		pool_fail_after(k);
 		stream_push(&stream);
 		pool_fail_off();
 		// Nothing is in flight, no acknowledgement will come: the timer sends.
+		assert_true(stream.peer->pcb->rtime >= 0);
+		assert_true(k > 2 || stream.peer->pcb->unacked == NULL);
 		for (unsigned i = 0; i < 30 && !stream.next; i++) {
 			struct bed_segment segment = stream_look(&stream);
 
