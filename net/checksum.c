@@ -5,11 +5,10 @@
 #include "lwip/arch.h"
 
 // Words of eight bytes, little-endian whatever the address: the sum of 16-bit words does not mind
-// wider ones as long as the carry comes round (RFC 1071, 2 (C)).
-uint16_t net_checksum(const void *data, int len)
+// wider ones as long as the carry comes round (RFC 1071, 2 (C)). Folded to 16 bits.
+static inline uint16_t sum_of(const uint8_t *p, int len, uint64_t sum)
 {
-	const uint8_t *p = data;
-	uint64_t sum = 0, rest = 0;
+	uint64_t rest = 0;
 
 	for (; len >= 32; p += 32, len -= 32)
 		__asm__(
@@ -37,4 +36,18 @@ uint16_t net_checksum(const void *data, int len)
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (uint16_t)(sum + (sum >> 16));
+}
+
+uint16_t net_checksum(const void *data, int len)
+{
+	return sum_of(data, len, 0);
+}
+
+uint16_t net_checksum_pseudo(const void *data, int len, uint32_t source, uint32_t destination,
+			     uint8_t protocol, uint16_t protocol_len)
+{
+	uint64_t start = (uint64_t)source + destination + ((uint64_t)protocol << 8) +
+			 __builtin_bswap16(protocol_len);
+
+	return (uint16_t)~sum_of(data, len, start);
 }

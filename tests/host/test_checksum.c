@@ -71,11 +71,39 @@ static void chains_of_any_lengths(void **state)
 	}
 }
 
+static void the_pseudo_header_counts_in_one_piece_and_in_two(void **state)
+{
+	for (unsigned round = 0; round < 1000; round++) {
+		struct pbuf chain[2] = {0};
+		ip_addr_t source = IPADDR4_INIT((u32_t)shim_random());
+		ip_addr_t destination = IPADDR4_INIT((u32_t)shim_random());
+		size_t len = shim_random_below(1460), cut = shim_random_below(len + 1);
+		uint16_t expected;
+
+		fill(2);
+		memcpy(area, &ip_2_ip4(&source)->addr, 4);
+		memcpy(area + 4, &ip_2_ip4(&destination)->addr, 4);
+		memcpy(area + 8, (uint8_t[]){0, 6, (uint8_t)(len >> 8), (uint8_t)len}, 4);
+		expected = (uint16_t)~reference(area, 12 + len);
+		chain[0].payload = area + 12;
+		chain[0].tot_len = chain[0].len = (u16_t)len;
+		assert_int_equal(ip_chksum_pseudo(chain, 6, (u16_t)len, &source, &destination),
+				 expected);
+		chain[0].len = (u16_t)cut;
+		chain[0].next = &chain[1];
+		chain[1].payload = area + 12 + cut;
+		chain[1].tot_len = chain[1].len = (u16_t)(len - cut);
+		assert_int_equal(ip_chksum_pseudo(chain, 6, (u16_t)len, &source, &destination),
+				 expected);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_alignment_and_length),
 	    cmocka_unit_test(chains_of_any_lengths),
+	    cmocka_unit_test(the_pseudo_header_counts_in_one_piece_and_in_two),
 	};
 	return cmocka_run_group_tests_name("checksum", tests, NULL, NULL);
 }

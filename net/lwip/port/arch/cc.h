@@ -49,6 +49,10 @@
 // net/checksum.c: the Internet checksum's sum, not inverted. Any context.
 uint16_t net_checksum(const void *data, int len);
 #define LWIP_CHKSUM net_checksum
+// With IPv4's pseudo-header (RFC 9293, 3.1; addresses as they lie), inverted. For packets in one piece.
+uint16_t net_checksum_pseudo(const void *data, int len, uint32_t source, uint32_t destination,
+			     uint8_t protocol, uint16_t protocol_len);
+#define LWIP_CHKSUM_PSEUDO net_checksum_pseudo
 
 // net/random.c: unpredictable without the boot secret. Fast WTD context.
 uint32_t net_random32(void);
