@@ -130,11 +130,14 @@ static void measure(struct calibration *out, const struct reference_mark *from)
 {
 	uint32_t left, spins = 0, ticks;
 	struct reference_mark to;
+	uint64_t begin, end;
 
 	lapic_timer_oneshot(UINT32_MAX);
+	begin = rdtsc();
 	while (ticks_between(from->ticks, reference_ticks()) < MEASURE_TICKS(reference_hz()) &&
 	       ++spins < SPIN_LIMIT)
 		;
+	end = rdtsc();
 	left = lapic_timer_left();
 	to = take_mark();
 	lapic_timer_stop();
@@ -142,7 +145,8 @@ static void measure(struct calibration *out, const struct reference_mark *from)
 	if (!ticks)
 		return;
 	out->tsc_hz = (to.cycles - from->cycles) * reference_hz() / ticks;
-	out->lapic_hz = (uint64_t)(UINT32_MAX - left) * reference_hz() / ticks;
+	// By way of the TSC: reading the reference takes too long to tell when the timer was read.
+	out->lapic_hz = (uint64_t)(UINT32_MAX - left) * out->tsc_hz / MAX(end - begin, 1UL);
 }
 
 void calibrate(struct calibration *out, struct reference_mark *mark)
