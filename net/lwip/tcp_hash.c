@@ -29,10 +29,16 @@ uint32_t tcp_hash(const struct tcp_tuple *tuple)
 		for (unsigned i = 1; i < 4; i++)
 			sum += secret[2 + 2 * i] * tuple->local[i] +
 			       secret[3 + 2 * i] * tuple->remote[i];
+	// Ports that count up make an arithmetic progression of sums, which some keys would put into few
+	// buckets: mixed once more, neighbours part (the multiplier is the golden ratio's, odd).
+	sum ^= sum >> 32;
+	sum *= 0x9e3779b97f4a7c15ULL;
+	sum ^= sum >> 29;
+	sum *= secret[WORDS] | 1;
 	return sum >> 32;
 }
 
-// The upper bits: the lower ones of the sum are the weaker ones.
+// The upper bits: the lower ones of the product are the weaker ones.
 static struct tcp_hash_node **bucket(uint32_t hash)
 {
 	return &table[hash >> (32 - TCP_HASH_BITS)];
