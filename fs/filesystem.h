@@ -20,6 +20,20 @@ struct fs_extent {
 	bool escaped;
 };
 
+struct transaction;
+struct volume_space;
+struct filesystem_writing;
+enum filesystem_change {
+	CHANGE_INODE,
+	CHANGE_NEW_INODE,
+	CHANGE_ALLOCATE,
+	CHANGE_TRUNCATE_STEP,
+	CHANGE_ADD_NAME,
+	CHANGE_REMOVE_NAME,
+	CHANGE_XATTR,
+	CHANGE_ORPHAN,
+};
+
 struct filesystem {
 	const char *name; // "ext4"
 	// Looks at volume->dev. 0: mounted, every field of volume but name uniqueness filled;
@@ -38,6 +52,46 @@ struct filesystem {
 	int (*map)(struct inode *inode, uint64_t file_block, struct fs_extent *out);
 	// The same from memory only, fast WTD or thread context: -EAGAIN when it would have to read.
 	int (*map_cached)(struct inode *inode, uint64_t file_block, struct fs_extent *out);
+
+	// Writing; null in a format that is only read. Those that take a transaction: fs/ext4_write.h says what
+	// holds for them; file.c and the write-back call them.
+	const struct filesystem_writing *writing;
+};
+
+struct filesystem_writing {
+	int (*reload)(struct inode *inode);
+	int (*write_inode)(struct transaction *t, struct inode *inode);
+	int (*new_inode)(struct transaction *t, struct inode *dir, enum inode_type type,
+			 uint16_t mode, struct inode **out);
+	int (*free_inode)(struct transaction *t, struct inode *inode);
+	int (*orphan_add)(struct transaction *t, struct inode *inode);
+	int (*orphan_remove)(struct transaction *t, struct inode *inode);
+	int (*allocate)(struct transaction *t, struct inode *inode, uint64_t file_block,
+			uint64_t count, struct fs_extent *out);
+	int (*truncate_step)(struct transaction *t, struct inode *inode, uint64_t size, bool *more);
+	int (*reserve)(struct volume *volume, uint64_t blocks);
+	void (*unreserve)(struct volume *volume, uint64_t blocks);
+	void (*space)(const struct volume *volume, struct volume_space *out);
+	void (*release_preallocation)(struct inode *inode);
+	int (*add_name)(struct transaction *t, struct inode *dir, const char *name, size_t len,
+			uint64_t number, enum inode_type type);
+	int (*remove_name)(struct transaction *t, struct inode *dir, const char *name, size_t len);
+	int (*change_name)(struct transaction *t, struct inode *dir, const char *name, size_t len,
+			   uint64_t number, enum inode_type type);
+	int (*dir_is_empty)(struct inode *dir);
+	int (*set_link_target)(struct transaction *t, struct inode *link, const char *target,
+			       size_t len);
+	int (*xattr_get)(struct inode *inode, const char *name, void *value, size_t size);
+	int (*xattr_list)(struct inode *inode, char *names, size_t size);
+	int (*xattr_set)(struct transaction *t, struct inode *inode, const char *name,
+			 const void *value, size_t size);
+	int (*xattr_free)(struct transaction *t, struct inode *inode);
+	// Credits for transaction_begin.
+	uint32_t (*credits)(const struct volume *volume, enum filesystem_change change);
+	// Sleep. mount made the volume readable; prepare_writing makes it writable (log replayed home, feature
+	// bits checked, orphans finished, superblock marked), or says why not and leaves it readable.
+	int (*prepare_writing)(struct volume *volume);
+	void (*end_writing)(struct volume *volume); // everything home, the superblock says clean
 };
 extern const struct filesystem ext4_filesystem;
 

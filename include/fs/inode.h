@@ -9,7 +9,8 @@ struct volume;
 
 enum inode_type { INODE_FILE, INODE_DIRECTORY, INODE_SYMLINK, INODE_OTHER };
 
-// The part of an inode that servers may read. Constant while the volume is read-only.
+// The part of an inode that servers may read. On a volume that is written, size, times, links and mode
+// change: with fast WTDs kept out, by whoever changes the inode, who then calls inode_changed.
 struct inode {
 	struct volume *volume;
 	uint64_t number;
@@ -27,7 +28,11 @@ struct inode {
 // Fast WTD or thread context.
 void inode_get(struct inode *inode);
 void inode_put(struct inode *inode);
-// Called (fast WTD or thread context, must not sleep) when an inode with server_data leaves memory.
+// Fast WTD or thread context. Size, time or mode changed, or it lost its last name: what the server prepared
+// for it is dropped, and name_generation moves on.
+void inode_changed(struct inode *inode);
+// Called (fast WTD or thread context, must not sleep) when an inode with server_data leaves memory or
+// was changed.
 void inode_set_forget_hook(void (*forget)(struct inode *inode));
 
 struct dir_entry {

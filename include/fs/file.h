@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Changing what is on a volume: bytes of files (asynchronously, from fast WTDs), and everything else
+// (from workers and threads, where it may sleep).
+//
+// Three steps, because they end at different times:
+//
+//	file_write     the bytes are in the cache: one copy, pages DIRTY
+//	file_sync      the file's pages, and its size, are with the disk
+//	durable_wait   the journal has committed what was changed: it survives a power cut
+//
+// A change made by one of the functions below is in the running transaction when the function returns,
+// seen by everybody at once, and durable after durable_wait(volume_ticket(volume)). What belongs to one
+// call is in one transaction: after a crash it is there whole or not at all.
+//
+// Errors, for all of them: -EROFS (mounted read-only, or turned so by an error), -ENOSPC (blocks, inodes),
+// -ENOMEM, -EIO, -EUCLEAN (the volume is damaged), -ENAMETOOLONG, -EINVAL ("", ".", "..", '/' or NUL in
+// a name), -ENOTDIR, -EOPNOTSUPP (an inode whose format is read and not written). After an error nothing
+// has changed.
+#pragma once
+
+#include "fs/inode.h"
+#include "fs/volume.h"
+#include "kernel/wtd.h"
+
+// ---- bytes -------------------------------------------------------------------------------------------
+
+// Bytes from kernel memory (a receive buffer) into the cache, counted as cache_write. Fast WTD or thread
+// context. The caller holds a reference on the inode until it is over.
+struct file_write {
+	struct inode *inode;
+	uint64_t offset;   // moves on with what was taken
+	const char *bytes; // ditto; the buffer is the caller's again up to here
+	size_t len;	   // what is left
+	// Null: plain kernel memory. Else how bytes get into the page (the stream head: from user memory),
+	// called with the page's window open, in the context of file_write. Returns 0 or why not (-EFAULT).
+	int (*copy)(void *to, const void *from, size_t len);
+	// Called once, in fast WTD context and never from inside file_write, after -EAGAIN.
+	void (*done)(struct file_write *write);
+	int status; // valid in done: 0: call file_write again for the rest; else the error
+	// pagecache_write.c's.
+	struct file_write *next;
+	struct wtd work;
+	uint64_t index;
+	uint8_t stage; // 0 before the first file_write
+};
+// 0: everything was taken. -EAGAIN: len says what is left; done will be called when it can go on: when the
+// cache has room (dirty ceiling; a slow disk holds back who writes to it), or when a page that is written in
+// part has been read. Else an error; what was taken before it stays. The file grows to what was written.
+int file_write(struct file_write *write) MUST_CHECK;
+// As name_cancel: true: done will not be called; false: it will, soon. Fast WTD context.
+bool file_write_cancel(struct file_write *write) MUST_CHECK;
+
+// Everything written to the file so far goes to the disk now. done: fast WTD context, never from inside
+// file_sync; status 0 or the first error that a page of this file met since the last file_sync (it is told
+// once). What it took to allocate is in the transaction that volume_ticket names when done is called.
+struct file_sync {
+	struct inode *inode; // the caller's reference until done
+	void (*done)(struct file_sync *sync);
+	int status;
+	struct file_sync *next; // pagecache_writeback.c's
+	uint64_t generation;
+	struct wtd work;
+};
+void file_sync(struct file_sync *sync);		    // fast WTD or thread context
+int file_sync_wait(struct inode *inode) MUST_CHECK; // thread or worker context
+
+// ---- durability --------------------------------------------------------------------------------------
+
+// The transaction that holds, or will hold, everything changed on the volume up to now. Any context.
+uint64_t volume_ticket(const struct volume *volume);
+// Calls done when that transaction is on the disk for good (status 0), or the journal was aborted (-EIO).
+// Asking hurries the commit; many who ask share one. With sync=relaxed (docs/durability.md) done
+// comes at once. done: fast WTD context, never from inside durable_wait.
+struct durable {
+	struct volume *volume;
+	uint64_t ticket;
+	void (*done)(struct durable *durable);
+	int status;
+	struct durable *next; // transaction.c's
+	struct wtd work;
+};
+void durable_wait(struct durable *durable); // fast WTD or thread context
+int durable_wait_sync(struct volume *volume,
+		      uint64_t ticket) MUST_CHECK; // thread or worker context
+
+// ---- names and inodes; thread or worker context, all of them may sleep --------------------------------
+
+// A regular file without a name, near `dir`, with one reference for the caller. It is on the volume's list
+// of orphans: unless file_link gives it a name it is gone with the last reference, or at the next mount.
+int file_create(struct inode *dir, uint16_t mode, struct inode **out) MUST_CHECK;
+
+enum name_mode {
+	NAME_NEW = 0, // -EEXIST when the name is there
+	NAME_REPLACE =
+	    BIT(0), // a file of that name goes; atomically, a reader sees the old or the new one.
+		    // -EISDIR: a directory is there (rename: -ENOTEMPTY unless it is empty and
+		    // what comes is one too; -ENOTDIR when it is not)
+};
+// Gives a file a(nother) name. -EPERM for a directory, -EMLINK, -EXDEV (another volume).
+int file_link(struct inode *dir, const char *name, size_t len, struct inode *file,
+	      unsigned mode) MUST_CHECK;
+// file_link, if the name now leads to inode number `expected` (0: to nothing) with that generation; else
+// -ESTALE: for conditional requests, which were decided before.
+int file_link_if(struct inode *dir, const char *name, size_t len, struct inode *file,
+		 uint64_t expected, uint32_t generation) MUST_CHECK;
+int dir_create(struct inode *dir, const char *name, size_t len, uint16_t mode,
+	       struct inode **out) MUST_CHECK; // -EEXIST; a reference in *out
+int symlink_create(struct inode *dir, const char *name, size_t len, const char *target,
+		   size_t target_len, struct inode **out) MUST_CHECK;
+// -ENOENT; -ENOTEMPTY for a directory with entries. Who has the file open keeps reading it.
+int name_remove(struct inode *dir, const char *name, size_t len) MUST_CHECK;
+// -EINVAL when a directory would come under itself; the same inode on both sides: nothing happens.
+int name_rename(struct inode *from_dir, const char *from, size_t from_len, struct inode *to_dir,
+		const char *to, size_t to_len, unsigned mode) MUST_CHECK;
+// Shorter: what is beyond goes, pages on the wire stay as they are for who has them. Longer: a hole.
+int file_truncate(struct inode *file, uint64_t size) MUST_CHECK;
+
+enum inode_attribute { INODE_SET_MODE = BIT(0), INODE_SET_MTIME = BIT(1) };
+int inode_set_attributes(struct inode *inode, unsigned which, uint16_t mode, int64_t mtime_sec,
+			 uint32_t mtime_nsec) MUST_CHECK;
+
+// Extended attributes, user namespace ("user." is not part of `name`). get: the length, or -ENODATA,
+// -ERANGE (larger than `size`; size 0: only the length). list: names, each with its NUL, the total length.
+// set with value null: removes (-ENODATA). -ENOSPC: more than the inode and one block hold.
+int xattr_get(struct inode *inode, const char *name, void *value, size_t size) MUST_CHECK;
+int xattr_list(struct inode *inode, char *names, size_t size) MUST_CHECK;
+int xattr_set(struct inode *inode, const char *name, const void *value, size_t size) MUST_CHECK;
+
+// ---- state -------------------------------------------------------------------------------------------
+
+bool volume_writable(
+    const struct volume *volume); // any context; false: everything above gives -EROFS
+struct volume_space {
+	uint64_t blocks, blocks_free,
+	    blocks_reserved; // reserved: promised to dirty pages, not allocated yet
+	uint64_t inodes, inodes_free;
+};
+void volume_space(const struct volume *volume, struct volume_space *out); // any context
