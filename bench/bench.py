@@ -156,7 +156,7 @@ class Pagewire:
         self.vm.__exit__(*arguments)
 
 
-def prepare():
+def prepare_files():
     os.makedirs(os.path.join(OUT, "files"), exist_ok=True)
     for name in {w[1] for w in WORK}:
         path = os.path.join(OUT, "files", name)
@@ -164,6 +164,10 @@ def prepare():
             with open(path, "wb") as f:
                 f.write(os.urandom(int(name.split(".")[0])))
     run(os.path.join(ROOT, "tools", "volume"), f"{OUT}/files", f"{OUT}/files.img")
+
+
+def prepare():
+    prepare_files()
     run(os.path.join(ROOT, "bench", "linux-peer"), f"{OUT}/linux")
 
 
