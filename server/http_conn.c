@@ -6,6 +6,7 @@
 #include "kernel/panic.h"
 #include "kernel/timer.h"
 #include "net/stack.h"
+#include "server/http_method.h"
 #include "server/http_recall.h"
 
 // http_connections= of them and HTTP_REFUSE_MAX that carry a refusal: set in http_conn_start.
@@ -16,6 +17,7 @@ static struct http_link all = {&all, &all};
 void http_conn_start(void)
 {
 	http_conn_pool.maximum = http_config.connections_max + HTTP_REFUSE_MAX;
+	http_method_start();
 	http_exchange_start();
 	http_recall_start();
 }

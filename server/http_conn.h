@@ -124,6 +124,7 @@ _Static_assert(sizeof(struct http_conn) == 128, "two cache lines");
 
 enum http_stage {
 	HTTP_STAGE_HEAD,
+	HTTP_STAGE_ADMIT,
 	HTTP_STAGE_FIND,
 	HTTP_STAGE_WAIT_NAME,
 	HTTP_STAGE_WAIT_JOB,
@@ -187,12 +188,16 @@ struct http_exchange {
 	bool headless_body; // the answer to HEAD
 	bool keep_alive, chunked;
 	bool json;	    // a listing or health in JSON
+	uint8_t resource;   // enum http_resource: what the path leads to; 0: not known
 	uint32_t mime;	    // http_mime.h's number for the file
 	const char *reason; // one sentence for the body
 	uint64_t at, end;   // file bytes still to queue of the range
 	uint64_t range_first, range_last;
 	struct http_parts *parts;
 	struct http_made made;
+	const char *made_type; // its Content-Type
+	void (*fields)(const struct http_exchange *x,
+		       struct text *t); // writes further fields of the answer's head; or null
 	struct listing *listing;
 	struct http_job *job;
 	uint64_t sent; // body bytes queued

@@ -9,6 +9,7 @@
 #include "server/dirlist.h"
 #include "server/http_cond.h"
 #include "server/http_file.h"
+#include "server/http_method.h"
 #include "server/http_mime.h"
 #include "server/http_response.h"
 #include "server/metrics.h"
@@ -68,12 +69,12 @@ void http_decide_head(struct http_exchange *x)
 	x->headless_body = r->method == HTTP_HEAD;
 	if (r->method == HTTP_FOREIGN) {
 		http_answer(x, 501, "The method is not known here.");
-	} else if (r->method == HTTP_KNOWN) {
-		http_answer(x, 405, "Only GET, HEAD and OPTIONS are served.");
-	} else if (r->content_length > HTTP_BODY_MAX) {
+	} else if (!http_method_row(r->method)) {
+		http_answer(x, 405, "The method is not served here.");
+	} else if (r->content_length > HTTP_BODY_MAX && r->method <= HTTP_OPTIONS) {
 		http_answer_closing(x, 413,
 				    "No request here needs a body, least of all one so long.");
-	} else if (r->method == HTTP_OPTIONS) {
+	} else if (r->asterisk) {
 		x->status = 204;
 		x->body = HTTP_BODY_NONE;
 		x->stage = HTTP_STAGE_SEND;
@@ -83,13 +84,8 @@ void http_decide_head(struct http_exchange *x)
 			    status == 400   ? "The path has a malformed escape."
 			    : status == 414 ? "The path is too long."
 					    : "There is no such file.");
-	} else if (x->path.reserved) {
-		http_decide_reserved(x);
-	} else if (!http_root) {
-		http_answer(x, 503, "No volume is mounted.");
 	} else {
-		x->index_now = x->path.directory;
-		x->stage = HTTP_STAGE_FIND;
+		x->stage = HTTP_STAGE_ADMIT;
 	}
 }
 
@@ -174,10 +170,19 @@ void http_decide_file(struct http_exchange *x)
 
 void http_decide_directory(struct http_exchange *x)
 {
+	int status;
+
 	if (!x->path.directory) {
 		http_answer(x, 301, "That is a directory; its address ends with a slash.");
 		return;
 	}
+	status = http_may(x, x->path_text, x->path.len, RIGHT_LIST);
+	if (status == -EAGAIN) {
+		inode_put(x->inode);
+		x->inode = NULL;
+	}
+	if (status)
+		return;
 	x->status = 200;
 	x->json = wants_json(x);
 	x->body = HTTP_BODY_LISTING;

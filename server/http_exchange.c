@@ -9,6 +9,7 @@
 #include "kernel/timer.h"
 #include "server/dirlist.h"
 #include "server/http_job.h"
+#include "server/http_method.h"
 
 // One for each connection (http_connections= and HTTP_REFUSE_MAX), twice: one may wait for the disk on
 // behalf of a client that vanished. Set at start.
@@ -183,16 +184,9 @@ static void found(struct http_exchange *x, int status, struct inode *inode)
 		http_answer(x, 500, "The volume cannot be read there.");
 	} else if (status == -ENOMEM) {
 		http_answer(x, 503, "There is no memory for the request.");
-	} else if (status) {
-		http_answer(x, 404, "There is no such file.");
 	} else {
-		x->inode = inode;
-		if (inode->type == INODE_DIRECTORY)
-			http_decide_directory(x);
-		else if (inode->type == INODE_FILE && !x->path.directory)
-			http_decide_file(x);
-		else
-			http_answer(x, 404, "There is no such file.");
+		x->inode = status ? NULL : inode;
+		http_method_row(x->request.method)->found(x, status);
 	}
 }
 
@@ -323,6 +317,9 @@ bool http_exchange_run(struct http_exchange *x)
 {
 	for (;;) {
 		switch (x->stage) {
+		case HTTP_STAGE_ADMIT:
+			http_admit(x);
+			break;
 		case HTTP_STAGE_FIND:
 			find(x);
 			break;

@@ -301,16 +301,20 @@ static int weigh(const struct framing *f, struct http_request *out, const char *
 
 static enum http_method method_of(const char *text, size_t len)
 {
-	static const char *const known[] = {"POST",	 "PUT",	     "DELETE", "PATCH",	 "TRACE",
-					    "CONNECT",	 "PROPFIND", "MKCOL",  "COPY",	 "MOVE",
-					    "PROPPATCH", "LOCK",     "UNLOCK", "REPORT", "SEARCH"};
+	static const char *const served[HTTP_METHODS] = {
+	    [HTTP_HEAD] = "HEAD",	  [HTTP_OPTIONS] = "OPTIONS",
+	    [HTTP_PUT] = "PUT",		  [HTTP_PATCH] = "PATCH",
+	    [HTTP_DELETE] = "DELETE",	  [HTTP_MKCOL] = "MKCOL",
+	    [HTTP_COPY] = "COPY",	  [HTTP_MOVE] = "MOVE",
+	    [HTTP_PROPFIND] = "PROPFIND", [HTTP_PROPPATCH] = "PROPPATCH",
+	    [HTTP_LOCK] = "LOCK",	  [HTTP_UNLOCK] = "UNLOCK"};
+	static const char *const known[] = {"POST", "TRACE", "CONNECT", "REPORT", "SEARCH"};
 
 	if (len == 3 && memcmp(text, "GET", 3) == 0)
 		return HTTP_GET;
-	if (len == 4 && memcmp(text, "HEAD", 4) == 0)
-		return HTTP_HEAD;
-	if (len == 7 && memcmp(text, "OPTIONS", 7) == 0)
-		return HTTP_OPTIONS;
+	for (unsigned m = HTTP_HEAD; m < HTTP_METHODS; m++)
+		if (strlen(served[m]) == len && memcmp(text, served[m], len) == 0)
+			return m;
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (strlen(known[i]) == len && memcmp(text, known[i], len) == 0)
 			return HTTP_KNOWN;

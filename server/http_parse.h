@@ -52,12 +52,23 @@ bool http_parser_started(const struct http_parser *p);
 enum http_parse_result http_parse(struct http_parser *p, const struct http_parse_limits *limits,
 				  const char *bytes, size_t len, size_t *used);
 
-enum http_method {
+enum http_method { // RFC 9110, 5789, 4918; in the order in which Allow names them
 	HTTP_GET,
 	HTTP_HEAD,
 	HTTP_OPTIONS,
-	HTTP_KNOWN,  // a method of RFC 9110, 5789 or 4918 that is not served: 405
-	HTTP_FOREIGN // anything else: 501
+	HTTP_PUT,
+	HTTP_PATCH,
+	HTTP_DELETE,
+	HTTP_MKCOL,
+	HTTP_COPY,
+	HTTP_MOVE,
+	HTTP_PROPFIND,
+	HTTP_PROPPATCH,
+	HTTP_LOCK,
+	HTTP_UNLOCK,
+	HTTP_METHODS,
+	HTTP_KNOWN = HTTP_METHODS, // a registered method that is not served: 405
+	HTTP_FOREIGN		   // anything else: 501
 };
 
 struct http_view { // len 0 and at 0: absent

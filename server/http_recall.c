@@ -201,7 +201,7 @@ static void go_on(struct http_conn *conn, const struct remembered *r, const char
 		return;
 	}
 	http_exchange_feed(x, bytes, r->len);
-	ASSERT(x->stage == HTTP_STAGE_FIND && x->keep_alive);
+	ASSERT(x->stage == HTTP_STAGE_ADMIT && x->keep_alive);
 	inode_get(r->inode);
 	x->inode = r->inode;
 	x->mime = r->mime;

@@ -5,33 +5,43 @@
 #include "server/dirlist.h"
 #include "server/http_date.h"
 #include "server/http_file.h"
+#include "server/http_method.h"
 #include "server/http_mime.h"
-
-#define ALLOW "GET, HEAD, OPTIONS"
 
 static const struct {
 	uint16_t status;
 	const char *text;
 } statuses[] = {
     {200, "OK"},
+    {201, "Created"},
     {204, "No Content"},
     {206, "Partial Content"},
+    {207, "Multi-Status"},
     {301, "Moved Permanently"},
     {304, "Not Modified"},
     {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
     {404, "Not Found"},
     {405, "Method Not Allowed"},
     {408, "Request Timeout"},
+    {409, "Conflict"},
     {412, "Precondition Failed"},
     {413, "Content Too Large"},
     {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
     {416, "Range Not Satisfiable"},
     {417, "Expectation Failed"},
+    {422, "Unprocessable Content"},
+    {423, "Locked"},
+    {424, "Failed Dependency"},
     {431, "Request Header Fields Too Large"},
     {500, "Internal Server Error"},
     {501, "Not Implemented"},
+    {502, "Bad Gateway"},
     {503, "Service Unavailable"},
     {505, "HTTP Version Not Supported"},
+    {507, "Insufficient Storage"},
 };
 
 const char *http_status_text(unsigned status)
@@ -180,6 +190,13 @@ static void location(const struct http_exchange *x, struct text *t)
 	text_str(t, "\r\n");
 }
 
+static void allow(const struct http_exchange *x, struct text *t)
+{
+	text_str(t, "Allow: ");
+	http_allow(x, t);
+	text_str(t, "\r\n");
+}
+
 static size_t short_answer(const struct http_exchange *x, struct text *t)
 {
 	char body[256];
@@ -194,7 +211,7 @@ static size_t short_answer(const struct http_exchange *x, struct text *t)
 	if (x->status == 301)
 		location(x, t);
 	if (x->status == 405)
-		field(t, "Allow", ALLOW);
+		allow(x, t);
 	if (x->status == 503)
 		field(t, "Retry-After", "1");
 	if (x->status == 416) {
@@ -229,8 +246,8 @@ static size_t health(const struct http_exchange *x, struct text *t)
 
 static void generated_fields(const struct http_exchange *x, struct text *t)
 {
-	if (x->body == HTTP_BODY_MADE) { // the metrics: Prometheus's text format
-		field(t, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+	if (x->body == HTTP_BODY_MADE) {
+		field(t, "Content-Type", x->made_type);
 		field(t, "Cache-Control", "no-store");
 		field_u64(t, "Content-Length", x->made.len);
 	} else {
@@ -254,6 +271,8 @@ size_t http_response_head(const struct http_exchange *x, struct text *t)
 
 	http_date_format(http_now(), date);
 	http_head_begin(t, x->status, date);
+	if (x->fields)
+		x->fields(x, t);
 	switch (x->body) {
 	case HTTP_BODY_SHORT:
 		return short_answer(x, t);
@@ -262,8 +281,8 @@ size_t http_response_head(const struct http_exchange *x, struct text *t)
 	case HTTP_BODY_NONE:
 		if (x->status == 304)
 			validators(t, http_file_of(x->inode, x->mime));
-		else
-			field(t, "Allow", ALLOW);
+		else if (x->request.method == HTTP_OPTIONS)
+			allow(x, t);
 		break;
 	case HTTP_BODY_FILE:
 	case HTTP_BODY_PARTS:

@@ -20,33 +20,46 @@ static uint64_t one_pass;
 KSTAT_COUNTER(one_pass, "pagewire_http_one_pass_total",
 	      "Requests answered in the pass that received them");
 
-static uint64_t codes[20];
+static uint64_t codes[31];
 #define CODE(place, text)                                                                          \
 	KSTAT_COUNTER_L(code_##text, "pagewire_http_requests_total", "code=\"" #text "\"",         \
 			"Answers by status code", codes[place])
 CODE(0, 200);
-CODE(1, 204);
-CODE(2, 206);
-CODE(3, 301);
-CODE(4, 304);
-CODE(5, 400);
-CODE(6, 404);
-CODE(7, 405);
-CODE(8, 408);
-CODE(9, 412);
-CODE(10, 413);
-CODE(11, 414);
-CODE(12, 416);
-CODE(13, 417);
-CODE(14, 431);
-CODE(15, 500);
-CODE(16, 501);
-CODE(17, 503);
-CODE(18, 505);
-CODE(19, other);
+CODE(1, 201);
+CODE(2, 204);
+CODE(3, 206);
+CODE(4, 207);
+CODE(5, 301);
+CODE(6, 304);
+CODE(7, 400);
+CODE(8, 401);
+CODE(9, 403);
+CODE(10, 404);
+CODE(11, 405);
+CODE(12, 408);
+CODE(13, 409);
+CODE(14, 412);
+CODE(15, 413);
+CODE(16, 414);
+CODE(17, 415);
+CODE(18, 416);
+CODE(19, 417);
+CODE(20, 422);
+CODE(21, 423);
+CODE(22, 424);
+CODE(23, 431);
+CODE(24, 500);
+CODE(25, 501);
+CODE(26, 502);
+CODE(27, 503);
+CODE(28, 505);
+CODE(29, 507);
+CODE(30, other);
 
-static const uint16_t code_of[] = {200, 204, 206, 301, 304, 400, 404, 405, 408, 412,
-				   413, 414, 416, 417, 431, 500, 501, 503, 505};
+static const uint16_t code_of[] = {200, 201, 204, 206, 207, 301, 304, 400, 401, 403,
+				   404, 405, 408, 409, 412, 413, 414, 415, 416, 417,
+				   422, 423, 424, 431, 500, 501, 502, 503, 505, 507};
+_Static_assert(ARRAY_SIZE(codes) == ARRAY_SIZE(code_of) + 1, "and the others");
 
 static uint64_t timeouts[4], refusals[3];
 #define TIMEOUT(place, text)                                                                       \

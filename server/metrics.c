@@ -68,6 +68,7 @@ static void done(struct http_job *job)
 	struct metrics *m = CONTAINER_OF(job, struct metrics, job);
 
 	job->x->made = m->text;
+	job->x->made_type = "text/plain; version=0.0.4; charset=utf-8";
 	m->text.bytes = NULL;
 	job->x->stage = HTTP_STAGE_SEND;
 }

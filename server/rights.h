@@ -21,4 +21,7 @@ enum right {
 // leading slash). 0; 401: not known who asks, and credentials may help (x->reason is set, the answer
 // gets WWW-Authenticate); 403: known and not allowed, or nobody may; -EAGAIN: the password is being
 // verified (slow on purpose, on a worker): the exchange waits in HTTP_STAGE_WAIT_JOB and is decided anew.
+// Requests that http_recall.h remembers are not asked again: who changes rights calls http_recall_forget.
 int rights_check(struct http_exchange *x, const char *path, size_t len, unsigned rights) MUST_CHECK;
+// Any context. Whether anybody may change anything: the kernel's word write=on was given.
+bool rights_writing(void);
