@@ -35,7 +35,13 @@ uint32_t ext4_credits_orphan(const struct ext4 *fs);
 int ext4_reload(struct inode *inode);
 // Public part (mode, links, size, times) and node (block[], flags) to the inode table. ctime becomes now.
 int ext4_write_inode(struct transaction *t, struct inode *inode) MUST_CHECK;
-// A fresh inode, links 0, in memory with a reference: a file or symlink without blocks, or a directory with
+// The inode as it lies in its block, for changing what is not in struct inode and the node (attributes
+// behind i_extra_isize, i_file_acl, i_blocks); ext4_write_inode afterwards computes the checksum. The
+// caller ends with page_wire_put.
+int ext4_raw_inode_get(struct transaction *t, struct inode *inode, struct ext4_raw_inode **raw,
+		       struct page **page) MUST_CHECK;
+// A fresh inode, links 0, in memory with a reference (inode_make; inode_unmake after a cancel): a
+// file or symlink without blocks, or a directory with
 // its first block ("." and "..", checksummed) and links 2 (the parent's count is the caller's).
 int ext4_new_inode(struct transaction *t, struct inode *dir, enum inode_type type, uint16_t mode,
 		   struct inode **out) MUST_CHECK;

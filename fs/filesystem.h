@@ -59,6 +59,9 @@ struct filesystem {
 };
 
 struct filesystem_writing {
+	// Worker context: the inode has no name, and nobody holds it any more. Gives its blocks and number
+	// back, in steps, or leaves that to the next mount. fs/file_delete.c has it.
+	void (*finish_inode)(struct inode *inode);
 	int (*reload)(struct inode *inode);
 	int (*write_inode)(struct transaction *t, struct inode *inode);
 	int (*new_inode)(struct transaction *t, struct inode *dir, enum inode_type type,

@@ -3,11 +3,15 @@
 // the last reference until there are too many.
 //
 //	          inode_open                read_inode: 0
-//	(absent) ------------> LOADING -------------------> READY
+//	(absent) ------------> LOADING -------------------> READY <------------- inode_make
 //	     ^                    | error: every opener      |  last inode_put: onto the idle list,
 //	     +--------------------+ gets it                  |  from where inode_open takes it back
 //	     +-----------------------------------------------+
-//	       idle for longest, one too many, no pages: forget hook, forget_inode
+//	     | idle for longest, one too many, no pages:     | last inode_put, and it has no name left
+//	     | forget hook, forget_inode                     v
+//	     +-------------------------------------------- DYING: found by nobody; a worker has the format
+//	          inode_leave, in the transaction that            give back its blocks and its number
+//	          frees the number
 //
 // An inode that has pages in the cache stays: its pages are found through it. It costs less than an
 // eighth of the smallest of them, so the page cache's own bound is bound enough.
@@ -20,7 +24,7 @@
 #include "kernel/pool.h"
 #include "kernel/thread.h"
 
-enum load { LOADING, READY, FAILED };
+enum load { LOADING, READY, FAILED, DYING };
 
 struct inode_private {
 	struct inode inode;
@@ -28,7 +32,8 @@ struct inode_private {
 	uint8_t load;			 // (L) enum load
 	int error;			 // (L) FAILED: why
 	struct inode_private *hash_next; // (L)
-	struct inode_private *idle_next, *idle_prev; // (L)
+	struct inode_private *idle_next, *idle_prev; // (L) next: DYING, too
+	bool hashed;				     // (L)
 	struct waitq waiters;			     // (L) openers while LOADING
 	struct page_owner owner;
 	uint64_t format[INODE_FORMAT_BYTES / 8];
@@ -44,13 +49,21 @@ static struct spinlock lock = SPINLOCK_INIT("inode", RANK_VOLUME);
 static struct pool inode_pool = POOL_INIT("inode", struct inode_private, 0);
 static struct inode_private **buckets;
 static uint64_t bucket_mask, seed;
+static struct waitq all_dead;
 static struct inode_private *idle_first, *idle_last; // (L) most, least recently used
 static uint64_t idle, idle_max;			     // (L)
-static uint64_t count, loads, load_errors, forgotten, refused;
+static struct inode_private *dying_first, **dying_last = &dying_first; // (L)
+static uint64_t dying; // (L) those being finished, too
+static uint64_t count, loads, load_errors, forgotten, refused, deleted;
+static bool dying_busy; // (L)
+static void finish_dying(struct wtd *work);
+static struct wtd dying_work = WTD_INIT(finish_dying, "inode_put");
 static void (*forget_hook)(struct inode *inode);
 
 KSTAT_GAUGE(count, "pagewire_inodes", "Inodes in memory.");
 KSTAT_GAUGE(idle, "pagewire_inodes_idle", "Of them: held by nobody.");
+KSTAT_GAUGE(dying, "pagewire_inodes_dying", "Deleted inodes whose blocks are being given back.");
+KSTAT_COUNTER(deleted, "pagewire_inodes_deleted_total", "Inodes deleted after their last use.");
 KSTAT_COUNTER(loads, "pagewire_inode_reads_total", "Inodes read from a volume.");
 KSTAT_COUNTER(load_errors, "pagewire_inode_read_errors_total", "Inodes that could not be read.");
 KSTAT_COUNTER(forgotten, "pagewire_inodes_forgotten_total", "Inodes that left memory.");
@@ -91,12 +104,22 @@ static struct inode_private *find(const struct volume *volume, uint64_t number)
 	return p;
 }
 
+static void hash(struct inode_private *p)
+{
+	struct inode_private **bucket = bucket_of(p->inode.volume, p->inode.number);
+	p->hash_next = *bucket;
+	*bucket = p;
+	p->hashed = true;
+	count++;
+}
+
 static void unhash(struct inode_private *p)
 {
 	struct inode_private **link = bucket_of(p->inode.volume, p->inode.number);
 	while (*link != p)
 		link = &(*link)->hash_next;
 	*link = p->hash_next;
+	p->hashed = false;
 	count--;
 }
 
@@ -146,7 +169,7 @@ static size_t forget(struct inode_private *list)
 		next = list->hash_next;
 		if (inode->server_data && forget_hook)
 			forget_hook(inode);
-		if (fs->forget_inode && list->load == READY)
+		if (fs->forget_inode && (list->load == READY || list->load == DYING))
 			fs->forget_inode(inode);
 		pool_free(&inode_pool, list);
 	}
@@ -168,6 +191,71 @@ void inode_get(struct inode *inode)
 	ASSERT(before);
 }
 
+// Lock held. Nobody has the inode open and no name leads to it.
+static bool is_deleted(const struct inode_private *p)
+{
+	return p->load == READY && !p->inode.links &&
+	       volume_filesystem(p->inode.volume)->writing != NULL;
+}
+
+// Lock held.
+static void die(struct inode_private *p)
+{
+	p->load = DYING;
+	p->idle_next = NULL;
+	*dying_last = p;
+	dying_last = &p->idle_next;
+	dying++;
+	wtd_post(&dying_work);
+}
+
+void inode_leave(struct inode *inode)
+{
+	struct inode_private *p = private_of(inode);
+	spin_lock_wtd(&lock);
+	if (p->hashed)
+		unhash(p);
+	spin_unlock_wtd(&lock);
+}
+
+// A worker, one at a time: deleting sleeps, and every deletion wants the volume's lock anyway.
+static void finish_dying(struct wtd *work)
+{
+	for (;;) {
+		spin_lock_wtd(&lock);
+		struct inode_private *p = dying_busy ? NULL : dying_first;
+		if (p) {
+			dying_busy = true;
+			dying_first = p->idle_next;
+			if (!dying_first)
+				dying_last = &dying_first;
+		}
+		spin_unlock_wtd(&lock);
+		if (!p)
+			return;
+		volume_filesystem(p->inode.volume)->writing->finish_inode(&p->inode);
+		inode_leave(&p->inode);
+		ASSERT(!p->owner.pages);
+		p->hash_next = NULL;
+		forget(p);
+		spin_lock_wtd(&lock);
+		dying_busy = false;
+		dying--;
+		deleted++;
+		waitq_wake_all(&all_dead);
+		spin_unlock_wtd(&lock);
+	}
+}
+
+void inode_wait_deleted(void)
+{
+	assert_may_sleep("inode_wait_deleted");
+	spin_lock_wtd(&lock);
+	while (dying)
+		waitq_sleep(&all_dead, &lock);
+	spin_unlock_wtd(&lock);
+}
+
 // The last reference is dropped under the lock, so that nobody can free the inode in between.
 void inode_put(struct inode *inode)
 {
@@ -183,6 +271,8 @@ void inode_put(struct inode *inode)
 		if (p->load == FAILED) { // not in the hash any more
 			p->hash_next = NULL;
 			gone = p;
+		} else if (is_deleted(p)) {
+			die(p);
 		} else {
 			idle_add(p);
 			if (idle > idle_max)
@@ -242,7 +332,7 @@ static void load(struct inode_private *p)
 	spin_unlock_wtd(&lock);
 }
 
-int inode_open(struct volume *volume, uint64_t number, struct inode **out)
+int inode_open_locked(struct volume *volume, uint64_t number, struct inode **out)
 {
 	assert_may_sleep("inode_open");
 	*out = inode_find_cached(volume, number);
@@ -252,15 +342,20 @@ int inode_open(struct volume *volume, uint64_t number, struct inode **out)
 	spin_lock_wtd(&lock);
 	struct inode_private *p = find(volume, number);
 	int error = 0;
-	if (p) {
+	bool gone = p && p->load == DYING; // its last name went before; it must not come back
+	if (gone) {
+		p = NULL;
+	} else if (p) {
 		error = wait_loaded(p);
 	} else if (fresh) {
 		p = fresh;
-		p->hash_next = *bucket_of(volume, number);
-		*bucket_of(volume, number) = p;
-		count++;
+		hash(p);
 	}
 	spin_unlock_wtd(&lock);
+	if (gone && fresh)
+		pool_free(&inode_pool, fresh);
+	if (gone)
+		return -ENOENT;
 	if (!p) {
 		refused++;
 		return -ENOMEM;
@@ -277,6 +372,52 @@ int inode_open(struct volume *volume, uint64_t number, struct inode **out)
 	}
 	*out = &p->inode;
 	return 0;
+}
+
+int inode_open(struct volume *volume, uint64_t number, struct inode **out)
+{
+	return inode_open_locked(volume, number, out);
+}
+
+int inode_make(struct volume *volume, uint64_t number, struct inode **out)
+{
+	struct inode_private *p = make(volume, number);
+	*out = NULL;
+	if (!p) {
+		refused++;
+		return -ENOMEM;
+	}
+	spin_lock_wtd(&lock);
+	bool known = find(volume, number);
+	if (!known) {
+		p->load = READY;
+		hash(p);
+	}
+	spin_unlock_wtd(&lock);
+	if (known) {
+		pool_free(&inode_pool, p);
+		return -EUCLEAN;
+	}
+	*out = &p->inode;
+	return 0;
+}
+
+void inode_unmake(struct inode *inode)
+{
+	struct inode_private *p = private_of(inode);
+	ASSERT(p->refs == 1 && p->load == READY && !p->owner.pages);
+	inode_leave(inode);
+	p->hash_next = NULL;
+	forget(p);
+}
+
+void inode_changed(struct inode *inode)
+{
+	wtd_disable();
+	if (inode->server_data && forget_hook)
+		forget_hook(inode);
+	wtd_enable();
+	name_generation_advance();
 }
 
 int inode_read_dir(struct inode *dir, uint64_t *cursor,
@@ -307,6 +448,7 @@ void inode_init(void)
 		size *= 2;
 	bucket_mask = size - 1;
 	seed = cpu_random();
+	waitq_init(&all_dead);
 	buckets = kpages_alloc(size * sizeof(*buckets));
 	if (!buckets)
 		PANIC("no memory for the inode hash (%lu buckets)", (unsigned long)size);
@@ -314,7 +456,7 @@ void inode_init(void)
 
 void inode_stop(void)
 {
-	ASSERT(!count && !idle);
+	ASSERT(!count && !idle && !dying);
 	kpages_free(buckets, (bucket_mask + 1) * sizeof(*buckets));
 	buckets = NULL;
 }

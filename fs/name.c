@@ -108,16 +108,20 @@ int name_find_cached(struct volume *volume, const char *path, size_t len, struct
 		*out = volume_root_inode(volume);
 		return 0;
 	}
+	// Nobody may forget the name, delete the inode and make another of that number in between.
+	wtd_disable();
 	spin_lock_wtd(&name_lock);
 	bool known = name_recall(NAME_PATH, volume, 0, s.dir, s.len, &answer);
 	spin_unlock_wtd(&name_lock);
 	int error = known ? 0 : recall_slowly(volume, &s, &answer);
-	if (error || answer.error)
-		return error ? error : answer.error;
-	if (s.must_dir && answer.type != INODE_DIRECTORY)
-		return -ENOTDIR;
-	*out = inode_find_cached(volume, answer.number);
-	return *out ? 0 : -EAGAIN;
+	if (!error)
+		error = answer.error;
+	if (!error && s.must_dir && answer.type != INODE_DIRECTORY)
+		error = -ENOTDIR;
+	if (!error)
+		*out = inode_find_cached(volume, answer.number);
+	wtd_enable();
+	return error ? error : *out ? 0 : -EAGAIN;
 }
 
 // ---- the slow way: thread or worker context ----

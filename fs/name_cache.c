@@ -227,6 +227,13 @@ uint64_t name_generation(void)
 	return __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
 }
 
+void name_generation_advance(void)
+{
+	spin_lock_wtd(&name_lock);
+	generation++;
+	spin_unlock_wtd(&name_lock);
+}
+
 void name_forget(struct volume *volume, uint64_t dir, const char *name, size_t len)
 {
 	if (len > LONG_BYTES)

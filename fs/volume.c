@@ -154,6 +154,7 @@ void volume_unmount_all(void)
 {
 	for (struct volume *v = volumes; v; v = v->next)
 		inode_put(volume_private(v)->root);
+	inode_wait_deleted();
 	pagecache_drop();
 	inode_drop_unused(SIZE_MAX);
 	while (volumes) {

@@ -30,6 +30,18 @@ void volume_unmount_all(void);
 // ---- inode.c ----
 // Fast WTD or thread context. The inode if it is in memory, with a reference; else null.
 struct inode *inode_find_cached(struct volume *volume, uint64_t number);
+// As inode_open, for who holds the volume's lock already, shared or not. Thread or worker context.
+int inode_open_locked(struct volume *volume, uint64_t number, struct inode **out) MUST_CHECK;
+// Inside a transaction: an inode that was just allocated, with a reference; everything but volume and
+// number is zero and the format's to fill. -EUCLEAN: there is one of that number, -ENOMEM.
+int inode_make(struct volume *volume, uint64_t number, struct inode **out) MUST_CHECK;
+// That transaction was cancelled: forgets the inode, whose only reference the caller has.
+void inode_unmake(struct inode *inode);
+// In the transaction that frees the number of an inode without names (filesystem_writing.finish_inode),
+// before it ends: nobody finds the inode any more, and the number may be given out again.
+void inode_leave(struct inode *inode);
+// Thread or worker context: until every deleted inode that nobody holds is gone.
+void inode_wait_deleted(void);
 // Forgets inodes that nobody holds and that have no pages, up to `count`. Returns how many.
 size_t inode_drop_unused(size_t count);
 void inode_init(void); // boot, before the first volume is mounted
@@ -53,6 +65,7 @@ bool name_recall(enum name_kind kind, const struct volume *volume, uint64_t dir,
 void name_remember(enum name_kind kind, const struct volume *volume, uint64_t dir, const char *name,
 		   size_t len, const struct name_answer *answer, uint64_t generation);
 extern struct spinlock name_lock;
-void name_cache_drop(void); // forgets all of it
+void name_generation_advance(void); // paths, and what others keep of them, are unknown again
+void name_cache_drop(void);	    // forgets all of it
 void name_cache_init(void);
 void name_cache_stop(void); // tests on the host
