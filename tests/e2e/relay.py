@@ -1,16 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""A relay for Ethernet frames between two ends, without root: it loses, doubles, reorders, delays and
-corrupts them at given rates, in both directions, by a seed. An end is a pair of UDP ports as QEMU's
-`-netdev dgram` has them: ours, which takes frames from it, and its own.
+"""A relay for Ethernet frames between two ends: it loses, doubles, reorders, delays and corrupts them at
+given rates, in both directions, by a seed. An end is a pair of UDP ports as QEMU's `-netdev dgram` has
+them (ours, which takes frames from it, and its own), or the name of a tap device.
 
     relay.py --a 4001:4002 --b 4003:4004 --seed 1 --drop 0.01 --delay 0.1:0.005
+    relay.py --a 4001:4002 --b tap0 --seed 1 --corrupt 0.02
 
-Prints `ready`; on SIGTERM, what it did. As a module: `Wire` is one QEMU end with its `-netdev` words,
+Each kind of harm that is asked for happens to one of the first EARLY frames of each direction that it can
+happen to, whatever its rate: a test that sends more than that need not hope for luck.
+
+Prints `ready`; on SIGTERM, what it did: `frames=900 drop=3 ...` of both directions together, then
+`a.corrupt=2` of those that came from end a. As a module: `Wire` is one QEMU end with its `-netdev` words,
 `Gateway` a QEMU without a machine that joins the user network to an end (so that curl reaches a guest
-behind a harmful wire), `relay()` the whole arrangement, `Peer` a raw-frame host of a test's own."""
+behind a harmful wire), `relay()` and `tap_relay()` the whole arrangements, `Peer` a raw-frame host of a
+test's own."""
 import argparse
 import contextlib
+import fcntl
 import heapq
 import os
 import random
@@ -24,6 +31,8 @@ import time
 
 HARMS = ("drop", "double", "reorder", "corrupt")
 REORDER_WAIT = 0.02  # a frame to be overtaken waits no longer than this
+EARLY = 24
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 
 
 def udp(port=0):
@@ -41,40 +50,84 @@ def free_ports(count):
     return ports
 
 
+class UdpEnd:
+    """A QEMU behind a pair of UDP ports."""
+
+    def __init__(self, ours, theirs):
+        self.socket, self.theirs = udp(ours), theirs
+
+    def fileno(self):
+        return self.socket.fileno()
+
+    def take(self):
+        return self.socket.recv(65536)
+
+    def give(self, frame):
+        with contextlib.suppress(OSError):  # nobody there yet, or not any more
+            self.socket.sendto(frame, ("127.0.0.1", self.theirs))
+
+
+class TapEnd:
+    """The host's own stack behind a tap device."""
+
+    def __init__(self, name):
+        self.fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(self.fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+
+    def fileno(self):
+        return self.fd
+
+    def take(self):
+        return os.read(self.fd, 65536)
+
+    def give(self, frame):
+        with contextlib.suppress(OSError):
+            os.write(self.fd, frame)
+
+
 class Lane:
     """One direction: frame in, what is left of it out, now or later."""
 
-    def __init__(self, send, rates, rng, counts):
-        self.send, self.rates, self.rng, self.counts = send, rates, rng, counts
+    def __init__(self, name, give, rates, rng, counts):
+        self.name, self.give, self.rates, self.rng, self.counts = name, give, rates, rng, counts
         self.later = []  # heap of (when, number, frame)
         self.number = 0
+        self.early = {what: rng.randrange(EARLY) for what in (*HARMS, "delay")}
 
     def count(self, what):
-        self.counts[what] = self.counts.get(what, 0) + 1
+        for name in (what, f"{self.name}.{what}"):
+            self.counts[name] = self.counts.get(name, 0) + 1
 
-    def happens(self, what):
-        if self.rng.random() >= getattr(self.rates, what):
+    def happens(self, what, rate):
+        if not rate:
+            return False
+        self.early[what] -= 1
+        if self.early[what] != -1 and self.rng.random() >= rate:
             return False
         self.count(what)
         return True
 
+    def spoil(self, frame):
+        """A bit behind the IP header, where a checksum covers every one, and not in Ethernet's padding."""
+        spoilt = bytearray(frame)
+        end = min(len(frame), 14 + struct.unpack("!H", frame[16:18])[0])
+        spoilt[self.rng.randrange(34, end)] ^= 1 << self.rng.randrange(8)
+        return bytes(spoilt)
+
     def pass_on(self, frame, now):
         self.count("frames")
-        if self.happens("drop"):
+        if self.happens("drop", self.rates.drop):
             return
-        if len(frame) > 60 and self.happens("corrupt"):
-            spoilt = bytearray(frame)
-            spoilt[self.rng.randrange(34, len(frame))] ^= 1 << self.rng.randrange(8)
-            frame = bytes(spoilt)
+        if len(frame) >= 54 and frame[12:14] == b"\x08\0" and self.happens("corrupt", self.rates.corrupt):
+            frame = self.spoil(frame)
         wait = 0
         rate, longest = self.rates.delay
-        if self.rng.random() < rate:
-            self.count("delay")
+        if self.happens("delay", rate):
             wait = self.rng.uniform(0, longest)
-        elif self.happens("reorder"):
+        elif self.happens("reorder", self.rates.reorder):
             wait = REORDER_WAIT
         self.put(frame, now + wait)
-        if self.happens("double"):
+        if self.happens("double", self.rates.double):
             self.put(frame, now + wait)
 
     def put(self, frame, when):
@@ -83,24 +136,18 @@ class Lane:
 
     def flush(self, now):
         while self.later and self.later[0][0] <= now:
-            self.send(heapq.heappop(self.later)[2])
+            self.give(heapq.heappop(self.later)[2])
 
 
 def run(options):
-    ends = [udp(ours) for ours, _ in (options.a, options.b)]
+    ends = [options.a, options.b]
     rng, counts = random.Random(options.seed), {}
-
-    def sender(socket_, port):
-        def send(frame):
-            with contextlib.suppress(OSError):  # nobody there yet, or not any more
-                socket_.sendto(frame, ("127.0.0.1", port))
-        return send
-
-    lanes = [Lane(sender(ends[1], options.b[1]), options, rng, counts),
-             Lane(sender(ends[0], options.a[1]), options, rng, counts)]
+    lanes = [Lane("a", ends[1].give, options, rng, counts), Lane("b", ends[0].give, options, rng, counts)]
 
     def finish(*_):
-        print(" ".join(f"{n}={counts.get(n, 0)}" for n in ("frames", *HARMS, "delay")), flush=True)
+        names = ("frames", *HARMS, "delay")
+        print(" ".join(f"{n}={counts.get(n, 0)}" for n in (*names, *(f"{e}.{n}" for e in "ab" for n in names))),
+              flush=True)
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, finish)
@@ -112,7 +159,7 @@ def run(options):
         for end, lane in zip(ends, lanes):
             if end in readable:
                 with contextlib.suppress(OSError):
-                    lane.pass_on(end.recv(65536), now)
+                    lane.pass_on(end.take(), now)
             lane.flush(now)
 
 
@@ -141,24 +188,48 @@ class Gateway:
         self.process.wait()
 
 
+class Relay:
+    """This file as a process; done() ends it and says what it did, {name: count}."""
+
+    def __init__(self, a, b, seed, rates):
+        command = [sys.executable, os.path.abspath(__file__), "--a", a, "--b", b, "--seed", str(seed)]
+        for name, value in rates.items():
+            command += [f"--{name}", str(value)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline().startswith("ready")
+
+    def done(self):
+        self.process.send_signal(signal.SIGTERM)
+        words = self.process.communicate(timeout=10)[0].split()
+        return {name: int(count) for name, count in (word.split("=") for word in words)}
+
+    def close(self):
+        if self.process.poll() is None:
+            self.done()
+
+
 @contextlib.contextmanager
 def relay(port, seed, **rates):
-    """Yields (QEMU netdev words for the guest, the relay's process): guest - relay - gateway - `port`."""
+    """Yields (QEMU netdev words for the guest, the Relay): guest - relay - gateway - `port`. End a is the guest."""
     guest, outside = Wire(), Wire()
-    command = [sys.executable, os.path.abspath(__file__), "--a", guest.ports, "--b", outside.ports, "--seed",
-               str(seed)]
-    for name, value in rates.items():
-        command += [f"--{name}", str(value)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline().startswith("ready")
+    between = Relay(guest.ports, outside.ports, seed, rates)
     gateway = Gateway(outside, port)
     try:
-        yield guest.netdev, process
+        yield guest.netdev, between
     finally:
         gateway.close()
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            process.wait(10)
+        between.close()
+
+
+@contextlib.contextmanager
+def tap_relay(tap, seed, **rates):
+    """The same between a guest and a tap device: guest - relay - `tap`."""
+    guest = Wire()
+    between = Relay(guest.ports, tap, seed, rates)
+    try:
+        yield guest.netdev, between
+    finally:
+        between.close()
 
 
 def checksum(data, start=0):
@@ -225,15 +296,15 @@ class Peer:
 
 def arguments():
     def end(text):
-        return tuple(int(p) for p in text.split(":"))
+        return UdpEnd(*(int(p) for p in text.split(":"))) if ":" in text else TapEnd(text)
 
     def delay(text):
         rate, _, longest = text.partition(":")
         return float(rate), float(longest or 0.01)
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--a", type=end, required=True, metavar="OURS:THEIRS")
-    parser.add_argument("--b", type=end, required=True, metavar="OURS:THEIRS")
+    parser.add_argument("--a", type=end, required=True, metavar="OURS:THEIRS|TAP")
+    parser.add_argument("--b", type=end, required=True, metavar="OURS:THEIRS|TAP")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--delay", type=delay, default=(0.0, 0.0), metavar="RATE:SECONDS")
     for name in HARMS:

@@ -2,21 +2,17 @@
 """The wire: many connections, peers that vanish, stall or lie, frames that are lost or broken. On a tap
 device in a network namespace of the test's own."""
 import hashlib
-import os
 import random
 import re
-import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
 
 import pytest
 
 from conftest import Tap, digest
-
-HERE = os.path.dirname(os.path.abspath(__file__))
+from relay import tap_relay
 
 
 @pytest.fixture(params=["", "nic=late"], ids=["plain", "late"])
@@ -151,6 +147,7 @@ def test_ping_and_ipv6(machine, tap):
 
 def test_packets_are_well_formed_in_wiresharks_eyes(machine, tap, tmp_path):
     capture = tmp_path / "capture.pcap"
+    sent_again = machine.metrics()["pagewire_tcp_retransmits_total"]
     machine.qmp("object-add", **{"qom-type": "filter-dump", "id": "dump", "netdev": "net", "file": str(capture)})
     with socket.create_connection(machine.peer, timeout=20) as s:
         for name in ("size-1.bin", "size-4096.bin", "size-65537.bin"):
@@ -158,10 +155,13 @@ def test_packets_are_well_formed_in_wiresharks_eyes(machine, tap, tmp_path):
             read_response(s)
     machine.get("/d0/")
     machine.qmp("object-del", id="dump")
+    # A host that stops for a moment is sent things again, rightly: then the machine has counted it.
+    quiet = machine.metrics()["pagewire_tcp_retransmits_total"] == sent_again
+    repeated = " or tcp.analysis.retransmission" if quiet else ""
     bad = subprocess.run(["tshark", "-r", str(capture), "-o", "tcp.check_checksum:TRUE", "-o",
                           "ip.check_checksum:TRUE", "-Y",
                           f"ip.src == {Tap.GUEST} and (tcp.checksum.status == 0 or ip.checksum.status == 0 or "
-                          "_ws.malformed or tcp.analysis.retransmission or tcp.analysis.lost_segment)"],
+                          f"_ws.malformed or tcp.analysis.lost_segment{repeated})"],
                          capture_output=True, text=True)
     assert bad.returncode == 0 and bad.stdout == "", bad.stdout[:2000] + bad.stderr
     seen = subprocess.run(["tshark", "-r", str(capture), "-Y", f"ip.src == {Tap.GUEST} and tcp.len > 0"],
@@ -179,48 +179,27 @@ HARM = {
 }
 
 
-@pytest.fixture
-def relay(request, tap, seed):
-    """A relay on the tap; yields (QEMU netdev arguments, counters). relay.py says what it did at its end."""
-    rates = request.param
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as a, \
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as b:
-        a.bind(("127.0.0.1", 0))
-        b.bind(("127.0.0.1", 0))
-        ours, theirs = a.getsockname()[1], b.getsockname()[1]
-    command = [sys.executable, os.path.join(HERE, "tap_relay.py"), "--tap", tap.name, "--listen", str(ours),
-               "--send", str(theirs), "--seed", str(seed)]
-    for name, rate in rates.items():
-        command += [f"--{name}", str(rate)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline().startswith("ready")
-    yield ["-netdev", f"dgram,id=net,local.type=inet,local.host=127.0.0.1,local.port={theirs},"
-           f"remote.type=inet,remote.host=127.0.0.1,remote.port={ours}"], process
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-
-
-@pytest.mark.parametrize("relay", HARM.values(), ids=HARM.keys(), indirect=True)
+@pytest.mark.parametrize("harm", HARM.values(), ids=HARM.keys())
 @pytest.mark.parametrize("mode", ["", "nic=late"], ids=["plain", "late"])
-def test_harmed_frames_never_become_wrong_bytes(relay, mode, tap, tree, tree_image):
-    net, process = relay
-    machine = tap.vm([tree_image], append=("cache=unmapped " + mode).strip())
-    machine.net = net
-    with machine as vm:
-        vm.get("/", timeout=60)
-        before = vm.lent()
-        for name in ("size-1048577.bin", "size-262143.bin", "size-4097.bin") * 2:
-            out = subprocess.run(["curl", "-sS", "--max-time", "150", f"{vm.url}/{name}"], capture_output=True)
-            assert out.returncode == 0, out.stderr
-            assert hashlib.sha256(out.stdout).hexdigest() == digest(tree / name)
-        vm.assert_returned(before, seconds=120)
-        values = vm.metrics()
-        process.send_signal(signal.SIGTERM)
-        summary = process.communicate(timeout=10)[0]
-        if int(re.search(r"corrupted_to_guest=(\d+)", summary).group(1)):
-            dropped = sum(v for k, v in values.items() if re.match(r"pagewire_(tcp|ip|arp|rx)\w*(chk|checksum|err|drop)", k))
-            assert dropped > 0, "a corrupt frame is dropped and counted"
+def test_harmed_frames_never_become_wrong_bytes(harm, mode, tap, tree, tree_image, seed):
+    with tap_relay(tap.name, seed, **harm) as (net, between):
+        machine = tap.vm([tree_image], append=("cache=unmapped " + mode).strip())
+        machine.net = net
+        with machine as vm:
+            vm.get("/", timeout=60)
+            before = vm.lent()
+            for name in ("size-1048577.bin", "size-262143.bin", "size-4097.bin") * 2:
+                out = subprocess.run(["curl", "-sS", "--max-time", "150", f"{vm.url}/{name}"], capture_output=True)
+                assert out.returncode == 0, out.stderr
+                assert hashlib.sha256(out.stdout).hexdigest() == digest(tree / name)
+            vm.assert_returned(before, seconds=120)
+            values = vm.metrics()
+            done = between.done()
+            assert all(done[f"{end}.{name}"] > 0 for name in harm for end in "ab"), done
+            if "corrupt" in harm:
+                dropped = sum(v for k, v in values.items()
+                              if re.match(r"pagewire_(tcp|ip|arp|rx)\w*(chk|checksum|err|drop)", k))
+                assert dropped > 0, "a corrupt frame is dropped and counted"
 
 
 def test_a_client_from_random_states_never_hurts_the_next(machine, tree, seed):
