@@ -15,6 +15,7 @@
 //
 // An inode that has pages in the cache stays: its pages are found through it. It costs less than an
 // eighth of the smallest of them, so the page cache's own bound is bound enough.
+#include "fs/transaction.h"
 #include "fs/volume_private.h"
 
 #include "kernel/cpu.h"
@@ -332,6 +333,8 @@ static void load(struct inode_private *p)
 	spin_unlock_wtd(&lock);
 }
 
+// Under the volume's lock: who changes the volume never waits for an inode that is being read, because it is read
+// by one who has the lock.
 int inode_open_locked(struct volume *volume, uint64_t number, struct inode **out)
 {
 	assert_may_sleep("inode_open");
@@ -376,7 +379,13 @@ int inode_open_locked(struct volume *volume, uint64_t number, struct inode **out
 
 int inode_open(struct volume *volume, uint64_t number, struct inode **out)
 {
-	return inode_open_locked(volume, number, out);
+	*out = inode_find_cached(volume, number);
+	if (*out)
+		return 0;
+	volume_lock_shared(volume);
+	int error = inode_open_locked(volume, number, out);
+	volume_unlock_shared(volume);
+	return error;
 }
 
 int inode_make(struct volume *volume, uint64_t number, struct inode **out)
@@ -426,7 +435,10 @@ int inode_read_dir(struct inode *dir, uint64_t *cursor,
 	assert_may_sleep("inode_read_dir");
 	if (dir->type != INODE_DIRECTORY)
 		return -ENOTDIR;
-	return volume_filesystem(dir->volume)->read_dir(dir, cursor, visit, ctx);
+	volume_lock_shared(dir->volume);
+	int error = volume_filesystem(dir->volume)->read_dir(dir, cursor, visit, ctx);
+	volume_unlock_shared(dir->volume);
+	return error;
 }
 
 size_t inode_drop_unused(size_t want)

@@ -2,7 +2,7 @@
 // Metadata blocks, through the page cache: a volume's metadata is a file of its own whose bytes are the
 // device's, sector by sector. Its pages stay mapped, for the processor reads them, and are evicted like
 // any other. A journal that was replayed in memory sends some blocks elsewhere (meta_replace).
-#include "fs/volume_private.h"
+#include "fs/transaction_private.h"
 
 #include "kernel/kstring.h"
 #include "kernel/panic.h"
@@ -73,4 +73,85 @@ int meta_replace(struct volume *volume, uint64_t block, uint64_t replacement, bo
 bool meta_replaced(struct volume *volume, uint64_t block, uint64_t *replacement, bool *escaped)
 {
 	return journal_map_get(&volume_private(volume)->replaced, block, replacement, escaped);
+}
+
+// ---- for changing ----
+
+// The page, claimed and zeroed when it is not in the cache and all of it is the block; else null.
+static struct page *claim_unread(struct page_owner *owner, uint64_t index, int *error)
+{
+	spin_lock_wtd(&cache.lock);
+	struct page *page = cache_find(owner, index);
+	*error = 0;
+	if (!page) {
+		page = cache_claim(owner, index);
+		*error = page ? 0 : -ENOMEM;
+		if (page) {
+			memset(page_virt(page), 0, PAGE_SIZE);
+			cache_publish(page); // wired, as cache_claim gives it
+		}
+	} else {
+		page = NULL;
+	}
+	spin_unlock_wtd(&cache.lock);
+	return page;
+}
+
+int meta_get_fresh(struct volume *volume, uint64_t block, void **data, struct page **page)
+{
+	const void *found;
+	int error = 0;
+	*page = NULL;
+	if (block >= volume->blocks)
+		return -ERANGE;
+	if (volume->block_bytes == PAGE_SIZE)
+		*page = claim_unread(&volume_private(volume)->meta, block, &error);
+	if (*page || error) {
+		*data = *page ? page_virt(*page) : NULL;
+		return error;
+	}
+	error = meta_get(volume, block, &found, page);
+	*data = (void *)(uintptr_t)found;
+	return error;
+}
+
+void meta_hold(struct page *page)
+{
+	spin_lock_wtd(&cache.lock);
+	ASSERT(page->flags & PAGE_META && page->state == PAGE_CLEAN);
+	if (!(page->flags & PAGE_HELD))
+		cache_unlru(page);
+	page->flags |= PAGE_HELD;
+	spin_unlock_wtd(&cache.lock);
+}
+
+void meta_release(struct page *page)
+{
+	spin_lock_wtd(&cache.lock);
+	ASSERT(page->flags & PAGE_HELD);
+	page->flags &= (uint16_t)~PAGE_HELD;
+	cache_lru_add(page);
+	spin_unlock_wtd(&cache.lock);
+}
+
+void meta_clear_verified(struct page *page, const void *data)
+{
+	spin_lock_wtd(&cache.lock);
+	page->flags &= (uint16_t)~verified_bit(data);
+	spin_unlock_wtd(&cache.lock);
+}
+
+void meta_forget(struct volume *volume, uint64_t block)
+{
+	struct page_owner *owner = &volume_private(volume)->meta;
+	uint64_t at = block * volume->block_bytes;
+	spin_lock_wtd(&cache.lock);
+	struct page *page = cache_find(owner, at >> PAGE_SHIFT);
+	if (page && page->state == PAGE_CLEAN) {
+		page->flags &=
+		    (uint16_t)~verified_bit((uint8_t *)page_virt(page) + (at & (PAGE_SIZE - 1)));
+		if (volume->block_bytes == PAGE_SIZE && !(page->flags & PAGE_HELD))
+			cache_detach(page);
+	}
+	spin_unlock_wtd(&cache.lock);
 }

@@ -6,6 +6,7 @@
 //
 // A path that ends in '/' must lead to a directory (POSIX 4.13); repeated slashes count as one.
 #include "fs/name.h"
+#include "fs/transaction.h"
 #include "fs/volume_private.h"
 
 #include "kernel/kstat.h"
@@ -149,8 +150,9 @@ static void move_to(struct walk *w, struct inode *inode)
 	w->at = inode;
 }
 
-// The name in directory w->at, from memory or from the disk, with a reference.
-static int child_of(struct walk *w, const char *name, size_t len, struct inode **child)
+// The name in directory w->at, from memory or from the disk, with a reference. The volume's lock is held: the
+// inode is the one that the name leads to, whoever changes the directory.
+static int child_locked(struct walk *w, const char *name, size_t len, struct inode **child)
 {
 	struct volume *volume = w->volume;
 	uint64_t dir = w->at->number, since = name_generation();
@@ -165,13 +167,21 @@ static int child_of(struct walk *w, const char *name, size_t len, struct inode *
 		looked_up++;
 		answer.error = volume_filesystem(volume)->lookup(w->at, name, len, &answer.number);
 	}
-	int error = answer.error ? answer.error : inode_open(volume, answer.number, child);
+	int error = answer.error ? answer.error : inode_open_locked(volume, answer.number, child);
 	if (!answer.error && error == -ENOENT)
 		return -EUCLEAN; // a name without an inode
 	if (!known && (!error || error == -ENOENT)) {
 		answer.type = error ? INODE_OTHER : (*child)->type;
 		name_remember(NAME_ENTRY, volume, dir, name, len, &answer, since);
 	}
+	return error;
+}
+
+static int child_of(struct walk *w, const char *name, size_t len, struct inode **child)
+{
+	volume_lock_shared(w->volume);
+	int error = child_locked(w, name, len, child);
+	volume_unlock_shared(w->volume);
 	return error;
 }
 
@@ -186,7 +196,9 @@ static int follow(struct walk *w, struct inode *link)
 		return -ENOMEM;
 	links_followed++;
 	char *text = w->buffer->text[w->which];
+	volume_lock_shared(w->volume);
 	int len = volume_filesystem(w->volume)->read_link(link, text, PATH_BYTES_MAX);
+	volume_unlock_shared(w->volume);
 	if (len < 0)
 		return len;
 	if (!len)

@@ -98,7 +98,7 @@ void cache_unhash(struct page *page)
 void cache_touch(struct page *page)
 {
 	uint64_t now = clock_ns();
-	if (now - page->stamp_ns < cache.touch_ns)
+	if (now - page->stamp_ns < cache.touch_ns || page->flags & PAGE_HELD)
 		return;
 	cache_unlru(page);
 	cache_lru_add(page);
@@ -125,7 +125,7 @@ struct page *pagecache_probe(struct inode *inode, uint64_t index)
 }
 
 // The page loses its identity. Off the wire it goes at once, else with its last reference.
-static void detach(struct page *page)
+void cache_detach(struct page *page)
 {
 	cache_unhash(page);
 	page->flags |= PAGE_DETACHED;
@@ -140,7 +140,7 @@ void pagecache_detach(struct inode *inode, uint64_t index)
 	spin_lock_wtd(&cache.lock);
 	struct page *page = cache_find(owner, index);
 	if (page)
-		detach(page);
+		cache_detach(page);
 	spin_unlock_wtd(&cache.lock);
 }
 
@@ -160,7 +160,7 @@ struct page *pagecache_replace(struct inode *inode, uint64_t index)
 		cache.dirty++;
 		owner->hole_first = owner->hole_end = 0;
 		if (old)
-			detach(old);
+			cache_detach(old);
 	}
 	spin_unlock_wtd(&cache.lock);
 	if (old)

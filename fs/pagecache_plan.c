@@ -6,6 +6,7 @@
 // Zeros (holes inside a page, the rest of the last page) are written through a window: file pages may
 // not be mapped. No file byte is read.
 #include "fs/pagecache_private.h"
+#include "fs/transaction.h"
 #include "fs/volume_private.h"
 
 #include "kernel/kstring.h"
@@ -70,8 +71,11 @@ static int map_block(struct inode *inode, uint64_t block, bool may_sleep, struct
 		return 0;
 	*ext = (struct fs_extent){0};
 	int error = fs->map_cached(inode, block, ext);
-	if (error == -EAGAIN && may_sleep)
+	if (error == -EAGAIN && may_sleep) {
+		volume_lock_shared(inode->volume);
 		error = fs->map(inode, block, ext);
+		volume_unlock_shared(inode->volume);
+	}
 	if (!error && !in_extent(ext, block))
 		PANIC("%s: map of inode %lu gave no extent with block %lu", fs->name,
 		      (unsigned long)inode->number, (unsigned long)block);

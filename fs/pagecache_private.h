@@ -64,6 +64,8 @@ void cache_publish(struct page *page); // READING -> CLEAN, onto the LRU
 // Out of the hash and off the LRU; the identity is gone. The page is still the caller's.
 void cache_unhash(struct page *page);
 void cache_touch(struct page *page);
+// Out of the cache; its frame goes with the last reference.
+void cache_detach(struct page *page);
 static inline bool page_readable(const struct page *page)
 {
 	return page->state >= PAGE_CLEAN;

@@ -4,6 +4,7 @@
 #include "fs/volume.h"
 #include "fs/name.h"
 #include "fs/partition.h"
+#include "fs/transaction.h"
 #include "fs/volume_private.h"
 
 #include "kernel/console.h"
@@ -51,6 +52,16 @@ struct inode *volume_root_inode(struct volume *volume)
 	return root;
 }
 
+void volume_lock_shared(struct volume *volume)
+{
+	rw_lock_shared(&volume_private(volume)->lock);
+}
+
+void volume_unlock_shared(struct volume *volume)
+{
+	rw_unlock_shared(&volume_private(volume)->lock);
+}
+
 // "DATA", "DATA-2", "DATA-3"; no label: the device's name. What cannot stand in a path or on a console
 // line becomes '_'.
 static void make_unique(struct volume *volume)
@@ -91,6 +102,7 @@ int volume_mount(struct block_device *dev, const struct filesystem *fs)
 	v->volume.dev = dev;
 	v->volume.id = last_id + 1;
 	page_owner_init(&v->meta, NULL, &v->volume);
+	rwlock_init(&v->lock, "volume");
 	int error = fs->mount(&v->volume);
 	if (error) {
 		forget_volume(v);

@@ -6,6 +6,7 @@
 #include "fs/journal.h"
 #include "fs/name.h"
 #include "fs/pagecache_private.h"
+#include "kernel/rwlock.h"
 
 struct volume_private {
 	struct volume volume;
@@ -13,6 +14,8 @@ struct volume_private {
 	struct page_owner meta;	     // owner of the metadata pages
 	struct journal_map replaced; // meta_replace's; constant once mounted
 	struct inode *root;	     // with a reference; constant once mounted
+	struct rwlock lock; // structures: shared to look, exclusive to change (fs/transaction.h)
+	struct volume_log *log; // null: not written; changes while mounting and unmounting only
 };
 static inline struct volume_private *volume_private(const struct volume *volume)
 {

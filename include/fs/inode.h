@@ -43,7 +43,8 @@ struct dir_entry {
 };
 // Thread or worker context: may sleep. Calls visit for each entry after *cursor (0: from the start)
 // but "." and ".."; visit returns false to stop, and *cursor then continues after that entry.
-// 0, -ENOTDIR, -EIO or -EUCLEAN.
+// 0, -ENOTDIR, -EIO or -EUCLEAN. visit runs with the volume's lock held: it may not look anything up, and no
+// change is made meanwhile (docs/locks.md).
 int inode_read_dir(struct inode *dir, uint64_t *cursor,
 		   bool (*visit)(void *ctx, const struct dir_entry *entry), void *ctx) MUST_CHECK;
 // Thread or worker context. The inode with that number, with a reference.

@@ -31,8 +31,9 @@ enum page_flag {
 	PAGE_HEAD = BIT(6),	  // pmm: first frame of a free block
 	PAGE_AHEAD_MARK = BIT(7), // when this page is asked for, the next read-ahead window is due
 	PAGE_VERIFIED =
-	    BIT(8), // PAGE_META: checksum of its first 1 KB block was checked; BIT(9) to
-		    // BIT(11): of the second to fourth (fs/filesystem.h: meta_verified)
+	    BIT(8),	     // PAGE_META: checksum of its first 1 KB block was checked; BIT(9) to
+			     // BIT(11): of the second to fourth (fs/filesystem.h: meta_verified)
+	PAGE_HELD = BIT(12), // PAGE_META: with changes that are not home; on no LRU (meta_hold)
 };
 
 struct page_owner; // fs/pagecache.c: the file (or volume metadata) a page belongs to

@@ -2,7 +2,7 @@
 // Paths to inodes over a make-believe file system: what is found, what is remembered, links, cancels.
 // SOURCES: tests/host/fakefs.c fs/pagecache.c fs/pagecache_frame.c fs/pagecache_get.c
 // SOURCES: fs/pagecache_read.c fs/pagecache_plan.c fs/pagecache_ahead.c fs/pagecache_stats.c
-// SOURCES: fs/meta.c fs/inode.c fs/name.c fs/name_cache.c fs/volume.c fs/journal_map.c
+// SOURCES: fs/meta.c fs/inode.c fs/name.c fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c
 // SOURCES: kernel/string.c
 #include <setjmp.h>
 #include <stdarg.h>

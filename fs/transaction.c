@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Changes: begin, get, forget, end, cancel. One is open at a time on a volume; between begin and end its thread
+// holds the volume's lock for itself, so nothing here races with another change or with who reads structures.
+#include "fs/transaction_private.h"
+
+#include "kernel/kprintf.h"
+#include "kernel/kstat.h"
+#include "kernel/kstring.h"
+#include "kernel/panic.h"
+#include "kernel/pmm.h"
+#include "kernel/pool.h"
+#include "kernel/thread.h"
+
+// Runs freed and not committed. Deleting a badly fragmented file of 16 GB frees as many as this; a group that
+// has a quarter of them is committed before the next change begins.
+#define FREED_RUNS_MAX 65536
+
+static struct pool run_pool = POOL_INIT("freed-run", struct freed_run, FREED_RUNS_MAX);
+static uint64_t changes, cancelled;
+KSTAT_COUNTER(changes, "pagewire_journal_changes_total", "Changes of metadata made.");
+KSTAT_COUNTER(cancelled, "pagewire_journal_cancelled_total", "Changes taken back half-way.");
+
+bool volume_writable(const struct volume *volume)
+{
+	const struct volume_log *log = log_of(volume);
+	return log && !log->error;
+}
+
+static struct volume_log *open_log(const struct transaction *t)
+{
+	struct volume_log *log = log_of(t->volume);
+	ASSERT(log && log->open == t);
+	return log;
+}
+
+int transaction_begin(struct transaction *t, struct volume *volume, uint32_t blocks)
+{
+	struct volume_log *log = log_of(volume);
+	*t = (struct transaction){.volume = volume, .credits = blocks};
+	assert_may_sleep("transaction_begin");
+	if (!log)
+		return -EROFS;
+	rw_lock_exclusive(&volume_private(volume)->lock);
+	if (log->error) {
+		rw_unlock_exclusive(&volume_private(volume)->lock);
+		return log->error;
+	}
+	ASSERT(!log->open);
+	log->open = t;
+	return 0;
+}
+
+// The open change knows the block from now on.
+static void touch(struct transaction *t, struct transaction_block *b, unsigned r)
+{
+	if (b->is_touched)
+		return;
+	b->is_touched = true;
+	b->was_in_group = b->in_group[r];
+	b->was_forgotten = b->forgotten[r];
+	b->touched = t->first;
+	t->first = b;
+	t->count++;
+}
+
+static void join_group(struct volume_log *log, struct transaction_block *b, bool forgotten)
+{
+	unsigned r = log->running;
+	struct transaction_group *group = &log->group[r];
+	b->forgotten[r] = forgotten;
+	if (b->in_group[r])
+		return;
+	b->in_group[r] = true;
+	b->next[r] = group->blocks;
+	group->blocks = b;
+	group->count++;
+}
+
+// What the block holds now is put aside, once a change.
+static int save(struct volume_log *log, struct transaction *t, struct transaction_block *b)
+{
+	unsigned r = log->running;
+	if (!b->is_changed) {
+		if (!b->copy[r])
+			b->copy[r] = copy_alloc(log);
+		if (!b->copy[r])
+			return -ENOMEM;
+		ASSERT(t->credits);
+		t->credits--;
+		memcpy(b->copy[r], b->data, log->volume->block_bytes);
+		b->is_changed = true;
+	}
+	join_group(log, b, false);
+	return 0;
+}
+
+static int get(struct transaction *t, uint64_t block, void *data, struct page *page)
+{
+	struct volume_log *log = open_log(t);
+	struct transaction_block *b = block_find(log, block);
+	if (!b)
+		b = block_add(log, block, data, page);
+	if (!b)
+		return -ENOMEM;
+	touch(t, b, log->running);
+	return save(log, t, b);
+}
+
+int transaction_get(struct transaction *t, uint64_t block, void **data, struct page **page)
+{
+	const void *found;
+	int error = meta_get(t->volume, block, &found, page);
+	if (error)
+		return error;
+	*data = (void *)(uintptr_t)found;
+	error = get(t, block, *data, *page);
+	if (error)
+		page_wire_put(*page);
+	return error;
+}
+
+int transaction_get_fresh(struct transaction *t, uint64_t block, void **data, struct page **page)
+{
+	int error = meta_get_fresh(t->volume, block, data, page);
+	if (error)
+		return error;
+	error = get(t, block, *data, *page);
+	if (error) {
+		page_wire_put(*page);
+		return error;
+	}
+	memset(*data, 0, t->volume->block_bytes);
+	meta_clear_verified(*page, *data);
+	return 0;
+}
+
+// A block that is under way will not be logged any more; one that was logged already gets a revoke record.
+static void forget_block(struct transaction *t, struct volume_log *log, uint64_t block)
+{
+	struct transaction_block *b = block_find(log, block);
+	if (b) {
+		touch(t, b, log->running);
+		join_group(log, b, true);
+	}
+	meta_forget(log->volume, block);
+}
+
+int transaction_forget(struct transaction *t, uint64_t block, uint64_t count, bool was_metadata)
+{
+	struct volume_log *log = open_log(t);
+	struct freed_run *run = pool_alloc(&run_pool);
+	if (!run)
+		return -ENOMEM;
+	run->first = block;
+	run->count = count;
+	spin_lock_wtd(&log->lock);
+	bool new = freed_insert(&running_group(log)->freed, run);
+	spin_unlock_wtd(&log->lock);
+	if (!new) {
+		pool_free(&run_pool, run);
+		transaction_abort(log->volume, -EUCLEAN, "a block was freed twice");
+		return -EUCLEAN;
+	}
+	run->next = log->open_runs;
+	log->open_runs = run;
+	for (uint64_t i = 0; was_metadata && i < count; i++)
+		forget_block(t, log, block + i);
+	return 0;
+}
+
+bool transaction_freed_recently(struct volume *volume, uint64_t block, uint64_t *until)
+{
+	struct volume_log *log = log_of(volume);
+	spin_lock_wtd(&log->lock);
+	bool found = freed_find(&log->group[0].freed, block, until) ||
+		     freed_find(&log->group[1].freed, block, until);
+	spin_unlock_wtd(&log->lock);
+	return found;
+}
+
+uint64_t transaction_data_begin(struct transaction *t)
+{
+	struct volume_log *log = open_log(t);
+	spin_lock_wtd(&log->lock);
+	running_group(log)->data_pending++;
+	spin_unlock_wtd(&log->lock);
+	return running_group(log)->number;
+}
+
+void transaction_data_done(struct volume *volume, uint64_t ticket)
+{
+	struct volume_log *log = log_of(volume);
+	spin_lock_wtd(&log->lock);
+	struct transaction_group *group = &log->group[log->group[0].number == ticket ? 0 : 1];
+	ASSERT(group->number == ticket && group->data_pending);
+	group->data_pending--;
+	spin_unlock_wtd(&log->lock);
+}
+
+static void close_change(struct volume_log *log, struct transaction *t)
+{
+	log->open = NULL;
+	log->open_runs = NULL;
+	*t = (struct transaction){.volume = t->volume};
+	rw_unlock_exclusive(&volume_private(log->volume)->lock);
+}
+
+void transaction_end(struct transaction *t)
+{
+	struct volume_log *log = open_log(t);
+	if (t->first || log->open_runs)
+		running_group(log)->changed = true;
+	for (struct transaction_block *b = t->first; b; b = b->touched)
+		b->is_touched = b->is_changed = false;
+	changes++;
+	close_change(log, t);
+}
+
+static void take_back(struct volume_log *log, struct transaction_block *b)
+{
+	unsigned r = log->running;
+	if (b->is_changed) {
+		memcpy(b->data, b->copy[r], log->volume->block_bytes);
+		meta_clear_verified(b->page, b->data);
+	}
+	b->is_touched = b->is_changed = false;
+	b->forgotten[r] = b->was_forgotten;
+	b->in_group[r] = b->was_in_group;
+	if (b->in_group[r])
+		return;
+	if (b->copy[r])
+		copy_free(log, b->copy[r]);
+	b->copy[r] = NULL;
+	uint64_t block = b->block;
+	if (block_settled(log, b)) // a fresh one was never read: who wants it now reads it
+		meta_forget(log->volume, block);
+}
+
+void transaction_cancel(struct transaction *t)
+{
+	struct volume_log *log = open_log(t);
+	struct transaction_group *group = running_group(log);
+	// What this change put into the group is in front of what was there.
+	while (group->blocks && group->blocks->is_touched && !group->blocks->was_in_group) {
+		group->blocks = group->blocks->next[log->running];
+		group->count--;
+	}
+	for (struct transaction_block *b = t->first, *next; b; b = next) {
+		next = b->touched;
+		take_back(log, b);
+	}
+	for (struct freed_run *run = log->open_runs, *next; run; run = next) {
+		next = run->next;
+		spin_lock_wtd(&log->lock);
+		freed_remove(&group->freed, run);
+		spin_unlock_wtd(&log->lock);
+		pool_free(&run_pool, run);
+	}
+	cancelled++;
+	close_change(log, t);
+}
+
+void runs_release(struct freed_run *run)
+{
+	pool_free(&run_pool, run);
+}
+
+void transaction_abort(struct volume *volume, int error, const char *why)
+{
+	struct volume_log *log = log_of(volume);
+	spin_lock_wtd(&log->lock);
+	bool first = !log->error;
+	if (first)
+		log->error = error;
+	spin_unlock_wtd(&log->lock);
+	if (first)
+		kprintf("volume %s: read-only from now on: %s (error %d)\n", volume->name, why,
+			-error);
+}
