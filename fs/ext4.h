@@ -45,6 +45,7 @@ struct ext4 {
 	uint16_t gdt_crc16; // gdt_csum's remainder after the UUID
 	uint32_t hash_seed[4];
 	bool hash_unsigned;
+	uint8_t hash_version; // of new indexes
 	uint64_t dir_bytes_max;
 
 	bool has_replaced; // blocks have their content in the journal: meta_replaced
@@ -141,6 +142,8 @@ int ext4_read_inode(struct inode *inode);
 int ext4_read_link(struct inode *link, char *target, size_t size);
 // What kind of file `number` is, for directories that do not say. Sleeps.
 int ext4_inode_type(struct ext4 *fs, uint32_t number, enum inode_type *type) MUST_CHECK;
+// What entries of directories call the kind of file that `number` is (enum ext4_file_type). Sleeps.
+int ext4_inode_file_type(struct ext4 *fs, uint32_t number, uint8_t *file_type) MUST_CHECK;
 
 // ---- ext4_map.c ----
 int ext4_map(struct inode *inode, uint64_t file_block, struct fs_extent *out);
@@ -175,17 +178,33 @@ struct ext4_dir_block {
 };
 // Sleeps. Directory block `index`, its checksum verified.
 int ext4_dir_block_get(struct inode *dir, uint32_t index, struct ext4_dir_block *out) MUST_CHECK;
-// Looks for the name in one leaf block: 1 and the number, 0, or an error.
+// The entry at `offset` of the block, which keeps within its bounds; else -EUCLEAN, and it was told.
+int ext4_dir_entry(struct inode *dir, const struct ext4_dir_block *block, uint32_t offset,
+		   const struct ext4_dirent **entry) MUST_CHECK;
+// Where an entry lies, and which inode it names.
+struct ext4_dir_place {
+	uint32_t index; // block of the directory
+	uint32_t offset,
+	    before; // in it: of the entry, of the one before it (UINT32_MAX: it is the first)
+	uint64_t number;
+};
+// Looks for the name in one leaf block: 1 and the place without its index, 0, or an error.
 int ext4_dir_block_find(struct inode *dir, const struct ext4_dir_block *block, const char *name,
-			size_t len, uint64_t *number) MUST_CHECK;
+			size_t len, struct ext4_dir_place *place) MUST_CHECK;
+// In the whole directory, "." and ".." too: 0, -ENOENT or another error.
+int ext4_dir_find(struct inode *dir, const char *name, size_t len,
+		  struct ext4_dir_place *place) MUST_CHECK;
 int ext4_read_dir(struct inode *dir, uint64_t *cursor,
 		  bool (*visit)(void *ctx, const struct dir_entry *entry), void *ctx);
 int ext4_lookup(struct inode *dir, const char *name, size_t len, uint64_t *number);
 
 // ---- ext4_htree.c, ext4_hash.c ----
 // -EOPNOTSUPP: this index cannot be used, search all blocks instead.
-int ext4_htree_lookup(struct inode *dir, const char *name, size_t len, uint64_t *number) MUST_CHECK;
-// Checksum of an index block. Pure.
+int ext4_htree_lookup(struct inode *dir, const char *name, size_t len,
+		      struct ext4_dir_place *place) MUST_CHECK;
+// Checksum of an index block, and where it belongs; false: there is no place for one. Pure.
+bool ext4_dx_csum(const struct ext4 *fs, const struct ext4_node *node, const void *data, bool root,
+		  uint32_t *tail_at, uint32_t *sum) MUST_CHECK;
 bool ext4_dx_csum_ok(const struct ext4 *fs, const struct ext4_node *node, const void *data,
 		     bool root);
 enum ext4_hash_version {

@@ -82,8 +82,8 @@ static const char *entry_complaint(const struct ext4 *fs, const struct ext4_dir_
 	return NULL;
 }
 
-static int get_entry(struct inode *dir, const struct ext4_dir_block *block, uint32_t offset,
-		     const struct ext4_dirent **entry)
+int ext4_dir_entry(struct inode *dir, const struct ext4_dir_block *block, uint32_t offset,
+		   const struct ext4_dirent **entry)
 {
 	struct ext4 *fs = ext4_of(dir);
 	*entry = (const void *)((const uint8_t *)block->block.data + offset);
@@ -94,31 +94,34 @@ static int get_entry(struct inode *dir, const struct ext4_dir_block *block, uint
 }
 
 int ext4_dir_block_find(struct inode *dir, const struct ext4_dir_block *block, const char *name,
-			size_t len, uint64_t *number)
+			size_t len, struct ext4_dir_place *place)
 {
 	const struct ext4_dirent *entry;
+	place->before = UINT32_MAX;
 	for (uint32_t offset = 0; offset < block->bytes; offset += entry->rec_len) {
-		int error = get_entry(dir, block, offset, &entry);
+		int error = ext4_dir_entry(dir, block, offset, &entry);
 		if (error)
 			return error;
 		if (entry->inode && entry->name_len == len && !memcmp(entry->name, name, len)) {
-			*number = entry->inode;
+			place->number = entry->inode;
+			place->offset = offset;
 			return 1;
 		}
+		place->before = offset;
 	}
 	return 0;
 }
 
-static int linear_lookup(struct inode *dir, const char *name, size_t len, uint64_t *number)
+static int linear_lookup(struct inode *dir, const char *name, size_t len, uint32_t blocks,
+			 struct ext4_dir_place *place)
 {
-	struct ext4 *fs = ext4_of(dir);
-	uint32_t blocks = (uint32_t)(dir->size >> fs->block_shift);
 	for (uint32_t index = 0; index < blocks; index++) {
 		struct ext4_dir_block block;
 		int found = ext4_dir_block_get(dir, index, &block);
 		if (found)
 			return found;
-		found = ext4_dir_block_find(dir, &block, name, len, number);
+		found = ext4_dir_block_find(dir, &block, name, len, place);
+		place->index = index;
 		ext4_block_put(&block.block);
 		if (found)
 			return found < 0 ? found : 0;
@@ -126,7 +129,12 @@ static int linear_lookup(struct inode *dir, const char *name, size_t len, uint64
 	return -ENOENT;
 }
 
-int ext4_lookup(struct inode *dir, const char *name, size_t len, uint64_t *number)
+static bool is_dot_name(const char *name, size_t len)
+{
+	return name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.'));
+}
+
+int ext4_dir_find(struct inode *dir, const char *name, size_t len, struct ext4_dir_place *place)
 {
 	struct ext4 *fs = ext4_of(dir);
 	struct ext4_node *node = inode_format_data(dir);
@@ -136,12 +144,23 @@ int ext4_lookup(struct inode *dir, const char *name, size_t len, uint64_t *numbe
 		return -ENAMETOOLONG;
 	if (!len)
 		return -ENOENT;
+	if (is_dot_name(name, len)) // the index does not lead to them
+		return linear_lookup(dir, name, len, 1, place);
 	if ((node->flags & EXT4_INDEX_FL) && (fs->compat & COMPAT_DIR_INDEX)) {
-		int error = ext4_htree_lookup(dir, name, len, number);
+		int error = ext4_htree_lookup(dir, name, len, place);
 		if (error != -EOPNOTSUPP)
 			return error;
 	}
-	return linear_lookup(dir, name, len, number);
+	return linear_lookup(dir, name, len, (uint32_t)(dir->size >> fs->block_shift), place);
+}
+
+int ext4_lookup(struct inode *dir, const char *name, size_t len, uint64_t *number)
+{
+	struct ext4_dir_place place;
+	int error = ext4_dir_find(dir, name, len, &place);
+	if (!error)
+		*number = place.number;
+	return error;
 }
 
 // Without the feature filetype, and for an entry that does not say, the inode itself is asked.
@@ -160,12 +179,6 @@ static enum inode_type entry_type(struct ext4 *fs, const struct ext4_dirent *ent
 	return ext4_inode_type(fs, entry->inode, &type) ? INODE_OTHER : type;
 }
 
-static bool is_dot(const struct ext4_dirent *entry)
-{
-	return entry->name[0] == '.' &&
-	       (entry->name_len == 1 || (entry->name_len == 2 && entry->name[1] == '.'));
-}
-
 struct listing {
 	bool (*visit)(void *ctx, const struct dir_entry *entry);
 	void *ctx;
@@ -179,13 +192,13 @@ static int list_block(struct inode *dir, const struct ext4_dir_block *block, uin
 	struct ext4 *fs = ext4_of(dir);
 	const struct ext4_dirent *entry;
 	for (uint32_t offset = 0; offset < block->bytes; offset += entry->rec_len) {
-		int error = get_entry(dir, block, offset, &entry);
+		int error = ext4_dir_entry(dir, block, offset, &entry);
 		if (error)
 			return error;
 		if (start + offset < *listing->cursor)
 			continue; // a cursor between two entries means the next one
 		*listing->cursor = start + offset + entry->rec_len;
-		if (!entry->inode || is_dot(entry))
+		if (!entry->inode || is_dot_name(entry->name, entry->name_len))
 			continue;
 		struct dir_entry out = {.name = entry->name,
 					.name_len = entry->name_len,

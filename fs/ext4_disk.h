@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // ext4 as it lies on the disk: layouts and bits, nothing else. Field names are those of the
 // format's documentation (kernel.org, "ext4 Data Structures and Algorithms"). All fields are
-// little-endian, which is what x86 reads; nothing here is ever written.
+// little-endian, which is what x86 reads and writes.
 #pragma once
 
 #include "kernel/base.h"
@@ -278,6 +278,15 @@ struct ext4_dirent {
 };
 _Static_assert(sizeof(struct ext4_dirent) == 8, "directory entry");
 #define EXT4_DIRENT_MIN 12
+enum ext4_file_type { // file_type
+	EXT4_FT_REG = 1,
+	EXT4_FT_DIR,
+	EXT4_FT_CHR,
+	EXT4_FT_BLK,
+	EXT4_FT_FIFO,
+	EXT4_FT_SOCK,
+	EXT4_FT_LNK,
+};
 
 // The last 12 bytes of a leaf block with metadata_csum, dressed up as an unused entry.
 struct ext4_dirent_tail {

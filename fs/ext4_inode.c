@@ -210,7 +210,7 @@ int ext4_read_inode(struct inode *inode)
 	return ext4_load_inode(fs, (uint32_t)inode->number, inode, inode_format_data(inode));
 }
 
-int ext4_inode_type(struct ext4 *fs, uint32_t number, enum inode_type *type)
+static int raw_mode(struct ext4 *fs, uint32_t number, uint16_t *mode)
 {
 	const struct ext4_raw_inode *raw;
 	struct ext4_block block;
@@ -219,9 +219,34 @@ int ext4_inode_type(struct ext4 *fs, uint32_t number, enum inode_type *type)
 	if (error)
 		return error;
 	error = raw_inode_check(fs, number, disk, raw);
-	if (!error && !type_of(raw->i_mode, type))
-		error = ext4_corrupt(fs, number, disk, "mode %#o", raw->i_mode);
+	*mode = raw->i_mode;
+	if (!error && !type_of(*mode, &(enum inode_type){0}))
+		error = ext4_corrupt(fs, number, disk, "mode %#o", *mode);
 	ext4_block_put(&block);
+	return error;
+}
+
+int ext4_inode_type(struct ext4 *fs, uint32_t number, enum inode_type *type)
+{
+	uint16_t mode;
+	int error = raw_mode(fs, number, &mode);
+	if (!error)
+		type_of(mode, type);
+	return error;
+}
+
+int ext4_inode_file_type(struct ext4 *fs, uint32_t number, uint8_t *file_type)
+{
+	static const uint8_t types[] = {
+	    [EXT4_S_IFREG >> 12] = EXT4_FT_REG,	 [EXT4_S_IFDIR >> 12] = EXT4_FT_DIR,
+	    [EXT4_S_IFCHR >> 12] = EXT4_FT_CHR,	 [EXT4_S_IFBLK >> 12] = EXT4_FT_BLK,
+	    [EXT4_S_IFIFO >> 12] = EXT4_FT_FIFO, [EXT4_S_IFSOCK >> 12] = EXT4_FT_SOCK,
+	    [EXT4_S_IFLNK >> 12] = EXT4_FT_LNK,
+	};
+	uint16_t mode;
+	int error = raw_mode(fs, number, &mode);
+	if (!error)
+		*file_type = types[mode >> 12];
 	return error;
 }
 

@@ -108,6 +108,8 @@ static void set_geometry(struct ext4 *fs, const struct ext4_super_block *sb)
 	fs->gdt_crc16 = ext4_crc16(0xffff, sb->s_uuid, sizeof(sb->s_uuid));
 	memcpy(fs->hash_seed, sb->s_hash_seed, sizeof(fs->hash_seed));
 	fs->hash_unsigned = sb->s_flags & EXT4_FLAG_UNSIGNED_HASH;
+	fs->hash_version =
+	    sb->s_def_hash_version <= EXT4_HASH_TEA ? sb->s_def_hash_version : EXT4_HASH_HALF_MD4;
 	// Without largedir i_size_high is not part of a directory's size; the index has 28 bits.
 	fs->dir_bytes_max =
 	    fs->incompat & INCOMPAT_LARGEDIR ? 1UL << (28 + fs->block_shift) : 1UL << 32;

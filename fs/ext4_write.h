@@ -77,6 +77,35 @@ void ext4_space(const struct volume *volume, struct volume_space *out);
 void ext4_release_preallocation(struct inode *inode);
 
 // ---- names -------------------------------------------------------------------------------------------
+// What is put into a directory block.
+struct ext4_new_entry {
+	const char *name;
+	size_t len;
+	uint32_t number;
+	uint8_t file_type;
+};
+// Of a directory block, without the space behind the name. Pure.
+static inline uint32_t ext4_entry_bytes(size_t name_len)
+{
+	return (uint32_t)(sizeof(struct ext4_dirent) + name_len + 3) & ~3U;
+}
+// A directory block for changing, taken from the transaction; ext4_dir_edit_end computes its checksum.
+struct ext4_dir_edit {
+	struct inode *dir;
+	struct ext4_dir_block block;
+	uint8_t *data;
+	uint32_t index;
+};
+int ext4_dir_edit(struct transaction *t, struct inode *dir, uint32_t index,
+		  struct ext4_dir_edit *edit) MUST_CHECK;
+// The same for a fresh block at the directory's end, zeroed: a leaf with one unused entry, or for an index.
+int ext4_dir_edit_append(struct transaction *t, struct inode *dir, enum ext4_dir_block_kind kind,
+			 struct ext4_dir_edit *edit) MUST_CHECK;
+void ext4_dir_edit_end(struct ext4_dir_edit *edit);
+// Puts the entry into leaf block `index` of the directory: 1, or 0 when there is no room in one piece, or
+// an error.
+int ext4_leaf_add(struct transaction *t, struct inode *dir, uint32_t index,
+		  const struct ext4_new_entry *entry) MUST_CHECK;
 // Adds; the name is known not to be there. dir's times are set, its inode written.
 int ext4_add_name(struct transaction *t, struct inode *dir, const char *name, size_t len,
 		  uint64_t number, enum inode_type type) MUST_CHECK;
