@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// SOURCES: tests/host/crashdisk.c tests/host/crashbed.c fs/*.c
+// SOURCES: kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
+// Changes of metadata: what a block holds after each way of ending a change, what was freed, what happens without
+// memory. On a real ext4 volume, whose journal blocks nobody uses otherwise serve as blocks to change.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "crashbed.h"
+#include "fs/transaction_private.h"
+#include "kernel/panic.h"
+#include "kernel/pool.h"
+#include "shim.h"
+
+static struct volume *volume;
+static uint64_t spare; // a run of free blocks
+
+static void start(const char *words)
+{
+	crashbed_make(words, "8m", NULL);
+	volume = crashbed_mount();
+	assert_non_null(volume);
+	assert_int_equal(transaction_open(volume, NULL), 0);
+	spare = volume->blocks - 200;
+}
+
+static int setup(void **state)
+{
+	start("-b 4096");
+	return 0;
+}
+
+static int setup_small(void **state)
+{
+	start("-b 1024");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	crashbed_unmount();
+	crashdisk_free();
+	return 0;
+}
+
+static void end_all(void)
+{
+	assert_int_equal(transaction_close(volume), 0);
+}
+
+static void fill(struct transaction *t, uint64_t block, int byte)
+{
+	struct page *page;
+	void *data;
+	assert_int_equal(transaction_get(t, block, &data, &page), 0);
+	memset(data, byte, volume->block_bytes);
+	page_wire_put(page);
+}
+
+static int byte_of(uint64_t block)
+{
+	const void *data;
+	struct page *page;
+	assert_int_equal(meta_get(volume, block, &data, &page), 0);
+	int byte = *(const uint8_t *)data;
+	for (uint32_t i = 0; i < volume->block_bytes; i++)
+		assert_int_equal(((const uint8_t *)data)[i], byte);
+	page_wire_put(page);
+	return byte;
+}
+
+static int byte_on_disk(uint64_t block)
+{
+	return crashdisk_bytes()[block * volume->block_bytes];
+}
+
+static void what_is_changed_is_seen_and_gets_home(void **state)
+{
+	struct transaction t;
+	assert_int_equal(transaction_begin(&t, volume, 4), 0);
+	fill(&t, spare, 1);
+	fill(&t, spare + 1, 2);
+	fill(&t, spare, 3); // again: one credit
+	transaction_end(&t);
+	assert_int_equal(byte_of(spare), 3);
+	assert_int_equal(byte_of(spare + 1), 2);
+	end_all();
+	assert_int_equal(byte_on_disk(spare), 3);
+	assert_int_equal(byte_on_disk(spare + 1), 2);
+	assert_int_equal(byte_on_disk(spare + 2), 0);
+}
+
+static void cancel_puts_back_what_was_there_at_begin(void **state)
+{
+	struct transaction t;
+	struct page *page;
+	void *data;
+	assert_int_equal(transaction_begin(&t, volume, 4), 0);
+	fill(&t, spare, 1);
+	transaction_end(&t);
+	assert_int_equal(transaction_begin(&t, volume, 4), 0);
+	fill(&t, spare, 2);
+	fill(&t, spare + 1, 3);
+	assert_int_equal(transaction_get_fresh(&t, spare + 8, &data, &page), 0);
+	memset(data, 9, volume->block_bytes);
+	page_wire_put(page);
+	assert_int_equal(transaction_forget(&t, spare, 3, true), 0);
+	transaction_cancel(&t);
+	assert_int_equal(byte_of(spare), 1);
+	assert_int_equal(byte_of(spare + 1), 0);
+	assert_int_equal(byte_of(spare + 8), 0);
+	uint64_t until;
+	assert_false(transaction_freed_recently(volume, spare, &until));
+	end_all();
+	assert_int_equal(byte_on_disk(spare), 1);
+	assert_int_equal(byte_on_disk(spare + 8), 0);
+}
+
+static void fresh_blocks_are_zero_and_not_read(void **state)
+{
+	struct transaction t;
+	struct page *page;
+	void *data;
+	assert_int_equal(transaction_begin(&t, volume, 1), 0);
+	uint64_t reads = crashdisk_counts.ops[BLOCK_READ];
+	assert_int_equal(transaction_get_fresh(&t, spare, &data, &page), 0);
+	assert_true(volume->block_bytes < PAGE_SIZE || crashdisk_counts.ops[BLOCK_READ] == reads);
+	for (uint32_t i = 0; i < volume->block_bytes; i++)
+		assert_int_equal(((uint8_t *)data)[i], 0);
+	page_wire_put(page);
+	transaction_end(&t);
+	end_all();
+}
+
+static void freed_blocks_are_known_until_the_commit(void **state)
+{
+	struct transaction t;
+	uint64_t until;
+	assert_int_equal(transaction_begin(&t, volume, 4), 0);
+	fill(&t, spare + 2, 7);
+	assert_int_equal(transaction_forget(&t, spare, 5, true), 0);
+	assert_int_equal(transaction_forget(&t, spare + 10, 3, false), 0);
+	transaction_end(&t);
+	for (uint64_t b = spare - 1; b < spare + 14; b++) {
+		bool freed = (b >= spare && b < spare + 5) || (b >= spare + 10 && b < spare + 13);
+		assert_int_equal(transaction_freed_recently(volume, b, &until), freed);
+		if (freed)
+			assert_int_equal(until, b < spare + 5 ? spare + 5 : spare + 13);
+	}
+	end_all();
+	assert_int_equal(byte_on_disk(spare + 2), 0); // not written: it was freed
+}
+
+static void a_second_change_waits_and_readers_too(void **state)
+{
+	struct transaction t;
+	assert_int_equal(transaction_begin(&t, volume, 1), 0);
+	volume_lock_shared(volume); // nests
+	volume_unlock_shared(volume);
+	assert_true(rw_held_exclusive(&volume_private(volume)->lock));
+	transaction_end(&t);
+	assert_false(rw_held_exclusive(&volume_private(volume)->lock));
+	end_all();
+}
+
+static void without_memory_a_change_fails_and_can_be_taken_back(void **state)
+{
+	for (uint32_t k = 0;; k++) {
+		struct transaction t;
+		struct page *page;
+		void *data;
+		int error = 0, n;
+		assert_int_equal(transaction_begin(&t, volume, 8), 0);
+		pool_fail_after(k);
+		for (n = 0; n < 4 && !error; n++) {
+			error = transaction_get(&t, spare + (uint64_t)n, &data, &page);
+			if (error)
+				break;
+			memset(data, 1, volume->block_bytes);
+			page_wire_put(page);
+		}
+		if (!error)
+			error = transaction_forget(&t, spare + 20, 1, true);
+		pool_fail_off();
+		if (!error) {
+			transaction_end(&t);
+			break;
+		}
+		assert_int_equal(error, -ENOMEM);
+		transaction_cancel(&t);
+		for (n = 0; n < 4; n++)
+			assert_int_equal(byte_of(spare + (uint64_t)n), 0);
+	}
+	end_all();
+}
+
+static void too_many_blocks(void *arg)
+{
+	fill(arg, spare, 1);
+	fill(arg, spare + 1, 1);
+}
+
+static void more_blocks_than_asked_for_is_a_panic(void **state)
+{
+	struct transaction t;
+	assert_int_equal(transaction_begin(&t, volume, 1), 0);
+	assert_true(shim_panics(too_many_blocks, &t));
+	page_wire_put(block_find(log_of(volume), spare + 1)->page); // whose holder panicked
+	transaction_cancel(&t);
+	end_all();
+}
+
+int main(void)
+{
+#define TEST(name)                                                                                 \
+	cmocka_unit_test_setup_teardown(name, setup, teardown),                                    \
+	    cmocka_unit_test_setup_teardown(name, setup_small, teardown)
+	const struct CMUnitTest tests[] = {
+	    TEST(what_is_changed_is_seen_and_gets_home),
+	    TEST(cancel_puts_back_what_was_there_at_begin),
+	    TEST(fresh_blocks_are_zero_and_not_read),
+	    TEST(freed_blocks_are_known_until_the_commit),
+	    TEST(a_second_change_waits_and_readers_too),
+	    TEST(without_memory_a_change_fails_and_can_be_taken_back),
+	    TEST(more_blocks_than_asked_for_is_a_panic),
+	};
+	return cmocka_run_group_tests_name("transaction", tests, NULL, NULL);
+}
