@@ -68,12 +68,12 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 {
 	struct http_conn *conn = arg;
 
-	if (p) {
-		for (const struct pbuf *q = p; q; q = q->next)
-			http_conn_input(conn, q->payload, q->len);
-		pbuf_free(p);
-	} else {
+	if (UNLIKELY(!p)) {
 		conn->fin_seen = true;
+		if (conn->x)
+			http_conn_run(conn);
+	} else if (UNLIKELY(!http_conn_input(conn, p))) {
+		return ERR_MEM;
 	}
 	return http_conn_settle(conn);
 }

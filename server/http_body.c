@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Skipping request bodies: see http_body.h. Chunked coding is RFC 9112 section 7.1, read strictly: CR LF
+// Request bodies: see http_body.h. Chunked coding is RFC 9112 section 7.1, read strictly: CR LF
 // only, at least one hex digit, extensions and trailers bounded and otherwise ignored.
 //
 //   SIZE --hex--> SIZE --';'--> EXTENSION --CR--> SIZE_LF --LF--> DATA --> DATA_CR --> DATA_LF --> SIZE
@@ -127,4 +127,38 @@ enum http_body_result http_body_skip(struct http_body *body, const char *bytes, 
 	if (body->state == ENDED)
 		return HTTP_BODY_END;
 	return body->taken >= HTTP_BODY_MAX ? HTTP_BODY_TOO_LONG : HTTP_BODY_MORE;
+}
+
+enum http_body_result http_body_next(struct http_body *body, const char *bytes, size_t len,
+				     size_t *used, size_t *data)
+{
+	size_t i = 0;
+
+	while (body->state < ENDED) {
+		if ((body->state == PLAIN || body->state == DATA) && body->left) {
+			*used = i;
+			*data = MIN(body->left, len - i);
+			return *data ? HTTP_BODY_DATA : HTTP_BODY_MORE;
+		}
+		if (body->state == PLAIN) {
+			body->state = ENDED;
+			break;
+		}
+		if (i == len)
+			break;
+		body->state = step(body, (uint8_t)bytes[i]);
+		i++;
+	}
+	*used = i;
+	*data = 0;
+	if (body->state == REFUSED)
+		return HTTP_BODY_BAD;
+	return body->state == ENDED ? HTTP_BODY_END : HTTP_BODY_MORE;
+}
+
+void http_body_took(struct http_body *body, size_t n)
+{
+	body->left -= n;
+	if (body->left == 0)
+		body->state = body->state == PLAIN ? ENDED : DATA_CR;
 }

@@ -2,12 +2,12 @@
 // A connection's life between lwIP's callbacks: feeding requests, running the exchange, settling what
 // it waits for, lingering and ending. See http_conn.h for the objects and the states. Fast WTD context.
 #include "server/http_conn.h"
-#include "kernel/kstring.h"
 #include "kernel/panic.h"
 #include "kernel/timer.h"
 #include "net/stack.h"
 #include "server/http_method.h"
 #include "server/http_recall.h"
+#include "server/http_receive.h"
 
 // http_connections= of them and HTTP_REFUSE_MAX that carry a refusal: set in http_conn_start.
 struct pool http_conn_pool = POOL_INIT("http_conn", struct http_conn, 0);
@@ -16,6 +16,7 @@ static struct http_link all = {&all, &all};
 
 void http_conn_start(void)
 {
+	http_held_start();
 	http_conn_pool.maximum = http_config.connections_max + HTTP_REFUSE_MAX;
 	http_method_start();
 	http_exchange_start();
@@ -40,17 +41,6 @@ void http_conn_doom(struct http_conn *conn)
 	conn->doomed = true;
 }
 
-// Takes the first of what is held off.
-static void free_first_held(struct http_conn *conn)
-{
-	struct http_held *last = conn->held, *first = last->next;
-
-	last->next = first->next;
-	if (first == last)
-		conn->held = NULL;
-	pool_free(&http_text_pool, first);
-}
-
 err_t http_conn_end(struct http_conn *conn, bool reset)
 {
 	struct tcp_pcb *pcb = conn->pcb;
@@ -60,7 +50,7 @@ err_t http_conn_end(struct http_conn *conn, bool reset)
 	if (conn->x)
 		http_exchange_end(conn->x);
 	while (conn->held)
-		free_first_held(conn);
+		http_held_drop(conn);
 	http_conn_unwait(conn);
 	http_conn_unretry(conn);
 	http_link_remove(&conn->all);
@@ -108,37 +98,14 @@ void http_conn_acked(struct http_conn *conn, uint32_t bytes)
 		http_conn_wait(conn, HTTP_LIST_STALL, true);
 }
 
-static bool hold(struct http_conn *conn, const char *bytes, size_t len)
-{
-	const size_t capacity = HTTP_TEXT_BYTES - sizeof(struct http_held);
-
-	while (len) {
-		struct http_held *h = conn->held;
-		if (!h || h->len == capacity) {
-			h = pool_alloc(&http_text_pool);
-			if (!h)
-				return false;
-			h->next = conn->held ? conn->held->next : h;
-			if (conn->held)
-				conn->held->next = h;
-			conn->held = h;
-		}
-		size_t n = MIN(len, capacity - h->len);
-		memcpy(h->bytes + h->len, bytes, n);
-		h->len += (uint16_t)n;
-		bytes += n;
-		len -= n;
-	}
-	return true;
-}
-
 // The exchange is over: what follows it on the connection.
 static void answered(struct http_conn *conn)
 {
 	struct http_exchange *x = conn->x;
 	bool keep = x->keep_alive;
 
-	if (keep && x->parsed)
+	ASSERT(!keep || !x->body_begun || x->body_read);
+	if (keep && x->parsed && !x->body_begun)
 		conn->in_body = http_body_init(&conn->body, &x->request);
 	http_count_answer(x);
 	http_remember(x);
@@ -201,14 +168,20 @@ static size_t take(struct http_conn *conn, const char *bytes, size_t len)
 				continue;
 		}
 		if (conn->x->stage == HTTP_STAGE_HEAD)
-			done += http_exchange_feed(conn->x, bytes + done, len - done);
-		else if (!used)
+			used = http_exchange_feed(conn->x, bytes + done, len - done);
+		else if (conn->x->stage == HTTP_STAGE_RECEIVE)
+			used = http_receive(conn->x, bytes + done, len - done);
+		else if (used) // a remembered request, answered in part
+			used = 0;
+		else
 			break;
+		done += used;
 		if (conn->x->stage == HTTP_STAGE_HEAD)
 			continue;
-		if (!http_exchange_run(conn->x))
+		if (http_exchange_run(conn->x))
+			answered(conn);
+		else if (conn->x->stage != HTTP_STAGE_RECEIVE || conn->x->receive_waits)
 			break;
-		answered(conn);
 	}
 	return done;
 }
@@ -219,31 +192,61 @@ static void taken(struct http_conn *conn, size_t bytes)
 		tcp_recved(conn->pcb, (u16_t)bytes);
 }
 
-void http_conn_input(struct http_conn *conn, const char *bytes, size_t len)
+// What is not a remembered request on an otherwise idle connection. `used` bytes of it were answered; `begun`:
+// in part. False: the rest of it, and what is chained behind it, is held now.
+static bool input_slowly(struct http_conn *conn, struct pbuf *p, size_t used, bool begun)
 {
-	size_t used = 0;
-	bool begun = false; // an answer of which memory allowed a part
+	const char *bytes = p->payload;
+	bool all;
 
-	conn->turn = 0;
-	if (LIKELY(!conn->x && !conn->held && !conn->unusual)) {
-		used = http_recall(conn, bytes, len);
-		begun = conn->x;
-		if (LIKELY(used == len && !begun)) {
-			tcp_recved(conn->pcb, (u16_t)len);
-			return;
-		}
-	}
 	conn->busy = true;
 	if (!conn->held || conn->lingering)
-		used += take(conn, bytes + used, len - used);
+		used += take(conn, bytes + used, p->len - used);
 	taken(conn, used);
-	if (used < len && !conn->doomed && !hold(conn, bytes + used, len - used)) {
-		http_count_refusal(HTTP_REFUSED_MEMORY);
-		conn->doomed = true;
-	}
+	all = used == p->len || conn->doomed;
+	if (!all)
+		http_held_add(conn, p, used);
 	conn->busy = false;
 	if (UNLIKELY(begun))
 		http_conn_run(conn);
+	return all;
+}
+
+bool http_conn_input(struct http_conn *conn, struct pbuf *p)
+{
+	struct pbuf *q = p;
+
+	if (UNLIKELY(conn->held) && http_held_enough(conn) && !conn->lingering) {
+		return false;
+	}
+	for (; q; q = q->next) {
+		size_t used = 0;
+		bool begun = false; // an answer of which memory allowed a part
+		conn->turn = 0;
+		if (LIKELY(!conn->x && !conn->held && !conn->unusual)) {
+			used = http_recall(conn, q->payload, q->len);
+			begun = conn->x;
+			if (LIKELY(used == q->len && !begun)) {
+				tcp_recved(conn->pcb, (u16_t)used);
+				continue;
+			}
+		}
+		if (!input_slowly(conn, q, used, begun))
+			break;
+	}
+	pbuf_free(p);
+	return true;
+}
+
+// The client has ended its side in the middle of the body.
+static bool cut_short(struct http_conn *conn)
+{
+	struct http_exchange *x = conn->x;
+
+	if (!conn->fin_seen || !x || x->stage != HTTP_STAGE_RECEIVE || x->receive_waits)
+		return false;
+	http_answer(x, 400, "The body ended before its end.");
+	return true;
 }
 
 void http_conn_run(struct http_conn *conn)
@@ -254,21 +257,26 @@ void http_conn_run(struct http_conn *conn)
 	conn->turn = 0;
 	while (!conn->doomed) {
 		if (conn->x && conn->x->stage != HTTP_STAGE_HEAD) {
-			if (!http_exchange_run(conn->x))
+			if (http_exchange_run(conn->x)) {
+				answered(conn);
+				continue;
+			}
+			if (conn->x->stage != HTTP_STAGE_RECEIVE || conn->x->receive_waits)
 				break;
-			answered(conn);
+		}
+		if (!conn->held) {
+			if (!cut_short(conn))
+				break;
 			continue;
 		}
-		if (!conn->held)
-			break;
-		struct http_held *h = conn->held->next;
-		size_t used = take(conn, h->bytes + h->at, h->len - h->at);
+		struct pbuf *first = conn->held->next;
+		size_t used = take(conn, first->payload, first->len);
 		taken(conn, used);
 		if (used == 0)
 			break;
-		h->at += (uint16_t)used;
-		if (h->at == h->len)
-			free_first_held(conn);
+		pbuf_remove_header(first, used);
+		if (first->len == 0)
+			http_held_drop(conn);
 	}
 	conn->busy = false;
 }
@@ -280,7 +288,9 @@ static void settle_open(struct http_conn *conn)
 
 	bool ours = conn->retrying && !conn->unacked; // our memory is short, not their window
 
-	if (x && x->stage != HTTP_STAGE_HEAD)
+	if (x && x->stage == HTTP_STAGE_RECEIVE)
+		http_conn_wait(conn, x->receive_waits ? HTTP_LIST_NONE : HTTP_LIST_STALL, false);
+	else if (x && x->stage != HTTP_STAGE_HEAD)
 		http_conn_wait(conn,
 			       x->stage == HTTP_STAGE_SEND && !x->getting && !ours ? HTTP_LIST_STALL
 										   : HTTP_LIST_NONE,

@@ -16,6 +16,8 @@
 
 void http_answer(struct http_exchange *x, uint16_t status, const char *reason)
 {
+	if (x->body_begun && !x->body_read)
+		x->keep_alive = false; // what is left of the body may be long
 	x->status = status;
 	x->reason = reason;
 	x->body = HTTP_BODY_SHORT;

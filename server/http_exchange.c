@@ -10,6 +10,7 @@
 #include "server/dirlist.h"
 #include "server/http_job.h"
 #include "server/http_method.h"
+#include "server/http_receive.h"
 
 // One for each connection (http_connections= and HTTP_REFUSE_MAX), twice: one may wait for the disk on
 // behalf of a client that vanished. Set at start.
@@ -19,8 +20,7 @@ static struct pool parts_pool = POOL_INIT("http_parts", struct http_parts, 0);
 struct text_buffer {
 	char bytes[HTTP_TEXT_BYTES];
 };
-// A head that came in pieces or waits: one a connection; pipelined bytes: the receive window
-// (TCP_WND) of 64 connections at once.
+// A head that came in pieces or waits: one an exchange.
 struct pool http_text_pool = POOL_INIT("http_text", struct text_buffer, 0);
 
 static char path_scratch[HTTP_PATH_MAX + HTTP_PATH_ROOM]; // of the exchange that runs in one pass
@@ -29,7 +29,7 @@ void http_exchange_start(void)
 {
 	http_exchange_pool.maximum = 2 * (http_config.connections_max + HTTP_REFUSE_MAX);
 	parts_pool.maximum = http_config.connections_max;
-	http_text_pool.maximum = http_config.connections_max + 64 * (TCP_WND / HTTP_TEXT_BYTES);
+	http_text_pool.maximum = http_exchange_pool.maximum;
 }
 
 struct http_exchange *http_exchange_new(struct http_conn *conn)
@@ -111,6 +111,7 @@ static void release(struct http_exchange *x)
 		kpages_free(x->made.bytes, x->made.size);
 	if (x->listing)
 		listing_free(x->listing);
+	http_receive_free(x);
 	free_kept(x->kept, x->kept_size);
 	pool_free(&http_exchange_pool, x);
 }
@@ -323,6 +324,9 @@ bool http_exchange_run(struct http_exchange *x)
 		case HTTP_STAGE_FIND:
 			find(x);
 			break;
+		case HTTP_STAGE_RECEIVE:
+			http_receive_continue(x);
+			return waits(x);
 		case HTTP_STAGE_FIRST:
 			if (!first_page(x))
 				return waits(x);

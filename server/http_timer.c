@@ -200,6 +200,19 @@ static void head_timed_out(struct http_conn *conn)
 	http_conn_kick(conn);
 }
 
+// A body that stands still gets an answer; an answer that stands still cannot.
+static void stalled(struct http_conn *conn)
+{
+	http_count_timeout(HTTP_TIMEOUT_STALL);
+	if (!conn->x || conn->x->stage != HTTP_STAGE_RECEIVE) {
+		http_conn_end(conn, true);
+		return;
+	}
+	http_conn_unwait(conn);
+	http_answer(conn->x, 408, "The body did not arrive in time.");
+	http_conn_kick(conn);
+}
+
 static void expire(enum http_list list, uint64_t limit, uint64_t now)
 {
 	struct http_conn *conn;
@@ -210,8 +223,7 @@ static void expire(enum http_list list, uint64_t limit, uint64_t now)
 			head_timed_out(conn);
 			break;
 		case HTTP_LIST_STALL:
-			http_count_timeout(HTTP_TIMEOUT_STALL);
-			http_conn_end(conn, true);
+			stalled(conn);
 			break;
 		case HTTP_LIST_IDLE:
 			http_count_timeout(HTTP_TIMEOUT_IDLE);

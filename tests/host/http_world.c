@@ -18,6 +18,7 @@ struct tcp_segment {
 };
 
 static struct tcp_pcb *pcbs, *listening;
+unsigned world_buffers;
 static unsigned writes, fail_from = ~0u;
 
 char *ipaddr_ntoa_r(const ip_addr_t *ip, char *buf, int len)
@@ -31,11 +32,29 @@ u8_t pbuf_free(struct pbuf *p)
 {
 	while (p) {
 		struct pbuf *next = p->next;
-		free(p->payload);
+		assert_true(p->ref > 0);
+		if (--p->ref)
+			break;
+		free(p->memory);
 		free(p);
+		world_buffers--;
 		p = next;
 	}
 	return 1;
+}
+
+void pbuf_ref(struct pbuf *p)
+{
+	p->ref++;
+}
+
+u8_t pbuf_remove_header(struct pbuf *p, size_t bytes)
+{
+	assert_true(bytes <= p->len);
+	p->payload = (char *)p->payload + bytes;
+	p->len -= (u16_t)bytes;
+	p->tot_len -= (u16_t)bytes;
+	return 0;
 }
 
 struct tcp_pcb *tcp_new_ip_type(u8_t type)
@@ -242,18 +261,43 @@ static void after_callback(struct tcp_pcb *pcb, err_t err)
 	assert_true(err == ERR_OK || err == ERR_ABRT);
 }
 
+// The peer sends again what the server did not take, in order. True: one was taken.
+static bool offer_refused(struct tcp_pcb *pcb)
+{
+	struct pbuf *p = pcb->refused;
+
+	if (!p || world_gone(pcb) || !pcb->recv)
+		return false;
+	pcb->refused = p->next;
+	p->next = NULL;
+	err_t err = pcb->recv(pcb->arg, pcb, p, ERR_OK);
+	if (err == ERR_MEM) {
+		p->next = pcb->refused;
+		pcb->refused = p;
+		return false;
+	}
+	after_callback(pcb, err);
+	return true;
+}
+
 void world_say_bytes(struct tcp_pcb *pcb, const void *bytes, size_t len, size_t piece)
 {
 	const char *at = bytes;
 
 	while (len && !world_gone(pcb) && pcb->recv) {
 		size_t n = piece && piece < len ? piece : MIN(len, (size_t)60000);
-		struct pbuf *p = calloc(1, sizeof(*p));
-		p->payload = malloc(n); // exact: reading past it is seen
+		struct pbuf *p = calloc(1, sizeof(*p)), **end = &pcb->refused;
+		p->payload = p->memory = malloc(n); // exact: reading past it is seen
 		memcpy(p->payload, at, n);
 		p->len = p->tot_len = (u16_t)n;
+		p->ref = 1;
+		world_buffers++;
 		pcb->unread += (u32_t)n;
-		after_callback(pcb, pcb->recv(pcb->arg, pcb, p, ERR_OK));
+		while (*end)
+			end = &(*end)->next;
+		*end = p;
+		while (offer_refused(pcb))
+			;
 		at += n;
 		len -= n;
 	}
@@ -305,6 +349,9 @@ bool world_step(void)
 {
 	if (shim_run_one())
 		return true;
+	for (struct tcp_pcb *pcb = pcbs; pcb; pcb = pcb->next)
+		if (offer_refused(pcb))
+			return true;
 	for (struct tcp_pcb *pcb = pcbs; pcb && !world.no_acks; pcb = pcb->next)
 		if (pcb->queued && !pcb->aborted) {
 			world_ack(pcb, 1 + (u32_t)shim_random_below(20000));
@@ -347,8 +394,11 @@ void world_tcp_finish(void)
 		pcbs = pcb->next;
 		while (pcb->first)
 			drop_segment(pcb);
+		if (pcb->refused)
+			pbuf_free(pcb->refused);
 		free(pcb->out);
 		free(pcb);
 	}
 	listening = NULL;
+	assert_int_equal(world_buffers, 0);
 }

@@ -53,3 +53,4 @@ unsigned world_writes(void); // so far
 extern char world_log[];     // the access log
 extern bool world_log_full;
 extern unsigned world_pages_wired;
+extern unsigned world_buffers; // received, and not freed by the server

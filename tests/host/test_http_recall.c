@@ -7,7 +7,7 @@
 // SOURCES: server/http_mime.c server/http_mime_table.c server/http_text.c server/dirlist.c
 // SOURCES: server/dirlist_write.c server/metrics.c server/access_log.c kernel/civil.c
 // SOURCES: kernel/string.c server/http_recall.c
-// SOURCES: server/http_method.c server/rights.c server/dav_lock.c
+// SOURCES: server/http_method.c server/http_receive.c server/http_held.c server/rights.c server/dav_lock.c
 // CFLAGS: -Itests/host/fake
 // Remembered requests: that one is never answered with other bytes than the parser's, whatever requests
 // come in whatever pieces, and that nothing outlives what it was learnt from.

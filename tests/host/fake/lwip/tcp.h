@@ -40,8 +40,12 @@ struct pbuf {
 	struct pbuf *next;
 	void *payload;
 	u16_t tot_len, len;
+	u32_t ref;
+	void *memory; // http_world.c's
 };
 u8_t pbuf_free(struct pbuf *p);
+void pbuf_ref(struct pbuf *p);
+u8_t pbuf_remove_header(struct pbuf *p, size_t bytes);
 
 struct tcp_pcb;
 typedef err_t (*tcp_accept_fn)(void *arg, struct tcp_pcb *pcb, err_t err);
@@ -63,7 +67,8 @@ struct tcp_pcb {
 	// http_world.c's
 	struct tcp_segment *first, *last; // queued and not acknowledged
 	u32_t queued;
-	u32_t unread; // received and not yet reported with tcp_recved
+	struct pbuf *refused; // received and not taken by the server
+	u32_t unread;	      // received and not yet reported with tcp_recved
 	bool fin_sent, fin_received, aborted, closed, in_callback;
 	char *out; // everything ever queued
 	size_t out_len, out_size;
