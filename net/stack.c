@@ -14,6 +14,7 @@
 #include "kernel/wtd.h"
 #include "lwip/dhcp.h"
 #include "lwip/init.h"
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/sys.h"
 #include "lwip/timeouts.h"
 #include "net/iface.h"
@@ -43,6 +44,16 @@ CMDLINE_OPTION(ip, "ip", "ip=dhcp | ip=<client>::<gateway>:<mask>:<host>:<dev>:o
 u32_t sys_now(void)
 {
 	return clock_ns() / NS_PER_MS;
+}
+
+// TCP's: read once in a batch of work, which ends with stack_flush.
+static uint32_t batch_ms; // 0: not read yet
+
+uint32_t tcp_now(void)
+{
+	if (!batch_ms)
+		batch_ms = MAX(sys_now(), 1U);
+	return batch_ms;
 }
 
 static uint64_t timer_runs;
@@ -76,6 +87,7 @@ void stack_flush(void)
 {
 	iface_kick_all();
 	arm_timer();
+	batch_ms = 0;
 }
 
 // ---- addresses --------------------------------------------------------------------------------------

@@ -242,7 +242,7 @@ void tcp_syn_received(const struct tcp_tuple *tuple, uint32_t hash, struct tcp_h
 		return;
 	}
 	offer.iss = sequence_for(tuple, least_iss);
-	offer.sent_at = tcp_ticks;
+	offer.sent_at = tcp_now();
 	entry->id.tuple = *tuple;
 	entry->offer = offer;
 	entry->netif_idx = netif_idx;

@@ -20,7 +20,7 @@
 // What a peer offered in its SYN, and what a connection begins with.
 struct tcp_syn_offer {
 	uint32_t irs, iss; // the peer's and our initial sequence number
-	uint32_t sent_at;  // tcp_ticks of our only SYN-ACK; 0: no round trip can be taken from it
+	uint32_t sent_at;  // tcp_now() of our only SYN-ACK; 0: no round trip can be taken from it
 	uint16_t mss;
 	uint8_t scale; // the peer's shift, valid if scaled
 	bool scaled, sack;

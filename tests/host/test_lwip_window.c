@@ -115,7 +115,7 @@ static void a_retransmission_is_not_timed(void **state)
 {
 	struct bed_peer *peer = bed_connect(1460, 65535);
 	uint32_t end = bed_iss(peer);
-	s16_t sa, sv;
+	s32_t srtt, rttvar;
 
 	for (unsigned i = 0; i < 8; i++) { // round trips of 500 ms
 		send_pages(peer, 1);
@@ -126,12 +126,12 @@ static void a_retransmission_is_not_timed(void **state)
 	}
 	send_pages(peer, 1);
 	segments_seen(&end);
-	sa = peer->pcb->sa;
-	sv = peer->pcb->sv;
+	srtt = peer->pcb->srtt;
+	rttvar = peer->pcb->rttvar;
 	first_timeout(peer, end - PAGE_SIZE);
 	bed_ack(peer, end);
-	assert_int_equal(peer->pcb->sa, sa);
-	assert_int_equal(peer->pcb->sv, sv);
+	assert_int_equal(peer->pcb->srtt, srtt);
+	assert_int_equal(peer->pcb->rttvar, rttvar);
 }
 
 static void lost_segments_are_sent_again_fast(void **state)

@@ -34,9 +34,10 @@
 #define PPP_NUM_TIMEOUTS 0
 #endif
 
-// tcp: counts six slow ticks to the first time-out
+// tcp: two ticks to a slow one, eleven to the first time-out
+#undef TCP_SLOW_INTERVAL
 #undef LWIP_TCP_RTO_TIME
-#define LWIP_TCP_RTO_TIME (6 * 2 * TCP_TMR_INTERVAL)
+#define LWIP_TCP_RTO_TIME (11 * TCP_TMR_INTERVAL)
 // tcp: a send buffer larger than the window; windows that need no scaling
 #undef TCP_WND
 #undef TCP_RCV_SCALE

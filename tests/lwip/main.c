@@ -35,6 +35,11 @@ u32_t sys_now(void)
 	return lwip_sys_now;
 }
 
+uint32_t tcp_now(void)
+{
+	return lwip_sys_now + tcp_ticks * TCP_SLOW_INTERVAL + 1;
+}
+
 void *copy_other(void *to, const void *from, size_t len)
 {
 	return memmove(to, from, len);
