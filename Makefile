@@ -26,6 +26,7 @@ OBJS := $(SRCS:%.c=$(B)/%.o) $(ASMS:%.asm=$(B)/%.asm.o)
 all: $(B)/pagewire.elf $(B)/pagewire.iso
 
 include net/lwip/lwip.mk   # LWIP_CFLAGS, LWIP_OBJS: fetched, checked, patched, built
+include server/crypto/crypto.mk # CRYPTO_CFLAGS, CRYPTO_OBJS: Argon2, SHA-256, MD5
 include drivers/drivers.mk # the console font
 include boot/boot.mk       # linking with symbols, the ISO
 include tests/host/host.mk
@@ -33,7 +34,8 @@ include bench/bench.mk     # the floor, bench
 include tools/tools.mk     # run, debug, test, help, clean
 
 $(OBJS): CFLAGS += $(LWIP_CFLAGS)
-$(B)/%.o: %.c | $(LWIP_READY)
+$(B)/server/%.o: CFLAGS += $(CRYPTO_CFLAGS)
+$(B)/%.o: %.c | $(LWIP_READY) $(CRYPTO_READY)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c -o $@ $<
 $(B)/%.asm.o: %.asm

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Linking and the ISO. lwIP is an archive: the linker takes what the kernel calls.
+# Linking and the ISO. lwIP and the password hashes are archives: the linker takes what the kernel calls.
 #
 # Two links: the first gives the addresses, ksyms.py makes the symbol table of them, the second has it.
 # The table comes behind the text, so that no function moves; that is checked.
@@ -11,15 +11,19 @@ $(B)/lwip.a: $(LWIP_OBJS)
 	@rm -f $@
 	$(CROSS_COMPILE)ar crsD $@ $(LWIP_OBJS)
 
-$(B)/pagewire.1.elf: linker.ld $(OBJS) $(B)/lwip.a
-	$(LD) $(KERNEL_LDFLAGS) -o $@ $(OBJS) $(B)/lwip.a
+$(B)/crypto.a: $(CRYPTO_OBJS)
+	@rm -f $@
+	$(CROSS_COMPILE)ar crsD $@ $(CRYPTO_OBJS)
+
+$(B)/pagewire.1.elf: linker.ld $(OBJS) $(B)/lwip.a $(B)/crypto.a
+	$(LD) $(KERNEL_LDFLAGS) -o $@ $(OBJS) $(B)/lwip.a $(B)/crypto.a
 
 $(B)/ksyms.o: $(B)/pagewire.1.elf boot/ksyms.py
 	boot/ksyms.py $< >$(B)/ksyms.S
 	$(CC) -c -o $@ $(B)/ksyms.S
 
 $(B)/pagewire.elf: $(B)/ksyms.o
-	$(LD) $(KERNEL_LDFLAGS) -o $@.tmp $(OBJS) $(B)/ksyms.o $(B)/lwip.a
+	$(LD) $(KERNEL_LDFLAGS) -o $@.tmp $(OBJS) $(B)/ksyms.o $(B)/lwip.a $(B)/crypto.a
 	@$(NM) -n $@.tmp >$(B)/pagewire.sym
 	@$(NM) -n $(B)/pagewire.1.elf | grep ' [tT] ' >$(B)/pagewire.1.sym
 	@grep ' [tT] ' $(B)/pagewire.sym | cmp - $(B)/pagewire.1.sym || \

@@ -16,6 +16,8 @@
 #include "server/http_conn.h"
 #include "server/http_file.h"
 #include "server/http_mime.h"
+#include "server/auth.h"
+#include "server/rights_file.h"
 
 #define BACKLOG		255
 #define FINISH_NS	(5 * NS_PER_SEC) // what DOWN gives the answers in flight
@@ -222,6 +224,8 @@ void http_start(void)
 	http_file_start();
 	http_conn_start();
 	http_timer_start();
+	auth_start();
+	rights_file_start();
 	wtd_disable();
 	pcb = tcp_new_ip_type(IPADDR_TYPE_ANY);
 	if (pcb && tcp_bind(pcb, IP_ANY_TYPE, http_config.port) == ERR_OK)

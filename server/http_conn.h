@@ -42,6 +42,7 @@
 #include "server/http_range.h"
 #include "server/http_text.h"
 #include "server/http_uri.h"
+#include "server/rights.h"
 
 // ---- limits: the defaults; the command line changes those that have a word ---------------------------
 
@@ -180,13 +181,14 @@ struct http_exchange {
 	uint32_t kept_size; // HTTP_TEXT_BYTES (from the pool) or HTTP_KEPT_LARGE (kpages)
 	char *path_text;    // path.len bytes, with room for HTTP_PATH_ROOM more
 	struct http_path path;
-	bool parsed;	     // request is valid (an error may come before)
-	bool all_kept;	     // head and path lie in `kept`
-	bool index_now;	     // the look-up under way is for the directory's index file
-	bool index_used;     // ... and it was found
-	uint64_t started;    // clock_cycles when the head was complete
-	struct inode *inode; // reference
-	uint64_t names;	     // name_generation before the look-up
+	bool parsed;	       // request is valid (an error may come before)
+	bool all_kept;	       // head and path lie in `kept`
+	bool index_now;	       // the look-up under way is for the directory's index file
+	bool index_used;       // ... and it was found
+	struct rights_who who; // rights.c's
+	uint64_t started;      // clock_cycles when the head was complete
+	struct inode *inode;   // reference
+	uint64_t names;	       // name_generation before the look-up
 	struct name_request find;
 	struct page_get get;
 	bool getting;	   // get is under way

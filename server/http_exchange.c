@@ -167,7 +167,7 @@ static void found(struct http_exchange *x, int status, struct inode *inode)
 {
 	if (x->index_now) {
 		x->index_now = false;
-		if (status == 0 && inode->type == INODE_FILE) {
+		if (status == 0 && inode->type == INODE_FILE && !rights_hides(inode)) {
 			x->inode = inode;
 			x->index_used = true;
 			http_decide_file(x);
@@ -185,6 +185,9 @@ static void found(struct http_exchange *x, int status, struct inode *inode)
 		http_answer(x, 500, "The volume cannot be read there.");
 	} else if (status == -ENOMEM) {
 		http_answer(x, 503, "There is no memory for the request.");
+	} else if (status == 0 && rights_hides(inode)) {
+		inode_put(inode);
+		http_answer(x, 404, "There is no such file.");
 	} else {
 		x->inode = status ? NULL : inode;
 		http_method_row(x->request.method)->found(x, status);

@@ -9,7 +9,7 @@ static void work(struct wtd *node)
 
 	if (!job->cancelled)
 		job->run(job);
-	wtd_post_fast(&job->back);
+	http_job_finish(job);
 }
 
 static void back(struct wtd *node)
@@ -27,13 +27,23 @@ static void back(struct wtd *node)
 	}
 }
 
-void http_job_start(struct http_job *job, struct http_exchange *x)
+void http_job_wait(struct http_job *job, struct http_exchange *x)
 {
 	wtd_init(&job->work, work, "http job");
 	wtd_init(&job->back, back, "http job back");
 	job->x = x;
 	x->job = job;
 	x->stage = HTTP_STAGE_WAIT_JOB;
+}
+
+void http_job_finish(struct http_job *job)
+{
+	wtd_post_fast(&job->back);
+}
+
+void http_job_start(struct http_job *job, struct http_exchange *x)
+{
+	http_job_wait(job, x);
 	wtd_post(&job->work);
 }
 

@@ -24,4 +24,8 @@ struct http_job {
 };
 
 void http_job_start(struct http_job *job, struct http_exchange *x); // fast WTD context
-void http_job_cancel(struct http_job *job);			    // fast WTD context
+// The same for what is not done by a pooled worker (a thread of its own, a completion): x waits, `run` is not
+// called, and who does the work calls http_job_finish.
+void http_job_wait(struct http_job *job, struct http_exchange *x); // fast WTD context
+void http_job_finish(struct http_job *job);			   // any context
+void http_job_cancel(struct http_job *job);			   // fast WTD context

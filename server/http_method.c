@@ -41,11 +41,21 @@ int http_may(struct http_exchange *x, const char *path, size_t len, unsigned rig
 {
 	int status = rights_check(x, path, len, rights);
 
-	if (status == 401)
-		http_answer(x, 401, x->reason ? x->reason : "Who are you?");
-	else if (status == 403)
-		http_answer(x, 403, x->reason ? x->reason : "That is not allowed to you.");
+	if (status > 0)
+		http_answer(x, (uint16_t)status, x->reason);
 	return status;
+}
+
+// A directory that may be read and not listed shows its index file; one that may be listed and not read
+// shows none.
+static int may_read(struct http_exchange *x)
+{
+	int status = rights_check(x, x->path_text, x->path.len, RIGHT_READ);
+
+	x->index_now = x->path.directory && status == 0;
+	if (status <= 0 || !x->path.directory)
+		return status > 0 ? http_may(x, x->path_text, x->path.len, RIGHT_READ) : status;
+	return http_may(x, x->path_text, x->path.len, RIGHT_LIST);
 }
 
 void http_admit(struct http_exchange *x)
@@ -63,8 +73,6 @@ void http_admit(struct http_exchange *x)
 		http_answer(x, 405, "This server only reads: it was started without write=on.");
 		return;
 	}
-	if (http_may(x, x->path_text, x->path.len, row->rights) != 0)
-		return;
 	if (x->path.reserved && x->request.method != HTTP_OPTIONS) {
 		http_decide_reserved(x);
 	} else if (x->path.reserved) {
@@ -72,9 +80,10 @@ void http_admit(struct http_exchange *x)
 	} else if (!http_root) {
 		http_answer(x, 503, "No volume is mounted.");
 	} else {
-		x->index_now = x->path.directory &&
-			       (x->request.method == HTTP_GET || x->request.method == HTTP_HEAD);
-		x->stage = HTTP_STAGE_FIND;
+		bool reads = x->request.method == HTTP_GET || x->request.method == HTTP_HEAD;
+		if ((reads ? may_read(x) : http_may(x, x->path_text, x->path.len, row->rights)) ==
+		    0)
+			x->stage = HTTP_STAGE_FIND;
 	}
 }
 

@@ -7,6 +7,7 @@
 #include "server/http_file.h"
 #include "server/http_method.h"
 #include "server/http_mime.h"
+#include "server/rights.h"
 
 static const struct {
 	uint16_t status;
@@ -26,6 +27,7 @@ static const struct {
     {405, "Method Not Allowed"},
     {408, "Request Timeout"},
     {409, "Conflict"},
+    {411, "Length Required"},
     {412, "Precondition Failed"},
     {413, "Content Too Large"},
     {414, "URI Too Long"},
@@ -35,6 +37,7 @@ static const struct {
     {422, "Unprocessable Content"},
     {423, "Locked"},
     {424, "Failed Dependency"},
+    {429, "Too Many Requests"},
     {431, "Request Header Fields Too Large"},
     {500, "Internal Server Error"},
     {501, "Not Implemented"},
@@ -210,9 +213,11 @@ static size_t short_answer(const struct http_exchange *x, struct text *t)
 	text_str(&b, "\n");
 	if (x->status == 301)
 		location(x, t);
+	if (x->status == 401)
+		rights_challenge(x, t);
 	if (x->status == 405)
 		allow(x, t);
-	if (x->status == 503)
+	if (x->status == 503 || x->status == 429)
 		field(t, "Retry-After", "1");
 	if (x->status == 416) {
 		text_str(t, "Content-Range: bytes */");

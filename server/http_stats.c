@@ -20,7 +20,7 @@ static uint64_t one_pass;
 KSTAT_COUNTER(one_pass, "pagewire_http_one_pass_total",
 	      "Requests answered in the pass that received them");
 
-static uint64_t codes[31];
+static uint64_t codes[33];
 #define CODE(place, text)                                                                          \
 	KSTAT_COUNTER_L(code_##text, "pagewire_http_requests_total", "code=\"" #text "\"",         \
 			"Answers by status code", codes[place])
@@ -38,28 +38,30 @@ CODE(10, 404);
 CODE(11, 405);
 CODE(12, 408);
 CODE(13, 409);
-CODE(14, 412);
-CODE(15, 413);
-CODE(16, 414);
-CODE(17, 415);
-CODE(18, 416);
-CODE(19, 417);
-CODE(20, 422);
-CODE(21, 423);
-CODE(22, 424);
-CODE(23, 431);
-CODE(24, 500);
-CODE(25, 501);
-CODE(26, 502);
-CODE(27, 503);
-CODE(28, 505);
-CODE(29, 507);
-CODE(30, other);
+CODE(14, 411);
+CODE(15, 412);
+CODE(16, 413);
+CODE(17, 414);
+CODE(18, 415);
+CODE(19, 416);
+CODE(20, 417);
+CODE(21, 422);
+CODE(22, 423);
+CODE(23, 424);
+CODE(24, 429);
+CODE(25, 431);
+CODE(26, 500);
+CODE(27, 501);
+CODE(28, 502);
+CODE(29, 503);
+CODE(30, 505);
+CODE(31, 507);
+CODE(32, other);
 
-static const uint16_t code_of[] = {200, 201, 204, 206, 207, 301, 304, 400, 401, 403,
-				   404, 405, 408, 409, 412, 413, 414, 415, 416, 417,
-				   422, 423, 424, 431, 500, 501, 502, 503, 505, 507};
-_Static_assert(ARRAY_SIZE(codes) == ARRAY_SIZE(code_of) + 1, "and the others");
+static const uint16_t code_of[] = {200, 201, 204, 206, 207, 301, 304, 400, 401, 403, 404,
+				   405, 408, 409, 411, 412, 413, 414, 415, 416, 417, 422,
+				   423, 424, 429, 431, 500, 501, 502, 503, 505, 507};
+_Static_assert(ARRAY_SIZE(codes) == ARRAY_SIZE(code_of) + 1, "one for each, one for the rest");
 
 static uint64_t timeouts[4], refusals[3];
 #define TIMEOUT(place, text)                                                                       \

@@ -54,3 +54,8 @@ extern char world_log[];     // the access log
 extern bool world_log_full;
 extern unsigned world_pages_wired;
 extern unsigned world_buffers; // received, and not freed by the server
+
+// The users file's text; null: there is none. The hash of password "secret" is "$argon2id$secret".
+void world_users(const char *text);
+extern uint64_t world_hidden;	// the inode that is the server's own; 0: none
+extern unsigned world_verified; // passwords, so far

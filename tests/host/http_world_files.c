@@ -287,6 +287,7 @@ void world_finish(void)
 	shim_run();
 	shim_advance(10 * NS_PER_SEC);
 	world_tcp_finish();
+	world_rights_finish();
 	assert_int_equal(http_conn_count, 0);
 	assert_int_equal(world_pages_wired, 0);
 	for (unsigned i = 0; i < file_count; i++) {

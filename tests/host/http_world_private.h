@@ -6,3 +6,4 @@
 #include "kernel/page.h"
 
 void world_tcp_finish(void);
+void world_rights_finish(void);

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// SOURCES: tests/host/http_world_rights.c server/rights.c server/users.c server/auth.c server/auth_digest.c
+// SOURCES: server/auth_delay.c kernel/siphash.c
+// ARCHIVES: build/host/libcrypto.a
 // SOURCES: tests/host/http_world.c tests/host/http_world_files.c server/http.c server/http_conn.c
 // SOURCES: server/http_timer.c server/http_address.c server/http_exchange.c server/http_decide.c
 // SOURCES: server/http_send.c server/http_response.c server/http_file.c server/http_job.c
@@ -8,7 +11,7 @@
 // SOURCES: server/dirlist_write.c server/metrics.c server/access_log.c kernel/civil.c
 // SOURCES: kernel/string.c server/http_recall.c
 // SOURCES: server/http_method.c server/http_receive.c server/http_held.c server/rights.c server/dav_lock.c
-// CFLAGS: -Itests/host/fake
+// CFLAGS: -Itests/host/fake $(CRYPTO_CFLAGS)
 // The connection machine against a TCP, a volume and a cache played by hand: what is answered, what is
 // given back whatever happens, and each time-out and limit.
 #include <stdarg.h>

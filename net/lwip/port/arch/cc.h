@@ -15,15 +15,17 @@
 #define LWIP_NO_INTTYPES_H 1
 #define LWIP_NO_LIMITS_H   1
 #define LWIP_NO_UNISTD_H   1
-#define INT_MAX		   0x7fffffff
-#define X8_F		   "02x"
-#define U16_F		   "u"
-#define S16_F		   "d"
-#define X16_F		   "x"
-#define U32_F		   "u"
-#define S32_F		   "d"
-#define X32_F		   "x"
-#define SZT_F		   "zu"
+#ifndef INT_MAX
+#define INT_MAX 0x7fffffff
+#endif
+#define X8_F  "02x"
+#define U16_F "u"
+#define S16_F "d"
+#define X16_F "x"
+#define U32_F "u"
+#define S32_F "d"
+#define X32_F "x"
+#define SZT_F "zu"
 #endif
 #define LWIP_NO_CTYPE_H 1
 
