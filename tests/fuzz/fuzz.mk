@@ -29,11 +29,12 @@ fuzz-http-short: build/fuzz/http_parse
 	$(FUZZ_RUN) -max_total_time=25 build/fuzz/corpus tests/fuzz/corpus
 
 include tests/fuzz/fuzz_ext4.mk
-fuzz: fuzz-http fuzz-ext4
+include tests/fuzz/fuzz_xml.mk
+fuzz: fuzz-http fuzz-ext4 fuzz-xml
 
 # TAP, for tools/test. libFuzzer prints its seed in the log.
-FUZZ_TARGETS := http ext4
-fuzz-tests: build/fuzz/http_parse build/fuzz/ext4
+FUZZ_TARGETS := http ext4 xml
+fuzz-tests: build/fuzz/http_parse build/fuzz/ext4 build/fuzz/xml
 	@echo "1..$(words $(FUZZ_TARGETS))"
 	@n=0; for t in $(FUZZ_TARGETS); do n=$$((n + 1)); log=build/fuzz/$$t.log; \
 		if $(MAKE) --no-print-directory fuzz-$$t-short >$$log 2>&1; then echo "ok $$n - fuzz-$$t"; \
