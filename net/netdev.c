@@ -29,8 +29,8 @@ static struct pool iface_pool = POOL_INIT("iface", struct iface, 32);
 static struct iface *ifaces;
 
 static uint64_t rx_frames, rx_bytes, tx_packets, tx_bytes, tx_unsendable;
-KSTAT_COUNTER(rx_frames, "pagewire_net_rx_frames_total", "Frames handed to the stack.");
-KSTAT_COUNTER(rx_bytes, "pagewire_net_rx_bytes_total", "Bytes of frames handed to the stack.");
+KSTAT_COUNTER(rx_frames, "pagewire_net_rx_frames_total", "Frames received.");
+KSTAT_COUNTER(rx_bytes, "pagewire_net_rx_bytes_total", "Bytes of frames received.");
 KSTAT_COUNTER(tx_packets, "pagewire_net_tx_packets_total", "Packets given to cards.");
 KSTAT_COUNTER(tx_bytes, "pagewire_net_tx_bytes_total", "Bytes of packets given to cards.");
 KSTAT_COUNTER(tx_unsendable, "pagewire_net_tx_unsendable_total",
@@ -66,31 +66,23 @@ static void release_pbufs(const struct netfrag *frags, unsigned count)
 		pbuf_free(frags[i].cookie);
 }
 
-// netif->linkoutput. ERR_OK: the card or the queue holds references. Else nothing is held: TCP keeps
-// the segment as unsent.
-static err_t link_output(struct netif *netif, struct pbuf *packet)
+// ERR_OK: the card or the queue holds references. Else nothing is held: TCP keeps the segment as unsent.
+static inline err_t send(struct iface *iface, struct pbuf *packet, const struct netoffload *offload)
 {
-	struct iface *iface = netif->state;
 	struct netfrag frags[NETDEV_MAX_FRAGS];
-	struct netoffload offload;
-	unsigned count;
+	unsigned count = reference_pbufs(packet, frags);
 	int err = -ENOBUFS;
 
-	if (!flow_offload(packet, &offload)) {
-		tx_unsendable++;
-		return ERR_VAL;
-	}
-	count = reference_pbufs(packet, frags);
 	if (!count) {
 		tx_unsendable++;
 		return ERR_VAL;
 	}
 	if (!iface->queue.first) {
-		err = iface->dev->transmit(iface->dev, frags, count, &offload);
+		err = iface->dev->transmit(iface->dev, frags, count, offload);
 		if (!err)
 			iface->kick = true;
 	}
-	if (err == -ENOBUFS && txqueue_add(&iface->queue, frags, count, &offload))
+	if (err == -ENOBUFS && txqueue_add(&iface->queue, frags, count, offload))
 		err = 0;
 	if (err) {
 		release_pbufs(frags, count);
@@ -99,6 +91,30 @@ static err_t link_output(struct netif *netif, struct pbuf *packet)
 	tx_packets++;
 	tx_bytes += packet->tot_len;
 	return ERR_OK;
+}
+
+// netif->linkoutput.
+static err_t link_output(struct netif *netif, struct pbuf *packet)
+{
+	struct netoffload offload;
+
+	if (!flow_offload(packet, &offload)) {
+		tx_unsendable++;
+		return ERR_VAL;
+	}
+	return send(netif->state, packet, &offload);
+}
+
+err_t iface_send_tcp(struct netif *netif, struct pbuf *packet)
+{
+	const struct netoffload offload = {.ip_csum = true,
+					   .l4_csum = true,
+					   .l3_offset = SIZEOF_ETH_HDR,
+					   .l4_offset = SIZEOF_ETH_HDR + IP_HLEN,
+					   .header_bytes = SIZEOF_ETH_HDR + IP_HLEN + TCP_HLEN,
+					   .mss = packet->tso_mss};
+
+	return send(netif->state, packet, &offload);
 }
 
 // A segment could not be cut because a card holds it (LWIP_HOOK_TCP_OUTPUT_WAITS).
@@ -168,13 +184,14 @@ static void rx_unused(void *ctx, void *cookie)
 static void rx_input(void *ctx, void *cookie, uint32_t bytes)
 {
 	struct iface *iface = ctx;
-	struct pbuf *p = rxpool_packet(cookie, bytes);
+	struct pbuf *p;
 
-	if (!p)
-		return;
 	rx_frames++;
 	rx_bytes += bytes;
-	if (LIKELY(straight_input(&iface->netif, p)))
+	if (LIKELY(straight_receive(&iface->netif, cookie, bytes)))
+		return;
+	p = rxpool_packet(cookie, bytes);
+	if (!p)
 		return;
 	if (iface->netif.input(p, &iface->netif) != ERR_OK)
 		pbuf_free(p);

@@ -152,6 +152,11 @@ struct rxbuf *rxpool_get(paddr_t *addr)
 	return buf;
 }
 
+const void *rxpool_bytes(const struct rxbuf *buf)
+{
+	return buf->data;
+}
+
 void rxpool_put(struct rxbuf *buf)
 {
 	ASSERT(buf->place == RX_WITH_CARD);

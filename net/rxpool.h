@@ -25,6 +25,8 @@ void rxpool_init(uint32_t with_card);
 struct rxbuf *rxpool_get(paddr_t *addr); // null: none, and no memory for more
 void rxpool_put(struct rxbuf *buf);
 
+const void *rxpool_bytes(const struct rxbuf *buf); // where the card wrote the frame
+
 // The frame of `bytes` bytes in buf as a pbuf with one reference. Null: dropped and counted, the buffer
 // is free again. When free buffers run low, in this order:
 //   1. small frames (ACKs, short requests) are copied aside into small pbufs, their buffer is free at

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Stage 4 of the read path, for what happens a million times: an Ethernet frame with an IPv4 packet without
 // options, whole, to the address of the card it came in by, that carries a TCP segment. One look at the
-// headers and one pass over the bytes for the checksum, then tcp_input. Everything else, and everything
-// that is wrong in any way, goes through lwIP's Ethernet and IP layers, which know what to do with it and
-// count it; both ways give the same answers (tests/host/test_straight.c).
+// headers and one pass over the bytes for the checksum, in the buffer that the card filled. What belongs to
+// an established connection and is nothing special (tcp_straight_takes) is TCP's at once, and an
+// acknowledgement without data never becomes a packet: its buffer goes straight back. Other segments go to
+// tcp_input. Everything that is no such frame, and everything that is wrong in any way, goes through lwIP's
+// Ethernet and IP layers, which know what to do with it and count it. All ways give the same answers
+// (tests/host/test_straight.c).
 //
 //     Ethernet   0  to, from, type 0x0800
 //     IPv4      14  0x45, length, no fragment, protocol 6, checksum, addresses         RFC 791, 3.1
 //     TCP       34  a checksum over it, the addresses, 6 and its length                RFC 9293, 3.1
-//
-// Not tested here but by tcp_input: everything that is TCP's.
 #include "net/straight.h"
 #include "kernel/base.h"
 #include "kernel/kstat.h"
@@ -18,76 +19,83 @@
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/stats.h"
+#include "net/checksum.h"
+#include "tcp_straight.h"
 
 #define ETHERNET_BYTES 14
-#define PLAIN_IP       0x45
-#define FRAGMENT_BITS  PP_HTONS(0x3fff) // more fragments, offset
 
 bool straight_on = true;
 
-static uint64_t taken;
+static uint64_t taken, at_once;
 KSTAT_COUNTER(taken, "pagewire_net_straight_total", "TCP segments that took the straight way in.");
+KSTAT_COUNTER(at_once, "pagewire_net_straight_established_total",
+	      "Of these, segments of an established connection taken without tcp_input.");
 
-struct headers { // of the frame, fields as they lie
+// Of the frame, fields as they lie; some that are asked about together are one word.
+struct headers {
 	uint8_t to[6], from[6];
-	uint16_t type;
-	uint8_t version, service;
-	uint16_t length, id, fragment;
-	uint8_t ttl, protocol;
+	uint32_t what; // Ethernet's type, version and header length, type of service
+	uint16_t length, id;
+	uint32_t whole; // flags and fragment offset, time to live, protocol
 	uint16_t checksum;
 	uint32_t source, dest;
+	struct tcp_hdr tcp;
 } __attribute__((packed));
-_Static_assert(sizeof(struct headers) == ETHERNET_BYTES + IP_HLEN, "Ethernet and IPv4 headers");
+_Static_assert(sizeof(struct headers) == ETHERNET_BYTES + IP_HLEN + TCP_HLEN, "as on the wire");
 
-static bool plain(const struct headers *h, const struct netif *netif, uint32_t frame_bytes)
+#define WHAT_MASK  PP_HTONL(0xffffff00) // any type of service
+#define WHAT	   PP_HTONL(0x08004500)
+#define WHOLE_MASK PP_HTONL(0x3fff00ff) // no more fragments, offset 0, any time to live
+#define WHOLE	   PP_HTONL(IP_PROTO_TCP)
+
+static inline bool plain(const struct headers *h, const struct netif *netif, uint32_t frame_bytes)
 {
-	uint32_t bytes = PP_NTOHS(h->length), mask = ip4_addr_get_u32(netif_ip4_netmask(netif));
-	uint32_t mine = ip4_addr_get_u32(netif_ip4_addr(netif));
+	uint32_t bytes = PP_NTOHS(h->length), mine = ip4_addr_get_u32(netif_ip4_addr(netif));
 
-	return h->type == PP_HTONS(0x0800) && h->version == PLAIN_IP &&
-	       h->protocol == IP_PROTO_TCP && !(h->fragment & FRAGMENT_BITS) &&
-	       !(h->to[0] & 1) && // to one station
+	return frame_bytes >= sizeof(*h) && (h->what & WHAT_MASK) == WHAT &&
+	       (h->whole & WHOLE_MASK) == WHOLE && !(h->to[0] & 1) && // to one station
 	       h->dest == mine && mine && netif_is_up(netif) && bytes >= IP_HLEN + TCP_HLEN &&
-	       bytes + ETHERNET_BYTES <= frame_bytes && h->source &&
-	       (h->source & 0xff) < 224 && // no multicast, no limited broadcast
+	       bytes + ETHERNET_BYTES <= frame_bytes;
+}
+
+// Whether the source can be a station's at all. The peer of a connection is one.
+static bool from_a_station(const struct headers *h, const struct netif *netif)
+{
+	uint32_t mine = ip4_addr_get_u32(netif_ip4_addr(netif));
+	uint32_t mask = ip4_addr_get_u32(netif_ip4_netmask(netif));
+
+	return h->source && (h->source & 0xff) < 224 && // no multicast, no limited broadcast
 	       (h->source | mask) != ~0U &&
 	       (h->source & ~mask || (h->source & mask) != (mine & mask));
 }
 
 // RFC 1071: a sum of sound headers, or of a sound segment with its pseudo-header, is all ones.
-static bool sound(const struct headers *h)
+static inline bool sound(const struct headers *h)
 {
-	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN, sum;
+	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN;
+	uint64_t addresses = (uint64_t)h->source + h->dest;
+	uint64_t start = addresses + PP_HTONS(IP_PROTO_TCP) + PP_HTONS((uint16_t)segment);
 
-	if (net_checksum(&h->version, IP_HLEN) != 0xffff)
-		return false;
-	sum = net_checksum(h + 1, (int)segment);
-	sum += (h->source & 0xffff) + (h->source >> 16) + (h->dest & 0xffff) + (h->dest >> 16);
-	sum += PP_HTONS(IP_PROTO_TCP) + PP_HTONS((uint16_t)segment);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)(sum + (sum >> 16)) == 0xffff;
+	return net_sum((const uint8_t *)h + ETHERNET_BYTES, IP_HLEN - 8, addresses) == 0xffff &&
+	       net_sum((const uint8_t *)&h->tcp, (int)segment, start) == 0xffff;
 }
 
-bool straight_input(struct netif *netif, struct pbuf *p)
+// What lwIP's IP layer sets up round tcp_input.
+static void general_input(struct netif *netif, struct pbuf *p)
 {
 	const struct headers *h = p->payload;
 	uint16_t checks = netif->chksum_flags;
 
-	if (p->next || p->len < sizeof(*h) || !plain(h, netif, p->len) || !straight_on || !sound(h))
-		return false;
-	taken++;
-	IP_STATS_INC(ip.recv);
-	MIB2_STATS_INC(mib2.ipinreceives);
-	MIB2_STATS_INC(mib2.ipindelivers);
 	ip_addr_set_ip4_u32(&ip_data.current_iphdr_dest, h->dest);
 	ip_addr_set_ip4_u32(&ip_data.current_iphdr_src, h->source);
 	ip_data.current_netif = netif;
 	ip_data.current_input_netif = netif;
-	ip_data.current_ip4_header = (const struct ip_hdr *)(const void *)&h->version;
+	ip_data.current_ip4_header =
+	    (const struct ip_hdr *)(const void *)((const uint8_t *)h + ETHERNET_BYTES);
 	ip_data.current_ip_header_tot_len = IP_HLEN;
 	p->len = p->tot_len =
 	    (u16_t)(PP_NTOHS(h->length) - IP_HLEN); // without a short frame's padding
-	p->payload = (uint8_t *)p->payload + sizeof(*h);
+	p->payload = (uint8_t *)p->payload + ETHERNET_BYTES + IP_HLEN;
 	netif->chksum_flags = checks & (uint16_t)~NETIF_CHECKSUM_CHECK_TCP; // done
 	tcp_input(p, netif);
 	netif->chksum_flags = checks;
@@ -97,5 +105,58 @@ bool straight_input(struct netif *netif, struct pbuf *p)
 	ip_data.current_ip_header_tot_len = 0;
 	ip4_addr_set_any(ip4_current_src_addr());
 	ip4_addr_set_any(ip4_current_dest_addr());
+}
+
+static inline void count_packet(void)
+{
+	taken++;
+	IP_STATS_INC(ip.recv);
+	MIB2_STATS_INC(mib2.ipinreceives);
+	MIB2_STATS_INC(mib2.ipindelivers);
+}
+
+// A segment that tcp_straight_takes, with so much payload.
+static void established(struct netif *netif, struct tcp_pcb *pcb, struct rxbuf *buf,
+			const struct headers *h, uint32_t bytes, uint32_t payload)
+{
+	struct pbuf *p;
+
+	at_once++;
+	count_packet();
+	if (!payload) {
+		tcp_straight(pcb, &h->tcp, NULL, netif);
+		rxpool_put(buf);
+		return;
+	}
+	p = rxpool_packet(buf, bytes);
+	if (UNLIKELY(!p))
+		return;
+	h = p->payload; // it may have been copied aside
+	p->payload = (uint8_t *)p->payload + sizeof(*h);
+	p->len = p->tot_len = (u16_t)payload;
+	tcp_straight(pcb, &h->tcp, p, netif);
+}
+
+bool straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes)
+{
+	const struct headers *h = rxpool_bytes(buf);
+	uint32_t payload = PP_NTOHS(h->length) - IP_HLEN - TCP_HLEN;
+	struct tcp_pcb *pcb;
+	struct pbuf *p;
+
+	if (UNLIKELY(!straight_on) || !plain(h, netif, bytes) || !sound(h))
+		return false;
+	pcb = tcp_straight_find(h->dest, h->source, &h->tcp);
+	if (LIKELY(pcb && tcp_straight_takes(pcb, &h->tcp, payload))) {
+		established(netif, pcb, buf, h, bytes, payload);
+		return true;
+	}
+	if (!from_a_station(h, netif))
+		return false;
+	p = rxpool_packet(buf, bytes);
+	if (p) {
+		count_packet();
+		general_input(netif, p);
+	}
 	return true;
 }

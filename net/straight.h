@@ -3,9 +3,9 @@
 #pragma once
 
 #include "lwip/netif.h"
-#include "lwip/pbuf.h"
+#include "net/rxpool.h"
 
-// Fast WTD context. True: the frame was a sound TCP segment for us, and has been given to tcp_input (the
-// pbuf is the stack's). False: nothing was done; the general way (netif->input) decides.
-bool straight_input(struct netif *netif, struct pbuf *p);
+// Fast WTD context. True: the frame of `bytes` bytes in the buffer was a sound TCP segment for us; TCP has had it,
+// the buffer is the pool's or the stack's. False: nothing was done; the general way (netif->input) decides.
+bool straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes);
 extern bool straight_on; // tests compare both ways

@@ -19,23 +19,39 @@ void tcp_hash_init(void)
 		secret[i] = (uint64_t)LWIP_RAND() << 32 | LWIP_RAND();
 }
 
-uint32_t tcp_hash(const struct tcp_tuple *tuple)
+// Ports that count up make an arithmetic progression of sums, which some keys would put into few buckets:
+// mixed once more, neighbours part (the multiplier is the golden ratio's, odd).
+static inline uint32_t mixed(uint64_t sum)
 {
-	uint64_t sum = secret[0];
-
-	sum += secret[1] * ((uint32_t)tuple->local_port << 16 | tuple->remote_port);
-	sum += secret[2] * tuple->local[0] + secret[3] * tuple->remote[0];
-	if (tuple->ipv6)
-		for (unsigned i = 1; i < 4; i++)
-			sum += secret[2 + 2 * i] * tuple->local[i] +
-			       secret[3 + 2 * i] * tuple->remote[i];
-	// Ports that count up make an arithmetic progression of sums, which some keys would put into few
-	// buckets: mixed once more, neighbours part (the multiplier is the golden ratio's, odd).
 	sum ^= sum >> 32;
 	sum *= 0x9e3779b97f4a7c15ULL;
 	sum ^= sum >> 29;
 	sum *= secret[WORDS] | 1;
 	return sum >> 32;
+}
+
+static inline uint64_t sum_of_first(uint32_t local, uint32_t remote, uint16_t local_port,
+				    uint16_t remote_port)
+{
+	return secret[0] + secret[1] * ((uint32_t)local_port << 16 | remote_port) +
+	       secret[2] * local + secret[3] * remote;
+}
+
+uint32_t tcp_hash_ip4(uint32_t local, uint32_t remote, uint16_t local_port, uint16_t remote_port)
+{
+	return mixed(sum_of_first(local, remote, local_port, remote_port));
+}
+
+uint32_t tcp_hash(const struct tcp_tuple *tuple)
+{
+	uint64_t sum =
+	    sum_of_first(tuple->local[0], tuple->remote[0], tuple->local_port, tuple->remote_port);
+
+	if (tuple->ipv6)
+		for (unsigned i = 1; i < 4; i++)
+			sum += secret[2 + 2 * i] * tuple->local[i] +
+			       secret[3 + 2 * i] * tuple->remote[i];
+	return mixed(sum);
 }
 
 // The upper bits: the lower ones of the product are the weaker ones.

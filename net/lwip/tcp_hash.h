@@ -51,6 +51,8 @@ static inline bool tcp_tuple_is(const struct tcp_hash_node *node, const struct t
 // New secrets; the table must be empty. Start.
 void tcp_hash_init(void);
 uint32_t tcp_hash(const struct tcp_tuple *tuple);
+// The same of an IPv4 tuple, in pieces.
+uint32_t tcp_hash_ip4(uint32_t local, uint32_t remote, uint16_t local_port, uint16_t remote_port);
 // The node enters the table, or leaves it (nothing happens when it is not in it).
 void tcp_hash_add(struct tcp_hash_node *node, enum tcp_hash_kind kind, uint32_t hash);
 void tcp_hash_remove(struct tcp_hash_node *node);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The straight way in and the general one give the same answers, whatever comes: the same dialogue, frame by
-// frame, harmed and sound, once with each, must make the stack send the same segments and hand up the
-// same bytes.
-// SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c kernel/string.c net/netstat.c
+// The straight way and the general one give the same answers, whatever comes: the same dialogue, frame by
+// frame, harmed and sound, once with each, must make the stack send the same segments, hand up the same
+// bytes, and leave the same state in the connection after each step.
+// SOURCES: tests/host/netbed.c tests/host/netbed_peer.c tests/host/netbed_digest.c kernel/netdev_list.c
+// SOURCES: kernel/string.c net/netstat.c
 // ARCHIVES: build/host/libnet.a
 // CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
 #include <setjmp.h>
@@ -21,6 +22,7 @@
 #include "net/stack.h"
 #include "net/straight.h"
 #include "netbed.h"
+#include "netbed_digest.h"
 #include "netbed_private.h"
 #include "shim.h"
 
@@ -97,28 +99,6 @@ static uint32_t harm(uint8_t *frame, uint32_t bytes)
 	}
 }
 
-static void fold(uint64_t *digest, uint64_t value)
-{
-	*digest = (*digest ^ value) * 0x100000001b3ULL;
-	*digest ^= *digest >> 29;
-}
-
-static void fold_answers(uint64_t *digest, const struct bed_peer *peer, uint32_t iss, uint32_t irs,
-			 uint32_t *seen)
-{
-	for (struct bed_segment s = bed_next_tcp(); s.packet; s = bed_next_tcp()) {
-		fold(digest, s.flags);
-		fold(digest, s.flags & TCP_RST ? 0 : s.seq - iss);
-		fold(digest, s.flags & TCP_RST ? 0 : s.ack - irs);
-		fold(digest, s.window);
-		fold(digest, s.len);
-		if (!(s.flags & TCP_RST) && s.seq + s.len - iss > *seen)
-			*seen = s.seq + s.len - iss;
-	}
-	fold(digest, peer->received);
-	fold(digest, peer->pcb != NULL);
-}
-
 static uint64_t dialogue(uint64_t seed)
 {
 	static const uint8_t data[1200] = "GET / HTTP/1.1\r\n";
@@ -129,6 +109,7 @@ static uint64_t dialogue(uint64_t seed)
 	uint32_t iss = bed_iss(peer), irs = peer->seq, seen = 0;
 	uint64_t digest = 1;
 
+	bed_fold_from_here(peer->pcb);
 	dice = seed | 1;
 	bed_harm = harm;
 	for (unsigned n = 0; n < 400 && peer->pcb; n++) {
@@ -142,7 +123,7 @@ static uint64_t dialogue(uint64_t seed)
 			tcp_output(peer->pcb);
 			stack_flush();
 		}
-		fold_answers(&digest, peer, iss, irs, &seen);
+		bed_fold(&digest, peer, iss, irs, &seen);
 		if (!draw(2)) {
 			bed_harm = NULL;
 			bed_ack(peer, iss + seen);
@@ -150,7 +131,7 @@ static uint64_t dialogue(uint64_t seed)
 			// What was lost is sent again, whole, now and then.
 			peer->seq = peer->pcb ? peer->pcb->rcv_nxt : peer->seq;
 		}
-		fold_answers(&digest, peer, iss, irs, &seen);
+		bed_fold(&digest, peer, iss, irs, &seen);
 	}
 	bed_harm = NULL;
 	if (peer->pcb)

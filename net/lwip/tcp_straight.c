@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Stages 4, 8 and 11 of the read path for the segments that make up all but one in a thousand: on an
+// established connection with nothing lost and nothing pending, the next data in order, or a bare
+// acknowledgement of new data. RFC 9293, 3.10.7.4, with the conditions asked beforehand
+// (tcp_straight_takes) instead of one by one.
+//
+//     takes --no--> tcp_input                   leave --no--> tcp_output
+//       | yes                                     | yes
+//       v                                         v
+//     window, acknowledged data, new data --> sent and recv callbacks --> one segment, straight to the card
+//
+// tcp_input and tcp_output are the general way and the measure: whatever is taken here leaves the same
+// bytes on the wire and the same state in the pcb (tests/host/test_straight.c). What is policy, the
+// congestion window's growth and round-trip times, is lwIP's own code, called from both.
+#include "tcp_straight.h"
+#include "hooks.h"
+#include "lwip/etharp.h"
+#include "lwip/ip.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/stats.h"
+#include "net/iface.h"
+#include "tcp_hash.h"
+
+// A header of 20 bytes, ACK, and PSH or not; lwIP looks at no other bits.
+#define SHAPE_MASK PP_HTONS(0xf03f & ~TCP_PSH)
+#define SHAPE	   PP_HTONS(TCP_HLEN / 4 << 12 | TCP_ACK)
+#define UNUSUAL                                                                                    \
+	(TF_INFR | TF_RTO | TF_RXCLOSED | TF_CLOSEPEND | TF_NAGLEMEMERR | TF_ACK_NOW | TF_FIN)
+#define HEADERS (SIZEOF_ETH_HDR + IP_HLEN)
+
+struct tcp_pcb *tcp_straight_find(uint32_t dest, uint32_t source, const struct tcp_hdr *header)
+{
+	uint16_t local = lwip_ntohs(header->dest), remote = lwip_ntohs(header->src);
+	uint32_t hash = tcp_hash_ip4(dest, source, local, remote);
+	struct tcp_hash_node *node = NULL;
+
+	while ((node = tcp_hash_find(hash, node))) {
+		struct tcp_pcb *pcb = CONTAINER_OF(node, struct tcp_pcb, node);
+		if (node->kind == TCP_HASH_PCB && pcb->remote_port == remote &&
+		    pcb->local_port == local && IP_IS_V4_VAL(pcb->remote_ip) &&
+		    ip4_addr_get_u32(ip_2_ip4(&pcb->remote_ip)) == source &&
+		    ip4_addr_get_u32(ip_2_ip4(&pcb->local_ip)) == dest)
+			return pcb;
+	}
+	return NULL;
+}
+
+bool tcp_straight_takes(const struct tcp_pcb *pcb, const struct tcp_hdr *header, uint32_t bytes)
+{
+	uint32_t ack = lwip_ntohl(header->ackno), acked = ack - pcb->lastack;
+
+	return pcb->state == ESTABLISHED && !(pcb->flags & UNUSUAL) &&
+	       (header->_hdrlen_rsvd_flags & SHAPE_MASK) == SHAPE &&
+	       lwip_ntohl(header->seqno) == pcb->rcv_nxt && bytes < pcb->rcv_wnd &&
+	       acked <= pcb->snd_nxt - pcb->lastack && (acked || bytes) && header->wnd &&
+	       !pcb->ooseq && !LWIP_TCP_SACK_VALID(pcb, 0) && !pcb->refused_data &&
+	       !pcb->persist_backoff && pcb->netif_idx == NETIF_NO_INDEX &&
+	       (!pcb->unsent || TCP_SEQ_GEQ(lwip_ntohl(pcb->unsent->tcphdr->seqno), ack));
+}
+
+// RFC 9293, 3.10.7.4, fifth, ESTABLISHED: SND.WND.
+static inline void take_window(struct tcp_pcb *pcb, const struct tcp_hdr *header)
+{
+	uint32_t window = (uint32_t)SND_WND_SCALE(pcb, (uint32_t)lwip_ntohs(header->wnd));
+	uint32_t seq = pcb->rcv_nxt, ack = lwip_ntohl(header->ackno);
+
+	if (!(TCP_SEQ_LT(pcb->snd_wl1, seq) ||
+	      (pcb->snd_wl1 == seq && TCP_SEQ_LT(pcb->snd_wl2, ack)) ||
+	      (pcb->snd_wl2 == ack && window > pcb->snd_wnd)))
+		return;
+	pcb->snd_wnd = window;
+	pcb->snd_wnd_max = MAX(pcb->snd_wnd_max, window);
+	pcb->snd_wl1 = seq;
+	pcb->snd_wl2 = ack;
+}
+
+// New data is acknowledged. Returns what the application is to be told.
+static inline uint32_t take_ack(struct tcp_pcb *pcb, uint32_t ack)
+{
+	uint32_t acked = ack - pcb->lastack, told = pcb->snd_trimmed;
+	struct tcp_seg *seg;
+
+	pcb->nrtx = 0;
+	pcb->dupacks = 0;
+	pcb->lastack = ack;
+	tcp_cwnd_grow(pcb, acked);
+	while ((seg = pcb->unacked) &&
+	       TCP_SEQ_LEQ(lwip_ntohl(seg->tcphdr->seqno) + seg->len, ack)) {
+		pcb->unacked = seg->next;
+		pcb->snd_queuelen = (uint16_t)(pcb->snd_queuelen - pbuf_clen(seg->p));
+		told += seg->len;
+		tcp_seg_free(seg);
+	}
+	if (seg)
+		told += tcp_trim_acked_seg(pcb, seg, ack);
+	pcb->snd_trimmed = 0;
+	pcb->rtime = seg ? 0 : -1;
+	pcb->polltmr = 0;
+	pcb->snd_buf += told;
+	return told;
+}
+
+// The sent callback; it is told at most 65,535 bytes at a time. False: the connection is gone.
+static bool tell_sent(struct tcp_pcb *pcb, uint32_t bytes)
+{
+	err_t err;
+
+	while (bytes) {
+		uint16_t part = (uint16_t)MIN(bytes, UINT16_MAX);
+		bytes -= part;
+		TCP_EVENT_SENT(pcb, part, err);
+		if (UNLIKELY(err == ERR_ABRT))
+			return false;
+	}
+	return !tcp_input_closed(pcb);
+}
+
+// The recv callback, which takes the payload or refuses it for now.
+static bool tell_received(struct tcp_pcb *pcb, struct pbuf *payload)
+{
+	err_t err;
+
+	TCP_EVENT_RECV(pcb, payload, ERR_OK, err);
+	if (UNLIKELY(err == ERR_ABRT))
+		return false;
+	if (UNLIKELY(err != ERR_OK))
+		pcb->refused_data = payload;
+	return true;
+}
+
+// The one segment that waits can go out whole, at once, through the only card, to a neighbour we know:
+// the neighbour's address. Null: not so.
+static inline const struct eth_addr *leaves(const struct tcp_pcb *pcb, const struct netif *netif)
+{
+	const struct tcp_seg *seg = pcb->unsent;
+	uint32_t ahead = lwip_ntohl(seg->tcphdr->seqno) - pcb->lastack;
+
+	if (seg->next || pcb->unacked || seg->flags || !seg->len || pcb->state != ESTABLISHED ||
+	    (pcb->flags & (UNUSUAL | TF_NODELAY)) != TF_NODELAY || pcb->persist_backoff ||
+	    ahead + seg->len > MIN(pcb->snd_wnd, pcb->cwnd) || seg->p->ref != 1 ||
+	    tcp_path_expired(pcb) || seg->p->payload != seg->tcphdr)
+		return NULL;
+	if (netif_list != netif || netif->next || netif_default != netif ||
+	    !netif_is_link_up(netif))
+		return NULL;
+	if (seg->len > pcb->mss &&
+	    (seg->len > pcb->tso_limit || seg->len + IP_HLEN + TCP_HLEN > netif->tso_max ||
+	     pcb->snd_wnd_max / 2 < pcb->mss))
+		return NULL;
+	return etharp_known(netif, ip_2_ip4(&pcb->remote_ip), pcb->netif_hints.addr_hint);
+}
+
+// Ethernet's and IPv4's headers in front of TCP's, as the general way writes them (RFC 791, 3.1).
+static inline void put_headers(const struct tcp_pcb *pcb, struct pbuf *p, const struct netif *netif,
+			       const struct eth_addr *to)
+{
+	struct {
+		uint8_t to[ETH_HWADDR_LEN], from[ETH_HWADDR_LEN];
+		uint16_t type;
+		struct ip_hdr ip;
+	} __attribute__((packed)) *h = (void *)((uint8_t *)p->payload - HEADERS);
+	_Static_assert(sizeof(*h) == HEADERS, "as on the wire");
+
+	__builtin_memcpy(h->to, to, sizeof(h->to));
+	__builtin_memcpy(h->from, netif->hwaddr, sizeof(h->from));
+	h->type = PP_HTONS(ETHTYPE_IP);
+	IPH_VHL_SET(&h->ip, 4, IP_HLEN / 4);
+	IPH_TOS_SET(&h->ip, pcb->tos);
+	IPH_LEN_SET(&h->ip, lwip_htons((u16_t)(p->tot_len + IP_HLEN)));
+	IPH_ID_SET(&h->ip, lwip_htons(LWIP_IP_ID()));
+	IPH_OFFSET_SET(&h->ip, 0);
+	IPH_TTL_SET(&h->ip, pcb->ttl);
+	IPH_PROTO_SET(&h->ip, IP_PROTO_TCP);
+	IPH_CHKSUM_SET(&h->ip, 0);
+	h->ip.src.addr = ip4_addr_get_u32(ip_2_ip4(&pcb->local_ip));
+	h->ip.dest.addr = ip4_addr_get_u32(ip_2_ip4(&pcb->remote_ip));
+	p->payload = h;
+	p->len += HEADERS;
+	p->tot_len += HEADERS;
+}
+
+// What tcp_output does with one segment. False: nothing was done.
+static bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
+{
+	const struct eth_addr *to = leaves(pcb, netif);
+	struct tcp_seg *seg = pcb->unsent;
+	struct pbuf *p = seg->p;
+	uint32_t seq = lwip_ntohl(seg->tcphdr->seqno), end = seq + seg->len;
+
+	if (UNLIKELY(!to))
+		return false;
+	pcb->rcv_ann_right_edge = pcb->rcv_nxt + pcb->rcv_ann_wnd;
+	seg->tcphdr->ackno = lwip_htonl(pcb->rcv_nxt);
+	seg->tcphdr->wnd = lwip_htons(TCPWND_MIN16(RCV_WND_SCALE(pcb, pcb->rcv_ann_wnd)));
+	seg->tcphdr->chksum = 0;
+	TCPH_SET_FLAG(seg->tcphdr, TCP_ACK);
+	tcp_segment_leaves(pcb, seq);
+	p->tso_mss = seg->len > pcb->mss ? pcb->mss : 0;
+	lwip_stats.mib2.tcpoutsegs += seg->len > pcb->mss ? (seg->len - 1U) / pcb->mss + 1 : 1;
+	MIB2_STATS_INC(mib2.ipoutrequests);
+	TCP_STATS_INC(tcp.xmit);
+	IP_STATS_INC(ip.xmit);
+	put_headers(pcb, p, netif, to);
+	if (UNLIKELY(iface_send_tcp(netif, p) != ERR_OK)) {
+		tcp_set_flags(pcb, TF_NAGLEMEMERR);
+		return true;
+	}
+	pcb->unsent = NULL;
+	pcb->unacked = seg;
+	tcp_clear_flags(pcb, TF_ACK_DELAY | TF_ACK_NOW);
+	if (TCP_SEQ_LT(pcb->snd_nxt, end))
+		pcb->snd_nxt = end;
+	return true;
+}
+
+void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header, struct pbuf *payload,
+		  struct netif *netif)
+{
+	uint32_t ack = lwip_ntohl(header->ackno), told = 0;
+
+	TCP_STATS_INC(tcp.recv);
+	MIB2_STATS_INC(mib2.tcpinsegs);
+	tcp_timed(pcb);
+	pcb->tmr = tcp_ticks;
+	pcb->keep_cnt_sent = 0;
+	pcb->persist_probe = 0;
+	take_window(pcb, header);
+	if (ack != pcb->lastack)
+		told = take_ack(pcb, ack);
+	tcp_rtt_sample(pcb, ack);
+	if (payload) {
+		if (TCPH_FLAGS(header) & TCP_PSH)
+			payload->flags |= PBUF_FLAG_PUSH;
+		pcb->rcv_nxt += payload->tot_len;
+		pcb->rcv_wnd -= payload->tot_len;
+		tcp_update_rcv_ann_wnd(pcb);
+		tcp_ack(pcb);
+	}
+	tcp_input_begin(pcb);
+	if (told && UNLIKELY(!tell_sent(pcb, told))) {
+		tcp_input_end();
+		if (payload)
+			pbuf_free(payload);
+		return;
+	}
+	if (payload && UNLIKELY(!tell_received(pcb, payload))) {
+		tcp_input_end();
+		return;
+	}
+	tcp_input_end();
+	if (UNLIKELY(tcp_input_closed(pcb)))
+		return;
+	if (pcb->unsent ? !send_segment(pcb, netif) : pcb->flags & TF_ACK_NOW)
+		tcp_output(pcb);
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// See netbed_digest.h.
+#include "netbed_digest.h"
+#include "lwip/priv/tcp_priv.h"
+
+static void fold(uint64_t *digest, uint64_t value)
+{
+	*digest = (*digest ^ value) * 0x100000001b3ULL;
+	*digest ^= *digest >> 29;
+}
+
+static void fold_segments(uint64_t *digest, const struct tcp_seg *seg, uint32_t iss)
+{
+	for (; seg; seg = seg->next) {
+		fold(digest, lwip_ntohl(seg->tcphdr->seqno) - iss);
+		fold(digest, seg->len);
+		fold(digest, pbuf_clen(seg->p) + 256 * (seg->p->ref + 256 * seg->p->tso_mss));
+	}
+	fold(digest, 0x5e9);
+}
+
+// All of the connection's state but what tells it from others.
+static void fold_state(uint64_t *digest, const struct tcp_pcb *pcb, uint32_t iss, uint32_t irs)
+{
+	const uint32_t state[] = {pcb->state,
+				  pcb->flags,
+				  pcb->polltmr,
+				  tcp_ticks - pcb->tmr,
+				  pcb->timed_link != NULL,
+				  pcb->rcv_nxt - irs,
+				  pcb->rcv_wnd,
+				  pcb->rcv_ann_wnd,
+				  pcb->rcv_ann_right_edge - irs,
+				  (uint16_t)pcb->rtime,
+				  pcb->mss,
+				  pcb->tso_limit,
+				  pcb->rttest ? tcp_now() - pcb->rttest + 1 : 0,
+				  pcb->rtseq - iss,
+				  (uint32_t)pcb->srtt,
+				  (uint32_t)pcb->rttvar,
+				  (uint16_t)pcb->rto,
+				  pcb->nrtx,
+				  pcb->dupacks,
+				  pcb->lastack - iss,
+				  pcb->cwnd,
+				  pcb->ssthresh,
+				  tcp_ticks - pcb->snd_ticks,
+				  pcb->rto_end ? pcb->rto_end - iss : 0,
+				  pcb->snd_nxt - iss,
+				  pcb->snd_wl1 - irs,
+				  pcb->snd_wl2 - iss,
+				  pcb->snd_lbb - iss,
+				  pcb->snd_wnd,
+				  pcb->snd_wnd_max,
+				  pcb->snd_buf,
+				  pcb->snd_queuelen,
+				  pcb->bytes_acked,
+				  pcb->snd_trimmed,
+				  pcb->ooseq != NULL,
+				  pcb->refused_data != NULL,
+				  pcb->persist_cnt,
+				  pcb->persist_backoff,
+				  pcb->persist_probe,
+				  pcb->keep_cnt_sent,
+				  LWIP_TCP_SACK_VALID(pcb, 0)};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(state); i++)
+		fold(digest, state[i]);
+	fold_segments(digest, pcb->unsent, iss);
+	fold_segments(digest, pcb->unacked, iss);
+}
+
+void bed_fold(uint64_t *digest, const struct bed_peer *peer, uint32_t iss, uint32_t irs,
+	      uint32_t *seen)
+{
+	for (struct bed_segment s = bed_next_tcp(); s.packet; s = bed_next_tcp()) {
+		fold(digest, s.flags);
+		fold(digest, s.flags & TCP_RST ? 0 : s.seq - iss);
+		fold(digest, s.flags & TCP_RST ? 0 : s.ack - irs);
+		fold(digest, s.window);
+		fold(digest, s.len);
+		for (uint32_t i = 0; i < s.len; i++)
+			fold(digest, s.data[i]);
+		if (!(s.flags & TCP_RST) && s.seq + s.len - iss > *seen)
+			*seen = s.seq + s.len - iss;
+	}
+	fold(digest, peer->received);
+	fold(digest, peer->sent);
+	fold(digest, peer->pcb != NULL);
+	if (peer->pcb)
+		fold_state(digest, peer->pcb, iss, irs);
+}
+
+void bed_fold_from_here(struct tcp_pcb *pcb)
+{
+	pcb->snd_ticks = pcb->tmr = tcp_ticks;
+	pcb->rttest = 0;
+	pcb->srtt = pcb->rttvar = 0;
+	pcb->rto = 20;
+}

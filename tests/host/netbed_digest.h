@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What a connection of the test bed's did, in one number: two runs that should be alike are compared by it.
+#pragma once
+
+#include "netbed.h"
+
+// Takes in the segments not looked at yet, what the callbacks were told, and the whole state of the pcb but what
+// tells one connection from another. iss, irs: the first sequence numbers of either side. *seen: how far the
+// server's data went, from iss.
+void bed_fold(uint64_t *digest, const struct bed_peer *peer, uint32_t iss, uint32_t irs,
+	      uint32_t *seen);
+// What the handshake's time left in the pcb is not what is compared: takes it out.
+void bed_fold_from_here(struct tcp_pcb *pcb);
