@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// ext4, read-only: what its files share. The layer above knows ext4_filesystem (fs/filesystem.h)
+// ext4: what its files share; writing adds fs/ext4_write.h. The layer above knows ext4_filesystem (fs/filesystem.h)
 // and nothing of this.
 //
 //	ext4_super.c     mount, unmount, the checks of the superblock's geometry
@@ -28,7 +28,18 @@
 // One past the last logical block number the format can express.
 #define EXT4_LOGICAL_LIMIT 0xffffffffUL
 
-// Lock key. No letter: constant once mounted. M: mounting thread only. L: lock.
+// Blocks next to a file that is being streamed, free on the disk, that others leave alone while there is
+// room elsewhere. In memory only.
+struct ext4_window {
+	uint64_t first, count; // count 0: not in use
+	uint64_t used;	       // ext4.window_clock when it last gave blocks
+	uint32_t inode;
+};
+#define EXT4_WINDOWS                                                                               \
+	64 // streams at once that keep their windows; beyond that the idlest loses its own
+
+// Lock key. No letter: constant once mounted. M: mounting thread only. L: lock. T: who has a transaction
+// open (one at a time).
 struct ext4 {
 	struct volume *volume;
 	uint32_t block_bytes, block_shift;
@@ -56,6 +67,24 @@ struct ext4 {
 	uint64_t log_window_ns;	  // log_lock: when the present window of log lines began
 	uint32_t log_lines;	  // log_lock: lines in it, printed or not
 	char state[160];
+
+	// Writing; filled by ext4_open_counts and ext4_orphan_open.
+	uint64_t free_blocks, promised; // (L) not in a bitmap; of them: promised by ext4_reserve
+	uint32_t free_inodes;		// (L)
+	int64_t pending_blocks;		// (T) what the open transaction added to the two
+	int32_t pending_inodes;		// (T)
+	uint32_t reserved_descs; // blocks kept for descriptors to come, behind those there are
+	uint64_t root_blocks;	 // kept for the administrator of other systems
+	uint32_t flex_groups;	 // groups whose metadata lies together; 1: no flex_bg
+	uint16_t extra_isize;	 // of new inodes
+	uint32_t nameless;	 // (T) an inode that may be read without a link
+	uint64_t *orphan_disk;	 // where the blocks of the orphan file lie
+	uint32_t orphan_blocks;	 // of it; 0: there is none
+	uint32_t orphan_seed;	 // for their checksums
+	uint32_t orphan_hint;	 // (T) block in which a slot was free last
+	void *scratch;		 // (T) one block: the bitmap of a group that has none on the disk
+	struct ext4_window windows[EXT4_WINDOWS]; // (L)
+	uint64_t window_clock;			  // (L)
 };
 
 // A run of logical blocks that are contiguous on the disk, or a hole.
@@ -69,9 +98,11 @@ struct ext4_run {
 // What ext4 keeps of an inode in memory: inode_format_data. Lock key: as above.
 struct ext4_node {
 	uint32_t number, flags;
-	uint32_t csum_seed; // for the checksums of its extent and directory blocks
-	uint32_t run_count; // (L)
-	uint32_t block[EXT4_N_BLOCKS];
+	uint32_t csum_seed;   // for the checksums of its extent and directory blocks
+	uint32_t run_count;   // (L)
+	uint32_t map_version; // (L) moves on when the map changes: runs seen before count no more
+	uint32_t orphan;      // (T) where it is noted for recovery; 0: nowhere (ext4_orphan.c)
+	uint32_t block[EXT4_N_BLOCKS];	 // (L) to change; to read: L or the volume's lock
 	struct ext4_run runs[EXT4_RUNS]; // (L) what the last look-up saw, ascending, without gaps
 };
 _Static_assert(sizeof(struct ext4_node) <= INODE_FORMAT_BYTES, "inode_format_data");
@@ -93,6 +124,9 @@ static inline bool ext4_data_block_ok(const struct ext4 *fs, uint64_t block, uin
 // ---- ext4_feature.c ----
 // 0, or -EOPNOTSUPP after a line that names each feature that stands in the way.
 int ext4_check_features(const char *device, const struct ext4_super_block *sb) MUST_CHECK;
+
+// ---- ext4_writing.c ----
+extern const struct filesystem_writing ext4_writing;
 
 // ---- ext4_super.c ----
 // Pure. Null when every number in the superblock is one that can be worked with on a device of so
@@ -138,7 +172,29 @@ int ext4_corrupt(struct ext4 *fs, uint64_t inode, uint64_t block, const char *fo
 // the public part. -ENOENT: not in use.
 int ext4_load_inode(struct ext4 *fs, uint32_t number, struct inode *inode,
 		    struct ext4_node *node) MUST_CHECK;
+// The same; with `nameless` an inode whose last name is gone is there, too.
+int ext4_load_any_inode(struct ext4 *fs, uint32_t number, bool nameless, struct inode *inode,
+			struct ext4_node *node) MUST_CHECK;
 int ext4_read_inode(struct inode *inode);
+// May it be found by number: the root, or one that is not the format's own?
+bool ext4_is_ordinary(const struct ext4 *fs, uint64_t number);
+// Sleeps. Where the inode lies: the block and the offset in it. -ENOENT: beyond what was ever used.
+int ext4_inode_place(struct ext4 *fs, uint32_t number, uint64_t *disk, uint32_t *offset) MUST_CHECK;
+// Pure. Seed of an inode's checksum and of those of its blocks; the checksum itself, put in.
+uint32_t ext4_inode_seed(const struct ext4 *fs, uint32_t number, const struct ext4_raw_inode *raw);
+void ext4_inode_set_csum(const struct ext4 *fs, uint32_t number, struct ext4_raw_inode *raw);
+static inline uint16_t ext4_extra_isize(const struct ext4 *fs, const struct ext4_raw_inode *raw)
+{
+	return fs->inode_bytes > EXT4_GOOD_OLD_INODE ? raw->i_extra_isize : 0;
+}
+// Does the inode reach as far as this field's end?
+#define EXT4_HAS_EXTRA(fs, raw, field)                                                             \
+	(ext4_extra_isize(fs, raw) + (size_t)EXT4_GOOD_OLD_INODE >=                                \
+	 offsetof(struct ext4_raw_inode, field) + sizeof((raw)->field))
+static inline bool ext4_is_fast_symlink(const struct inode *inode)
+{
+	return inode->type == INODE_SYMLINK && inode->size < EXT4_FAST_SYMLINK_MAX;
+}
 int ext4_read_link(struct inode *link, char *target, size_t size);
 // What kind of file `number` is, for directories that do not say. Sleeps.
 int ext4_inode_type(struct ext4 *fs, uint32_t number, enum inode_type *type) MUST_CHECK;
@@ -152,6 +208,9 @@ int ext4_map_cached(struct inode *inode, uint64_t file_block, struct fs_extent *
 // the journal itself.
 int ext4_map_node(struct ext4 *fs, struct ext4_node *node, uint64_t file_block,
 		  struct ext4_run *run) MUST_CHECK;
+
+// Another map and flags for the inode, at once for everybody.
+void ext4_set_map(struct ext4 *fs, struct ext4_node *node, const struct ext4_node *from);
 
 // ---- ext4_extent.c, ext4_indirect.c ----
 // Sleep. Fill up to EXT4_RUNS runs without gaps, the first of which contains `block`; give their

@@ -150,10 +150,20 @@ enum ext4_incompat {
 };
 enum ext4_ro_compat {
 	RO_COMPAT_SPARSE_SUPER = 0x1,
+	RO_COMPAT_LARGE_FILE = 0x2,
+	RO_COMPAT_HUGE_FILE = 0x8,
 	RO_COMPAT_GDT_CSUM = 0x10,
+	RO_COMPAT_DIR_NLINK = 0x20,
+	RO_COMPAT_EXTRA_ISIZE = 0x40,
+	RO_COMPAT_SNAPSHOT = 0x80,
+	RO_COMPAT_QUOTA = 0x100,
 	RO_COMPAT_BIGALLOC = 0x200,
 	RO_COMPAT_METADATA_CSUM = 0x400,
 	RO_COMPAT_REPLICA = 0x800,
+	RO_COMPAT_READONLY = 0x1000,
+	RO_COMPAT_PROJECT = 0x2000,
+	RO_COMPAT_SHARED_BLOCKS = 0x4000,
+	RO_COMPAT_VERITY = 0x8000,
 	RO_COMPAT_ORPHAN_PRESENT = 0x10000,
 };
 
@@ -185,7 +195,10 @@ struct ext4_group_desc {
 };
 _Static_assert(sizeof(struct ext4_group_desc) == 64, "group descriptor");
 _Static_assert(offsetof(struct ext4_group_desc, bg_checksum) == 0x1e, "group descriptor");
-#define EXT4_BG_INODE_UNINIT 0x1
+// bg_flags; they mean something only where descriptors have checksums.
+#define EXT4_BG_INODE_UNINIT 0x1 // no inode was ever used: the bitmap is not written yet
+#define EXT4_BG_BLOCK_UNINIT 0x2 // no block but metadata: the bitmap is not written yet
+#define EXT4_BG_INODE_ZEROED 0x4 // what itable_unused leaves out is zeroed on the disk
 
 #define EXT4_N_BLOCKS 15 // 12 direct, then indirect, double and triple indirect; or an extent root
 
@@ -218,7 +231,13 @@ struct ext4_raw_inode {
 	uint16_t i_checksum_hi;
 	uint32_t i_ctime_extra;
 	uint32_t i_mtime_extra;
+	uint32_t i_atime_extra;
+	uint32_t i_crtime;
+	uint32_t i_crtime_extra;
+	uint32_t i_version_hi;
+	uint32_t i_projid;
 };
+#define EXT4_EXTRA_ISIZE 32 // bytes beyond the classic 128 that the structure above describes
 _Static_assert(offsetof(struct ext4_raw_inode, i_block) == 0x28, "inode");
 _Static_assert(offsetof(struct ext4_raw_inode, i_checksum_lo) == 0x7c, "inode");
 _Static_assert(offsetof(struct ext4_raw_inode, i_extra_isize) == EXT4_GOOD_OLD_INODE, "inode");
@@ -227,7 +246,10 @@ _Static_assert(offsetof(struct ext4_raw_inode, i_mtime_extra) == 0x88, "inode");
 enum ext4_inode_flag {
 	EXT4_ENCRYPT_FL = 0x800,
 	EXT4_INDEX_FL = 0x1000,
+	EXT4_TOPDIR_FL = 0x20000,
+	EXT4_HUGE_FILE_FL = 0x40000, // i_blocks counts blocks, not sectors
 	EXT4_EXTENTS_FL = 0x80000,
+	EXT4_VERITY_FL = 0x100000,
 	EXT4_EA_INODE_FL = 0x200000,
 	EXT4_INLINE_DATA_FL = 0x10000000,
 	EXT4_CASEFOLD_FL = 0x40000000,
@@ -327,3 +349,11 @@ _Static_assert(sizeof(struct ext4_dx_root_info) == 8, "hash tree root");
 #define EXT4_DX_ROOT_INFO    24
 #define EXT4_DX_ROOT_ENTRIES 32
 #define EXT4_DX_NODE_ENTRIES 8
+
+// The orphan file: blocks full of inode numbers, 0 where a slot is free, and this at their ends.
+struct ext4_orphan_tail {
+	uint32_t ob_magic;
+	uint32_t ob_checksum;
+};
+_Static_assert(sizeof(struct ext4_orphan_tail) == 8, "orphan block");
+#define EXT4_ORPHAN_MAGIC 0x0b10ca04

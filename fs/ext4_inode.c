@@ -10,9 +10,7 @@
 static const char *const refused_flags = "encrypted, inline-data or casefolded inode on a volume "
 					 "without that feature";
 
-// Gives the inode as it lies in its block, which is held until ext4_block_put(block).
-static int raw_inode_get(struct ext4 *fs, uint32_t number, struct ext4_block *block,
-			 const struct ext4_raw_inode **raw, uint64_t *disk)
+int ext4_inode_place(struct ext4 *fs, uint32_t number, uint64_t *disk, uint32_t *offset)
 {
 	uint64_t table;
 	uint32_t used;
@@ -24,68 +22,86 @@ static int raw_inode_get(struct ext4 *fs, uint32_t number, struct ext4_block *bl
 		return error;
 	if (index >= used)
 		return -ENOENT;
-	uint64_t offset = (uint64_t)index * fs->inode_bytes;
-	*disk = table + (offset >> fs->block_shift);
-	error = ext4_block_get(fs, *disk, block);
-	if (error)
-		return error;
-	*raw = (const void *)((const uint8_t *)block->data + (offset & (fs->block_bytes - 1)));
+	uint64_t at = (uint64_t)index * fs->inode_bytes;
+	*disk = table + (at >> fs->block_shift);
+	*offset = (uint32_t)(at & (fs->block_bytes - 1));
 	return 0;
 }
 
-static uint16_t extra_isize(const struct ext4 *fs, const struct ext4_raw_inode *raw)
+// Gives the inode as it lies in its block, which is held until ext4_block_put(block).
+static int raw_inode_get(struct ext4 *fs, uint32_t number, struct ext4_block *block,
+			 const struct ext4_raw_inode **raw, uint64_t *disk)
 {
-	return fs->inode_bytes > EXT4_GOOD_OLD_INODE ? raw->i_extra_isize : 0;
+	uint32_t offset;
+	int error = ext4_inode_place(fs, number, disk, &offset);
+	if (error)
+		return error;
+	error = ext4_block_get(fs, *disk, block);
+	if (error)
+		return error;
+	*raw = (const void *)((const uint8_t *)block->data + offset);
+	return 0;
 }
 
-// Does the inode reach as far as this field's end?
-#define HAS_EXTRA(fs, raw, field)                                                                  \
-	(extra_isize(fs, raw) + (size_t)EXT4_GOOD_OLD_INODE >=                                     \
-	 offsetof(struct ext4_raw_inode, field) + sizeof((raw)->field))
-
-static uint32_t inode_seed(const struct ext4 *fs, uint32_t number, const struct ext4_raw_inode *raw)
+uint32_t ext4_inode_seed(const struct ext4 *fs, uint32_t number, const struct ext4_raw_inode *raw)
 {
 	uint32_t seed = crc32c(fs->csum_seed, &number, sizeof(number));
 	return crc32c(seed, &raw->i_generation, sizeof(raw->i_generation));
 }
 
-// The sum over the inode with both halves of the checksum taken as zero.
-static bool inode_csum_ok(const struct ext4 *fs, uint32_t seed, const struct ext4_raw_inode *raw)
+// The sum over the inode with both halves of the checksum taken as zero; only its low half where there is
+// no room for the other one.
+static uint32_t inode_sum(const struct ext4 *fs, uint32_t seed, const struct ext4_raw_inode *raw)
 {
 	static const uint16_t zero;
 	const uint8_t *bytes = (const uint8_t *)raw;
 	const size_t low_at = offsetof(struct ext4_raw_inode, i_checksum_lo);
 	const size_t high_at = offsetof(struct ext4_raw_inode, i_checksum_hi);
-	if (!ext4_has_csum(fs))
-		return true;
 	uint32_t sum = crc32c(seed, bytes, low_at);
 	sum = crc32c(sum, &zero, sizeof(zero));
 	sum = crc32c(sum, bytes + low_at + 2, EXT4_GOOD_OLD_INODE - low_at - 2);
 	if (fs->inode_bytes == EXT4_GOOD_OLD_INODE)
-		return (uint16_t)sum == raw->i_checksum_lo;
-	if (!HAS_EXTRA(fs, raw, i_checksum_hi)) {
+		return (uint16_t)sum;
+	if (!EXT4_HAS_EXTRA(fs, raw, i_checksum_hi)) {
 		sum =
 		    crc32c(sum, bytes + EXT4_GOOD_OLD_INODE, fs->inode_bytes - EXT4_GOOD_OLD_INODE);
-		return (uint16_t)sum == raw->i_checksum_lo;
+		return (uint16_t)sum;
 	}
 	sum = crc32c(sum, bytes + EXT4_GOOD_OLD_INODE, high_at - EXT4_GOOD_OLD_INODE);
 	sum = crc32c(sum, &zero, sizeof(zero));
-	sum = crc32c(sum, bytes + high_at + 2, fs->inode_bytes - high_at - 2);
-	return sum == ((uint32_t)raw->i_checksum_hi << 16 | raw->i_checksum_lo);
+	return crc32c(sum, bytes + high_at + 2, fs->inode_bytes - high_at - 2);
 }
 
-// In use, and its checksum holds.
-static int raw_inode_check(struct ext4 *fs, uint32_t number, uint64_t disk,
-			   const struct ext4_raw_inode *raw)
+static bool inode_csum_ok(const struct ext4 *fs, uint32_t seed, const struct ext4_raw_inode *raw)
 {
-	uint16_t extra = extra_isize(fs, raw);
+	if (!ext4_has_csum(fs))
+		return true;
+	uint32_t high = EXT4_HAS_EXTRA(fs, raw, i_checksum_hi) ? raw->i_checksum_hi : 0;
+	return inode_sum(fs, seed, raw) == (high << 16 | raw->i_checksum_lo);
+}
+
+void ext4_inode_set_csum(const struct ext4 *fs, uint32_t number, struct ext4_raw_inode *raw)
+{
+	if (!ext4_has_csum(fs))
+		return;
+	uint32_t sum = inode_sum(fs, ext4_inode_seed(fs, number, raw), raw);
+	raw->i_checksum_lo = (uint16_t)sum;
+	if (EXT4_HAS_EXTRA(fs, raw, i_checksum_hi))
+		raw->i_checksum_hi = (uint16_t)(sum >> 16);
+}
+
+// In use, with a name or (nameless) without one, and its checksum holds.
+static int raw_inode_check(struct ext4 *fs, uint32_t number, uint64_t disk,
+			   const struct ext4_raw_inode *raw, bool nameless)
+{
+	uint16_t extra = ext4_extra_isize(fs, raw);
 	if (!raw->i_mode && !raw->i_links_count)
 		return -ENOENT;
 	if (extra % 4 || extra + EXT4_GOOD_OLD_INODE > (int)fs->inode_bytes)
 		return ext4_corrupt(fs, number, disk, "extra size %u", extra);
-	if (!inode_csum_ok(fs, inode_seed(fs, number, raw), raw))
+	if (!inode_csum_ok(fs, ext4_inode_seed(fs, number, raw), raw))
 		return ext4_corrupt(fs, number, disk, "checksum of the inode");
-	return raw->i_links_count ? 0 : -ENOENT;
+	return raw->i_links_count || nameless ? 0 : -ENOENT;
 }
 
 static bool type_of(uint16_t mode, enum inode_type *type)
@@ -118,16 +134,11 @@ static void decode_mtime(const struct ext4 *fs, const struct ext4_raw_inode *raw
 {
 	inode->mtime_sec = (int32_t)raw->i_mtime;
 	inode->mtime_nsec = 0;
-	if (!HAS_EXTRA(fs, raw, i_mtime_extra))
+	if (!EXT4_HAS_EXTRA(fs, raw, i_mtime_extra))
 		return;
 	inode->mtime_sec += (int64_t)(raw->i_mtime_extra & 3) << 32;
 	uint32_t nsec = raw->i_mtime_extra >> 2;
 	inode->mtime_nsec = nsec < NS_PER_SEC ? nsec : 0;
-}
-
-static bool is_fast_symlink(const struct inode *inode)
-{
-	return inode->type == INODE_SYMLINK && inode->size < EXT4_FAST_SYMLINK_MAX;
 }
 
 static int check_size(struct ext4 *fs, const struct inode *inode, uint64_t disk)
@@ -163,7 +174,7 @@ static int decode_inode(struct ext4 *fs, uint64_t disk, const struct ext4_raw_in
 		inode->size |= (uint64_t)raw->i_size_high << 32;
 	decode_mtime(fs, raw, inode);
 	node->flags = raw->i_flags;
-	node->csum_seed = inode_seed(fs, number, raw);
+	node->csum_seed = ext4_inode_seed(fs, number, raw);
 	memcpy(node->block, raw->i_block, sizeof(node->block));
 	if (inode->type == INODE_OTHER) {
 		inode->size = 0;
@@ -172,13 +183,14 @@ static int decode_inode(struct ext4 *fs, uint64_t disk, const struct ext4_raw_in
 	if (raw->i_flags & (EXT4_ENCRYPT_FL | EXT4_INLINE_DATA_FL | EXT4_CASEFOLD_FL))
 		return ext4_corrupt(fs, number, disk, "%s", refused_flags);
 	int error = check_size(fs, inode, disk);
-	if (error || is_fast_symlink(inode))
+	if (error || ext4_is_fast_symlink(inode))
 		return error;
 	return raw->i_flags & EXT4_EXTENTS_FL ? ext4_extent_check_root(fs, node)
 					      : ext4_indirect_check_root(fs, node);
 }
 
-int ext4_load_inode(struct ext4 *fs, uint32_t number, struct inode *inode, struct ext4_node *node)
+int ext4_load_any_inode(struct ext4 *fs, uint32_t number, bool nameless, struct inode *inode,
+			struct ext4_node *node)
 {
 	const struct ext4_raw_inode *raw;
 	struct ext4_block block;
@@ -187,14 +199,19 @@ int ext4_load_inode(struct ext4 *fs, uint32_t number, struct inode *inode, struc
 	if (error)
 		return error;
 	node->number = number;
-	error = raw_inode_check(fs, number, disk, raw);
+	error = raw_inode_check(fs, number, disk, raw, nameless);
 	if (!error)
 		error = decode_inode(fs, disk, raw, inode, node);
 	ext4_block_put(&block);
 	return error;
 }
 
-static bool is_ordinary(const struct ext4 *fs, uint64_t number)
+int ext4_load_inode(struct ext4 *fs, uint32_t number, struct inode *inode, struct ext4_node *node)
+{
+	return ext4_load_any_inode(fs, number, false, inode, node);
+}
+
+bool ext4_is_ordinary(const struct ext4 *fs, uint64_t number)
 {
 	if (number == EXT4_ROOT_INODE)
 		return true;
@@ -205,9 +222,11 @@ static bool is_ordinary(const struct ext4 *fs, uint64_t number)
 int ext4_read_inode(struct inode *inode)
 {
 	struct ext4 *fs = ext4_of(inode);
-	if (!is_ordinary(fs, inode->number))
+	if (!ext4_is_ordinary(fs, inode->number))
 		return -ENOENT;
-	return ext4_load_inode(fs, (uint32_t)inode->number, inode, inode_format_data(inode));
+	uint32_t number = (uint32_t)inode->number;
+	return ext4_load_any_inode(fs, number, number == fs->nameless, inode,
+				   inode_format_data(inode));
 }
 
 static int raw_mode(struct ext4 *fs, uint32_t number, uint16_t *mode)
@@ -218,7 +237,7 @@ static int raw_mode(struct ext4 *fs, uint32_t number, uint16_t *mode)
 	int error = raw_inode_get(fs, number, &block, &raw, &disk);
 	if (error)
 		return error;
-	error = raw_inode_check(fs, number, disk, raw);
+	error = raw_inode_check(fs, number, disk, raw, false);
 	*mode = raw->i_mode;
 	if (!error && !type_of(*mode, &(enum inode_type){0}))
 		error = ext4_corrupt(fs, number, disk, "mode %#o", *mode);
@@ -260,7 +279,7 @@ int ext4_read_link(struct inode *link, char *target, size_t size)
 		return -EINVAL;
 	if (link->size >= size)
 		return -ENAMETOOLONG;
-	if (!is_fast_symlink(link)) {
+	if (!ext4_is_fast_symlink(link)) {
 		int error = ext4_map_node(fs, node, 0, &run);
 		if (error)
 			return error;

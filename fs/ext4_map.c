@@ -3,8 +3,9 @@
 // the inode keeps, map reads what is missing on a worker.
 //
 // An inode keeps the runs of its last look-up. Several workers may map one inode at once: each
-// works on runs of its own and puts them into the node under the volume's lock, the last one wins,
-// and all are right, as nothing changes on a read-only volume.
+// works on runs of its own and puts them into the node under the lock, the last one wins, and all are
+// right. Who changes the map (ext4_set_map) forgets the runs and moves map_version on, so that nobody
+// puts back what was seen before.
 #include "fs/ext4.h"
 
 #include "kernel/kstring.h"
@@ -40,10 +41,10 @@ static int find_cached(struct ext4 *fs, struct ext4_node *node, uint64_t file_bl
 		return -ERANGE;
 	spin_lock_wtd(&fs->lock);
 	bool found = runs_find(node->runs, node->run_count, (uint32_t)file_block, run);
+	int n = found ? 0 : root_runs(fs, node, (uint32_t)file_block, runs);
 	spin_unlock_wtd(&fs->lock);
 	if (found)
 		return 0;
-	int n = root_runs(fs, node, (uint32_t)file_block, runs);
 	if (!n)
 		return -EAGAIN;
 	*run = runs[0];
@@ -55,6 +56,7 @@ int ext4_map_node(struct ext4 *fs, struct ext4_node *node, uint64_t file_block,
 {
 	struct ext4_run runs[EXT4_RUNS];
 	int n = find_cached(fs, node, file_block, run);
+	uint32_t version = __atomic_load_n(&node->map_version, __ATOMIC_ACQUIRE);
 	if (n != -EAGAIN)
 		return n;
 	n = node->flags & EXT4_EXTENTS_FL
@@ -63,11 +65,23 @@ int ext4_map_node(struct ext4 *fs, struct ext4_node *node, uint64_t file_block,
 	if (n < 0)
 		return n;
 	spin_lock_wtd(&fs->lock);
-	memcpy(node->runs, runs, (size_t)n * sizeof(runs[0]));
-	node->run_count = (uint32_t)n;
+	if (version == node->map_version) {
+		memcpy(node->runs, runs, (size_t)n * sizeof(runs[0]));
+		node->run_count = (uint32_t)n;
+	}
 	spin_unlock_wtd(&fs->lock);
 	*run = runs[0];
 	return 0;
+}
+
+void ext4_set_map(struct ext4 *fs, struct ext4_node *node, const struct ext4_node *from)
+{
+	spin_lock_wtd(&fs->lock);
+	memcpy(node->block, from->block, sizeof(node->block));
+	node->flags = from->flags;
+	node->run_count = 0;
+	node->map_version++;
+	spin_unlock_wtd(&fs->lock);
 }
 
 // Cuts the extent so that all its blocks are where it says: a block that was journalled is in the

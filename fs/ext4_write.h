@@ -6,7 +6,10 @@
 //
 //	ext4_balloc.c	     block bitmaps: finding runs, preallocation, giving back
 //	ext4_ialloc.c	     inode bitmaps: where a new file or directory goes (Orlov), giving back
-//	ext4_group.c	     group descriptors and the superblock's counts, with their checksums
+//	ext4_group.c	     group descriptors, with their checksums
+//	ext4_space.c	     how much is free, in the superblock and in memory; promises to the cache
+//	ext4_bitmap.c	     bitmaps, with their checksums; making those that are not written yet
+//	ext4_window.c	     room kept next to a stream
 //	ext4_extent_write.c  extent trees: insert, remove, split, grow
 //	ext4_truncate.c	     shrinking, whatever the inode's kind of map, in steps that fit a transaction
 //	ext4_inode_write.c   the public part of an inode, and its map, to the inode table
@@ -18,6 +21,12 @@
 
 #include "fs/ext4.h"
 #include "fs/transaction.h"
+
+// Sleeps. While mounting for writing, the log being home: counts what is free. close gives its memory back, at
+// the end. ext4_ended is filesystem_writing.ended.
+int ext4_open_counts(struct ext4 *fs) MUST_CHECK;
+void ext4_close_counts(struct ext4 *fs);
+void ext4_ended(struct volume *volume, bool cancelled);
 
 // ---- credits: blocks that each may touch at most, to be added up for transaction_begin -----------------
 uint32_t ext4_credits_inode(const struct ext4 *fs); // write one inode
@@ -31,7 +40,8 @@ uint32_t ext4_credits_xattr(const struct ext4 *fs);
 uint32_t ext4_credits_orphan(const struct ext4 *fs);
 
 // ---- inodes ------------------------------------------------------------------------------------------
-// Reads the inode's public part and node again from its block: after a cancelled transaction.
+// Reads the inode's public part and node again from its block: after a cancelled transaction. A file's size
+// does not shrink by it: what the cache holds beyond the table's size is there.
 int ext4_reload(struct inode *inode);
 // Public part (mode, links, size, times) and node (block[], flags) to the inode table. ctime becomes now.
 int ext4_write_inode(struct transaction *t, struct inode *inode) MUST_CHECK;

@@ -94,6 +94,9 @@ struct filesystem_writing {
 	// Sleep. mount made the volume readable; prepare_writing makes it writable (log replayed home, feature
 	// bits checked, orphans finished, superblock marked), or says why not and leaves it readable.
 	int (*prepare_writing)(struct volume *volume);
+	// By transaction_end and transaction_cancel, the volume's lock still held, the blocks put back already:
+	// what is kept in memory about them follows. Must not sleep.
+	void (*ended)(struct volume *volume, bool cancelled);
 	void (*end_writing)(struct volume *volume); // everything home, the superblock says clean
 };
 extern const struct filesystem ext4_filesystem;

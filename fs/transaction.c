@@ -197,8 +197,11 @@ void transaction_data_done(struct volume *volume, uint64_t ticket)
 	spin_unlock_wtd(&log->lock);
 }
 
-static void close_change(struct volume_log *log, struct transaction *t)
+static void close_change(struct volume_log *log, struct transaction *t, bool taken_back)
 {
+	const struct filesystem_writing *writing = volume_filesystem(t->volume)->writing;
+	if (writing && writing->ended)
+		writing->ended(t->volume, taken_back);
 	log->open = NULL;
 	log->open_runs = NULL;
 	*t = (struct transaction){.volume = t->volume};
@@ -213,7 +216,7 @@ void transaction_end(struct transaction *t)
 	for (struct transaction_block *b = t->first; b; b = b->touched)
 		b->is_touched = b->is_changed = false;
 	changes++;
-	close_change(log, t);
+	close_change(log, t, false);
 }
 
 static void take_back(struct volume_log *log, struct transaction_block *b)
@@ -257,7 +260,7 @@ void transaction_cancel(struct transaction *t)
 		pool_free(&run_pool, run);
 	}
 	cancelled++;
-	close_change(log, t);
+	close_change(log, t, true);
 }
 
 void runs_release(struct freed_run *run)

@@ -58,6 +58,7 @@ int transaction_get_fresh(struct transaction *t, uint64_t block, void **data,
 int transaction_forget(struct transaction *t, uint64_t block, uint64_t count,
 		       bool was_metadata) MUST_CHECK;
 // True while the block was freed by a transaction that is not committed: it may not be given out again.
+// *until: the first block for which the answer is another one (UINT64_MAX: none).
 bool transaction_freed_recently(struct volume *volume, uint64_t block, uint64_t *until);
 
 // File data written to blocks that transaction `t` (still open) allocated: its commit waits for the

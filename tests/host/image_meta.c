@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/transaction.h"
+#include "fs/volume_private.h"
 #include "kernel/page.h"
 #include "kernel/panic.h"
 
@@ -243,3 +245,19 @@ int image_read(struct image *image, struct inode *inode, uint64_t offset, void *
 	}
 	return 0;
 }
+
+// ---- the writing side is linked and not called ----
+
+#define NOT_HERE(result, name, ...)                                                                \
+	result name(__VA_ARGS__)                                                                   \
+	{                                                                                          \
+		PANIC("%s: these volumes are only read", __func__);                                \
+	}
+NOT_HERE(int, transaction_get, struct transaction *t, uint64_t block, void **data,
+	 struct page **page)
+NOT_HERE(int, transaction_get_fresh, struct transaction *t, uint64_t block, void **data,
+	 struct page **page)
+NOT_HERE(int, transaction_forget, struct transaction *t, uint64_t block, uint64_t count, bool meta)
+NOT_HERE(bool, transaction_freed_recently, struct volume *volume, uint64_t block, uint64_t *until)
+NOT_HERE(int, inode_make, struct volume *volume, uint64_t number, struct inode **out)
+NOT_HERE(void, inode_unmake, struct inode *inode)

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A real ext4 volume (mke2fs) in a sparse file, for tests of what writes it: the kernel's own cache, volume and
+// transactions above it, e2fsck and debugfs as judges. Volumes may be large, for only what is touched takes
+// memory. A test needs in its SOURCES:
+//	tests/host/ext4_bed.c fs/*.c kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
+//
+//	struct ext4 *fs = bed_start("-b 1024", "16m");
+//	... transactions ...
+//	bed_settle();     // as after a commit: what was freed may be given out again
+//	bed_finish();     // all home, e2fsck must find nothing, everything counted and given back
+#pragma once
+
+#include "fs/ext4_alloc.h"
+
+extern struct volume *bed_volume;
+
+struct ext4 *bed_start(const char *mke2fs_words, const char *size);
+void bed_finish(void); // fails the test with what e2fsck said
+// Unmounts, keeping the image; fsck: e2fsck -fn must be clean. Then mounts it again.
+void bed_unmount(bool fsck);
+struct ext4 *bed_mount(void);
+void bed_settle(void);
+// Metadata leaves the cache as far as it can, so that reads happen.
+void bed_forget_cache(void);
+// Output of a debugfs command on the image; after bed_unmount.
+const char *bed_debugfs(const char *format, ...) PRINTF_LIKE(1, 2);
+// The k-th disk read from now on (0: the next) fails and all after it; UINT64_MAX: none.
+void bed_fail_reads(uint64_t k);
+bool bed_failed(void); // since then
