@@ -60,9 +60,11 @@ struct filesystem {
 
 struct filesystem_writing {
 	// Worker context: the inode has no name, and nobody holds it any more. Gives its blocks and number
-	// back, in steps, or leaves that to the next mount. fs/file_delete.c has it.
+	// back, in steps, or leaves that to the next mount: file_finish.
 	void (*finish_inode)(struct inode *inode);
 	int (*reload)(struct inode *inode);
+	uint32_t (*links_max)(
+	    const struct inode *inode); // names it may have; subdirectories, and 2
 	int (*write_inode)(struct transaction *t, struct inode *inode);
 	int (*new_inode)(struct transaction *t, struct inode *dir, enum inode_type type,
 			 uint16_t mode, struct inode **out);

@@ -50,6 +50,9 @@ size_t inode_drop_unused(size_t count);
 void inode_init(void); // boot, before the first volume is mounted
 void inode_stop(void); // tests on the host, after inode_drop_unused: gives everything back
 
+// ---- file_truncate.c ----
+void file_finish(struct inode *inode); // filesystem_writing.finish_inode
+
 // ---- name_cache.c: what one look-up remembers. Fast WTD or thread context ----
 enum name_kind {
 	NAME_ENTRY, // a name in directory `dir`

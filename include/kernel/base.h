@@ -41,6 +41,7 @@ typedef uint64_t paddr_t; // physical address; what a device's DMA engine is giv
 #include <errno.h>
 #else
 enum error {
+	EPERM = 1,
 	ENOENT = 2,
 	EIO = 5,
 	ENXIO = 6,
@@ -50,6 +51,7 @@ enum error {
 	EACCES = 13,
 	EBUSY = 16,
 	EEXIST = 17,
+	EXDEV = 18,
 	ENODEV = 19,
 	ENOTDIR = 20,
 	EISDIR = 21,
@@ -57,12 +59,16 @@ enum error {
 	EFBIG = 27,
 	ENOSPC = 28,
 	EROFS = 30,
+	EMLINK = 31,
 	ERANGE = 34,
 	ENAMETOOLONG = 36,
+	ENOTEMPTY = 39,
 	ELOOP = 40,
+	ENODATA = 61,
 	EOPNOTSUPP = 95,
 	ENOBUFS = 105,
 	ETIMEDOUT = 110,
+	ESTALE = 116,
 	EUCLEAN = 117, // structure needs cleaning: metadata on the volume is corrupt
 };
 #endif
