@@ -59,6 +59,8 @@ struct ext4 {
 	uint8_t hash_version; // of new indexes
 	uint64_t dir_bytes_max;
 
+	uint32_t log_next; // (M) sequence number behind what was replayed in memory; 0: nothing was
+	bool from_backup;  // (M) the superblock is a backup
 	bool has_replaced; // blocks have their content in the journal: meta_replaced
 	void *raw;	 // (M) while the journal is not replayed: the one block read past the cache
 	bool raw_in_use; // (M)
@@ -124,6 +126,8 @@ static inline bool ext4_data_block_ok(const struct ext4 *fs, uint64_t block, uin
 // ---- ext4_feature.c ----
 // 0, or -EOPNOTSUPP after a line that names each feature that stands in the way.
 int ext4_check_features(const char *device, const struct ext4_super_block *sb) MUST_CHECK;
+// 0, or -EOPNOTSUPP after a line that names what stands in the way of writing.
+int ext4_check_write_features(const char *device, const struct ext4_super_block *sb) MUST_CHECK;
 
 // ---- ext4_writing.c ----
 extern const struct filesystem_writing ext4_writing;
@@ -140,6 +144,14 @@ bool ext4_super_csum_ok(const struct ext4_super_block *sb);
 // log.
 int ext4_replay(struct ext4 *fs, const struct ext4_super_block *sb, bool from_backup,
 		struct journal_result *result) MUST_CHECK;
+
+struct ext4_log { // source.ctx points into it: it stays where it is
+	struct ext4 *fs;
+	struct ext4_node node;
+	struct journal_source source;
+};
+// Sleeps. The journal's inode, and where its blocks lie.
+int ext4_log_find(struct ext4 *fs, uint32_t number, struct ext4_log *log) MUST_CHECK;
 
 // ---- ext4_backup.c ----
 // Thread context. Looks for a sound backup of the superblock whose first copy is *sb; puts it into

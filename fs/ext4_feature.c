@@ -25,6 +25,32 @@ static const struct {
     {INCOMPAT_ENCRYPT, "encrypt"},	   {INCOMPAT_CASEFOLD, "casefold"},
 };
 
+// What is written. Groups of descriptors (meta_bg), directories beyond 2 GB (largedir) and values in inodes (ea_inode)
+// are only read; a second writer is kept out by nobody (mmp).
+#define INCOMPAT_WRITE                                                                             \
+	(INCOMPAT_FILETYPE | INCOMPAT_RECOVER | INCOMPAT_EXTENTS | INCOMPAT_64BIT |                \
+	 INCOMPAT_FLEX_BG | INCOMPAT_CSUM_SEED | INCOMPAT_META_BG)
+#define RO_COMPAT_WRITE                                                                            \
+	(RO_COMPAT_SPARSE_SUPER | RO_COMPAT_LARGE_FILE | RO_COMPAT_HUGE_FILE |                     \
+	 RO_COMPAT_GDT_CSUM | RO_COMPAT_DIR_NLINK | RO_COMPAT_EXTRA_ISIZE |                        \
+	 RO_COMPAT_METADATA_CSUM | RO_COMPAT_ORPHAN_PRESENT)
+
+static const struct {
+	uint32_t bit;
+	const char *name;
+} write_names[] =
+    {
+	{INCOMPAT_MMP, "mmp"},
+	{INCOMPAT_EA_INODE, "ea_inode"},
+	{INCOMPAT_LARGEDIR, "large_dir"},
+},
+  ro_compat_names[] = {
+      {RO_COMPAT_SNAPSHOT, "snapshot"}, {RO_COMPAT_QUOTA, "quota"},
+      {RO_COMPAT_BIGALLOC, "bigalloc"}, {RO_COMPAT_READONLY, "read-only"},
+      {RO_COMPAT_PROJECT, "project"},	{RO_COMPAT_SHARED_BLOCKS, "shared_blocks"},
+      {RO_COMPAT_VERITY, "verity"},
+};
+
 static void add(char *text, size_t size, const char *name)
 {
 	size_t used = strlen(text);
@@ -54,5 +80,28 @@ int ext4_check_features(const char *device, const struct ext4_super_block *sb)
 	if (!names[0])
 		return 0;
 	kprintf("%s: ext4: not mounted, it needs what is not supported:%s\n", device, names);
+	return -EOPNOTSUPP;
+}
+
+int ext4_check_write_features(const char *device, const struct ext4_super_block *sb)
+{
+	char names[160] = "", number[24];
+	uint32_t incompat = sb->s_feature_incompat & ~(uint32_t)INCOMPAT_WRITE;
+	uint32_t ro_compat = sb->s_feature_ro_compat & ~(uint32_t)RO_COMPAT_WRITE;
+	for (size_t i = 0; i < ARRAY_SIZE(write_names); i++)
+		if (incompat & write_names[i].bit)
+			add(names, sizeof(names), write_names[i].name);
+	for (size_t i = 0; i < ARRAY_SIZE(ro_compat_names); i++)
+		if (ro_compat & ro_compat_names[i].bit) {
+			add(names, sizeof(names), ro_compat_names[i].name);
+			ro_compat &= ~ro_compat_names[i].bit;
+		}
+	if (ro_compat) {
+		ksnprintf(number, sizeof(number), "ro_compat:%#x", ro_compat);
+		add(names, sizeof(names), number);
+	}
+	if (!names[0])
+		return 0;
+	kprintf("%s: ext4: stays read-only, it has what is not written:%s\n", device, names);
 	return -EOPNOTSUPP;
 }

@@ -7,14 +7,9 @@
 
 #include "kernel/kprintf.h"
 
-struct log_inode {
-	struct ext4 *fs;
-	struct ext4_node node;
-};
-
 static int log_map(void *ctx, uint32_t index, uint64_t *block, uint32_t *count)
 {
-	struct log_inode *log = ctx;
+	struct ext4_log *log = ctx;
 	struct ext4_run run;
 	int error = ext4_map_node(log->fs, &log->node, index, &run);
 	if (error)
@@ -25,6 +20,25 @@ static int log_map(void *ctx, uint32_t index, uint64_t *block, uint32_t *count)
 	*block = run.disk + (index - run.first);
 	*count = run.count - (index - run.first);
 	return 0;
+}
+
+int ext4_log_find(struct ext4 *fs, uint32_t number, struct ext4_log *log)
+{
+	struct inode inode = {.volume = fs->volume};
+	*log = (struct ext4_log){.fs = fs};
+	int error = ext4_load_inode(fs, number, &inode, &log->node);
+	if (!error && inode.type != INODE_FILE)
+		error = ext4_corrupt(fs, number, 0, "journal is not a file");
+	log->source = (struct journal_source){
+	    .name = fs->volume->dev->name,
+	    .dev = fs->volume->dev,
+	    .block_bytes = fs->block_bytes,
+	    .volume_blocks = fs->blocks,
+	    .log_blocks = inode.size >> fs->block_shift,
+	    .map = log_map,
+	    .ctx = log,
+	};
+	return error;
 }
 
 static int tell_cache(void *ctx, uint64_t block, uint64_t value)
@@ -51,8 +65,7 @@ static int replay_log(struct ext4 *fs, const struct journal_source *source,
 int ext4_replay(struct ext4 *fs, const struct ext4_super_block *sb, bool from_backup,
 		struct journal_result *result)
 {
-	struct log_inode log = {.fs = fs};
-	struct inode inode = {.volume = fs->volume};
+	struct ext4_log log;
 	int status = 0;
 	bool needed = fs->incompat & INCOMPAT_RECOVER;
 	// A backup superblock is not kept up to date: the log itself has to tell.
@@ -63,22 +76,11 @@ int ext4_replay(struct ext4 *fs, const struct ext4_super_block *sb, bool from_ba
 		return -EUCLEAN;
 	}
 	if (needed || maybe) {
-		status = ext4_load_inode(fs, sb->s_journal_inum, &inode, &log.node);
-		if (!status && inode.type != INODE_FILE)
-			status = ext4_corrupt(fs, inode.number, 0, "journal is not a file");
-		struct journal_source source = {
-		    .name = fs->volume->dev->name,
-		    .dev = fs->volume->dev,
-		    .block_bytes = fs->block_bytes,
-		    .volume_blocks = fs->blocks,
-		    .log_blocks = inode.size >> fs->block_shift,
-		    .map = log_map,
-		    .ctx = &log,
-		};
+		status = ext4_log_find(fs, sb->s_journal_inum, &log);
 		if (!status)
-			status = journal_needs_replay(&source);
+			status = journal_needs_replay(&log.source);
 		if (status > 0)
-			status = replay_log(fs, &source, result);
+			status = replay_log(fs, &log.source, result);
 	}
 	if (status < 0) {
 		kprintf("%s: ext4: not mounted, its journal needs recovery and cannot be replayed "
@@ -87,5 +89,7 @@ int ext4_replay(struct ext4 *fs, const struct ext4_super_block *sb, bool from_ba
 		return status;
 	}
 	fs->raw = NULL;
+	fs->log_next = result->next;
+	fs->from_backup = from_backup;
 	return status;
 }

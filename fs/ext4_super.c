@@ -2,6 +2,7 @@
 // Mounting: the superblock is read, checked and believed, the journal replayed into a map, the root
 // looked at. Mounting thread; nothing of a volume that is refused stays behind.
 #include "fs/ext4.h"
+#include "fs/transaction.h"
 
 #include "kernel/crc32.h"
 #include "kernel/kprintf.h"
@@ -255,6 +256,7 @@ static int start(struct ext4 *fs, struct ext4_super_block *sb, uint32_t backup)
 static void ext4_unmount(struct volume *volume)
 {
 	struct ext4 *fs = volume->private;
+	transaction_free(volume);
 	kpages_free(fs, sizeof(*fs));
 	volume->private = NULL;
 	volume->state = NULL;

@@ -16,6 +16,7 @@
 //	ext4_orphan.c	     inodes to finish with after a crash: the orphan list and the orphan file
 //	ext4_dir_write.c     entries of directories: linear, and through the index
 //	ext4_htree_write.c   the index: splitting leaves and nodes, making it
+//	ext4_prepare.c	     mounting for writing: the log home, the superblock marked; and the end
 //	ext4_xattr.c	     extended attributes in the inode and in a block
 #pragma once
 
@@ -135,3 +136,8 @@ int ext4_xattr_set(struct transaction *t, struct inode *inode, const char *name,
 		   size_t size) MUST_CHECK;
 int ext4_xattr_free(struct transaction *t,
 		    struct inode *inode) MUST_CHECK; // before ext4_free_inode
+
+// ---- mounting, ext4_prepare.c; filesystem_writing ------------------------------------------------------
+// 0: the volume is writable; else it is as it was, and why was said.
+int ext4_prepare_writing(struct volume *volume) MUST_CHECK;
+void ext4_end_writing(struct volume *volume);

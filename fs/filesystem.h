@@ -123,3 +123,7 @@ int meta_replace(struct volume *volume, uint64_t block, uint64_t replacement,
 		 bool escaped) MUST_CHECK;
 // True and the replacement if meta_replace was called for the block (for file data that was journalled).
 bool meta_replaced(struct volume *volume, uint64_t block, uint64_t *replacement, bool *escaped);
+// Sleep; while mounting for writing. Writes what was replaced to where it belongs, durably; the volume reads as
+// before. forget: from now on it is read from there (the log may be written over).
+int meta_replaced_home(struct volume *volume) MUST_CHECK;
+void meta_forget_replaced(struct volume *volume);

@@ -34,13 +34,18 @@ static struct freed_run *join(struct freed_run *low, struct freed_run *high)
 	return high;
 }
 
-// The last run that begins at or below the block.
-static const struct freed_run *at_or_below(const struct freed_set *set, uint64_t block)
+// The last run that begins at or below the block; *above: where the next one begins.
+static const struct freed_run *at_or_below(const struct freed_set *set, uint64_t block,
+					   uint64_t *above)
 {
 	const struct freed_run *best = NULL;
+	*above = UINT64_MAX;
 	for (const struct freed_run *run = set->root; run;) {
 		bool below = run->first <= block;
-		best = below ? run : best;
+		if (below)
+			best = run;
+		else
+			*above = run->first;
 		run = below ? run->right : run->left;
 	}
 	return best;
@@ -48,7 +53,7 @@ static const struct freed_run *at_or_below(const struct freed_set *set, uint64_t
 
 bool freed_find(const struct freed_set *set, uint64_t block, uint64_t *until)
 {
-	const struct freed_run *run = at_or_below(set, block);
+	const struct freed_run *run = at_or_below(set, block, until);
 	if (!run || block - run->first >= run->count)
 		return false;
 	*until = run->first + run->count;
@@ -57,7 +62,8 @@ bool freed_find(const struct freed_set *set, uint64_t block, uint64_t *until)
 
 bool freed_insert(struct freed_set *set, struct freed_run *run)
 {
-	const struct freed_run *near = at_or_below(set, run->first + run->count - 1);
+	uint64_t above;
+	const struct freed_run *near = at_or_below(set, run->first + run->count - 1, &above);
 	struct freed_run *low, *high;
 	if (near && near->first + near->count > run->first)
 		return false;
@@ -79,21 +85,18 @@ void freed_remove(struct freed_set *set, struct freed_run *run)
 	set->runs--;
 }
 
-// The root is turned right until it has nothing on its left: no recursion and no memory.
-void freed_empty(struct freed_set *set, void (*release)(struct freed_run *run))
+// The root is turned right until it has nothing on its left: no recursion, and constant on average.
+struct freed_run *freed_take(struct freed_set *set)
 {
-	struct freed_run *run = set->root;
-	while (run) {
-		struct freed_run *left = run->left, *next;
-		if (left) {
-			run->left = left->right;
-			left->right = run;
-			run = left;
-			continue;
-		}
-		next = run->right;
-		release(run);
-		run = next;
+	struct freed_run *run = set->root, *left;
+	if (!run)
+		return NULL;
+	while ((left = run->left)) {
+		run->left = left->right;
+		left->right = run;
+		run = left;
 	}
-	*set = (struct freed_set){.root = NULL};
+	set->root = run->right;
+	set->runs--;
+	return run;
 }

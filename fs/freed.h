@@ -20,7 +20,8 @@ struct freed_set {
 // False: it overlaps one that is in there (freed twice), and was not put in. `run`: first and count set.
 bool freed_insert(struct freed_set *set, struct freed_run *run) MUST_CHECK;
 void freed_remove(struct freed_set *set, struct freed_run *run); // it is in there
-// Whether the block is in a run, and if so the first block behind that run.
+// Whether the block is in a run; *until: the first block behind that run, or if not where the next run begins
+// (UINT64_MAX: there is none).
 bool freed_find(const struct freed_set *set, uint64_t block, uint64_t *until);
-// Takes all of them out, one after the other.
-void freed_empty(struct freed_set *set, void (*release)(struct freed_run *run));
+// Takes one of them out; null: there is none.
+struct freed_run *freed_take(struct freed_set *set);

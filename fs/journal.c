@@ -403,6 +403,8 @@ int journal_replay(const struct journal_source *source, struct journal_map *map,
 	if (error)
 		return error;
 	result->transactions = j.start ? j.end - j.sequence : 0;
+	// What was not committed may be there in part, with the number of the end.
+	result->next = j.start ? MAX(j.end + 1, 1U) : 0;
 	result->blocks = map->used;
 	return 0;
 }

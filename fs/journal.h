@@ -68,6 +68,8 @@ struct journal_source {
 struct journal_result {
 	uint32_t transactions, blocks, revoked;
 	uint32_t error; // s_errno: the last user aborted the journal with it
+	uint32_t
+	    next; // sequence number that no transaction in the log has; 0: nothing was replayed
 };
 // Is there anything to replay? 1, 0, or as below.
 int journal_needs_replay(const struct journal_source *source) MUST_CHECK;

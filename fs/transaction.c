@@ -16,14 +16,17 @@
 #define FREED_RUNS_MAX 65536
 
 static struct pool run_pool = POOL_INIT("freed-run", struct freed_run, FREED_RUNS_MAX);
-static uint64_t changes, cancelled;
+#define GROUP_RUNS_MAX (FREED_RUNS_MAX / 4)
+static uint64_t changes, cancelled, waited;
+KSTAT_COUNTER(waited, "pagewire_journal_waits_total",
+	      "Times that a change waited for room in a log.");
 KSTAT_COUNTER(changes, "pagewire_journal_changes_total", "Changes of metadata made.");
 KSTAT_COUNTER(cancelled, "pagewire_journal_cancelled_total", "Changes taken back half-way.");
 
 bool volume_writable(const struct volume *volume)
 {
 	const struct volume_log *log = log_of(volume);
-	return log && !log->error;
+	return log && !log->error && !log->closing;
 }
 
 static struct volume_log *open_log(const struct transaction *t)
@@ -33,17 +36,54 @@ static struct volume_log *open_log(const struct transaction *t)
 	return log;
 }
 
+// The volume's lock is held. Whether a change of so many blocks may begin now: it must fit into the log together
+// with what is there, and its group must not become too large to be one transaction.
+static bool has_room(struct volume_log *log, uint32_t blocks)
+{
+	const struct transaction_group *group = running_group(log);
+	uint32_t space = log_space_for(log, group->count + blocks);
+	spin_lock_wtd(&log->lock);
+	bool room = group->count + blocks <= log->group_max &&
+		    group->freed.runs <= GROUP_RUNS_MAX &&
+		    space + log->used + log->committing_space <= log->log_blocks &&
+		    log->copies + blocks <= log->copies_max;
+	spin_unlock_wtd(&log->lock);
+	return room;
+}
+
+// Commits and writes home until something came free. `seen`: room_events before the look that found nothing.
+static void wait_for_room(struct volume_log *log, uint64_t seen)
+{
+	waited++;
+	commit_request(log);
+	home_request(log);
+	spin_lock_wtd(&log->lock);
+	while (log->room_events == seen && !log->error)
+		waitq_sleep(&log->room, &log->lock);
+	spin_unlock_wtd(&log->lock);
+}
+
 int transaction_begin(struct transaction *t, struct volume *volume, uint32_t blocks)
 {
 	struct volume_log *log = log_of(volume);
+	struct rwlock *lock = &volume_private(volume)->lock;
 	*t = (struct transaction){.volume = volume, .credits = blocks};
 	assert_may_sleep("transaction_begin");
 	if (!log)
 		return -EROFS;
-	rw_lock_exclusive(&volume_private(volume)->lock);
-	if (log->error) {
-		rw_unlock_exclusive(&volume_private(volume)->lock);
-		return log->error;
+	if (blocks > log->group_max)
+		return -E2BIG;
+	for (;;) {
+		rw_lock_exclusive(lock);
+		uint64_t seen = log->room_events;
+		if (!volume_writable(volume)) {
+			rw_unlock_exclusive(lock);
+			return -EROFS;
+		}
+		if (has_room(log, blocks))
+			break;
+		rw_unlock_exclusive(lock);
+		wait_for_room(log, seen);
 	}
 	ASSERT(!log->open);
 	log->open = t;
@@ -171,9 +211,16 @@ int transaction_forget(struct transaction *t, uint64_t block, uint64_t count, bo
 bool transaction_freed_recently(struct volume *volume, uint64_t block, uint64_t *until)
 {
 	struct volume_log *log = log_of(volume);
+	const struct freed_set *sets[] = {&log->group[0].freed, &log->group[1].freed,
+					  &log->draining};
+	uint64_t next;
+	bool found = false;
+	*until = UINT64_MAX;
 	spin_lock_wtd(&log->lock);
-	bool found = freed_find(&log->group[0].freed, block, until) ||
-		     freed_find(&log->group[1].freed, block, until);
+	for (unsigned n = 0; n < ARRAY_SIZE(sets) && !found; n++) {
+		found = freed_find(sets[n], block, &next);
+		*until = found ? next : MIN(*until, next);
+	}
 	spin_unlock_wtd(&log->lock);
 	return found;
 }
@@ -183,8 +230,9 @@ uint64_t transaction_data_begin(struct transaction *t)
 	struct volume_log *log = open_log(t);
 	spin_lock_wtd(&log->lock);
 	running_group(log)->data_pending++;
+	uint64_t number = running_group(log)->number;
 	spin_unlock_wtd(&log->lock);
-	return running_group(log)->number;
+	return number;
 }
 
 void transaction_data_done(struct volume *volume, uint64_t ticket)
@@ -193,7 +241,8 @@ void transaction_data_done(struct volume *volume, uint64_t ticket)
 	spin_lock_wtd(&log->lock);
 	struct transaction_group *group = &log->group[log->group[0].number == ticket ? 0 : 1];
 	ASSERT(group->number == ticket && group->data_pending);
-	group->data_pending--;
+	if (!--group->data_pending)
+		waitq_wake_all(&log->data_wait);
 	spin_unlock_wtd(&log->lock);
 }
 
@@ -211,8 +260,13 @@ static void close_change(struct volume_log *log, struct transaction *t, bool tak
 void transaction_end(struct transaction *t)
 {
 	struct volume_log *log = open_log(t);
-	if (t->first || log->open_runs)
-		running_group(log)->changed = true;
+	struct transaction_group *group = running_group(log);
+	if (t->first || log->open_runs) {
+		group->changed = true;
+		commit_soon(log);
+	}
+	if (group->count > log->group_max / 2 || group->freed.runs > GROUP_RUNS_MAX / 2)
+		commit_request(log);
 	for (struct transaction_block *b = t->first; b; b = b->touched)
 		b->is_touched = b->is_changed = false;
 	changes++;
@@ -266,17 +320,4 @@ void transaction_cancel(struct transaction *t)
 void runs_release(struct freed_run *run)
 {
 	pool_free(&run_pool, run);
-}
-
-void transaction_abort(struct volume *volume, int error, const char *why)
-{
-	struct volume_log *log = log_of(volume);
-	spin_lock_wtd(&log->lock);
-	bool first = !log->error;
-	if (first)
-		log->error = error;
-	spin_unlock_wtd(&log->lock);
-	if (first)
-		kprintf("volume %s: read-only from now on: %s (error %d)\n", volume->name, why,
-			-error);
 }

@@ -28,6 +28,7 @@
 
 #include "fs/file.h"
 #include "fs/filesystem.h"
+#include "fs/jbd2_write.h"
 
 struct transaction_block; // transaction.c's: one block of the running transaction
 
@@ -39,7 +40,8 @@ struct transaction {
 };
 
 // Sleeps: for the lock, for log space, for memory. `blocks` bounds how many different blocks it may touch
-// (more is a panic: ours). 0, -EROFS, -EIO (the journal was aborted), -ENOMEM, -E2BIG (never fits the log).
+// (more is a panic: ours). 0, -EROFS (never writable, or no more: the journal was aborted), -E2BIG (never fits
+// the log).
 int transaction_begin(struct transaction *t, struct volume *volume, uint32_t blocks) MUST_CHECK;
 // The volume's lock goes. cancel puts back every byte as it was at begin; inodes in memory that were changed
 // are the caller's to put right (before the cancel).
@@ -70,19 +72,26 @@ void transaction_data_done(struct volume *volume, uint64_t ticket);
 // nothing more is committed, the volume is read-only from now on, everybody who waits gets -EIO.
 void transaction_abort(struct volume *volume, int error, const char *why);
 
-// Sleeps; nests in nothing. Readers of structures; name.c, inode.c, pagecache_plan.c and who lists.
+// Sleeps. Readers of structures; name.c, inode.c, pagecache_plan.c and who lists. Nests inside a change of the same
+// thread, and in nothing else (docs/locks.md).
 void volume_lock_shared(struct volume *volume);
 void volume_unlock_shared(struct volume *volume);
 
+// Thread or worker context, sleeps, outside a change: everything changed up to now is committed and home.
+int transaction_settle(struct volume *volume) MUST_CHECK;
+// Thread or worker context, sleeps, outside a change: until what was freed up to now may be given out again. For
+// who found no space. 0, -EROFS, -EIO.
+int transaction_wait_freed(struct volume *volume) MUST_CHECK;
+
 // Mounting and the end. open: the log was replayed home, ext4 says where it lies. 0 or an error.
 struct transaction_log {
-	uint32_t block_bytes;
-	uint32_t first, blocks; // usable log blocks [first, blocks), block 0 is its superblock
-	uint32_t sequence;	// of the first transaction to come
-	// Where log block `index` is on the volume and how many follow it. Sleeps.
-	int (*map)(void *ctx, uint32_t index, uint64_t *block, uint32_t *count);
-	void *ctx;
+	const struct journal_source *source;
+	struct journal_format format;
+	uint32_t sequence; // of the first transaction to come; 0: as the log's superblock says
 };
 int transaction_open(struct volume *volume, const struct transaction_log *log) MUST_CHECK;
-// Commits, writes everything home, marks the log empty. Sleeps. After it the volume is read-only.
+// Commits, writes everything home, marks the log empty. Sleeps. After it the volume is read-only. -EIO: not all
+// of it could be written, the log is as it was and has what was promised.
 int transaction_close(struct volume *volume) MUST_CHECK;
+// The volume goes: what transaction_close left in memory.
+void transaction_free(struct volume *volume);

@@ -66,9 +66,9 @@ static bool page_needed(const struct volume_log *log, const struct transaction_b
 	return false;
 }
 
+// Lock held.
 static void block_drop(struct volume_log *log, struct transaction_block *b)
 {
-	spin_lock_wtd(&log->lock);
 	struct transaction_block **link = bucket_of(log, b->block);
 	while (*link != b)
 		link = &(*link)->hash_next;
@@ -76,16 +76,19 @@ static void block_drop(struct volume_log *log, struct transaction_block *b)
 	log->blocks--;
 	if (!page_needed(log, b))
 		meta_release(b->page);
-	spin_unlock_wtd(&log->lock);
-	pool_free(&block_pool, b);
 }
 
 bool block_settled(struct volume_log *log, struct transaction_block *b)
 {
-	if (b->copy[0] || b->copy[1] || b->home || b->in_group[0] || b->in_group[1])
-		return false;
-	block_drop(log, b);
-	return true;
+	spin_lock_wtd(&log->lock);
+	bool gone = !b->copy[0] && !b->copy[1] && !b->home && !b->writing && !b->on_home_list &&
+		    !b->in_group[0] && !b->in_group[1];
+	if (gone)
+		block_drop(log, b);
+	spin_unlock_wtd(&log->lock);
+	if (gone)
+		pool_free(&block_pool, b);
+	return gone;
 }
 
 void *copy_alloc(struct volume_log *log)
@@ -115,8 +118,18 @@ int blocks_init(struct volume_log *log, uint32_t log_blocks)
 	return log->hash ? 0 : -ENOMEM;
 }
 
+// After an error there are blocks that never got home: their pages are let go.
 void blocks_stop(struct volume_log *log)
 {
+	for (uint32_t n = 0; n <= log->hash_mask; n++)
+		for (struct transaction_block *b; (b = log->hash[n]);) {
+			ASSERT(log->error && !b->in_group[0] && !b->in_group[1] && !b->writing);
+			if (b->home)
+				copy_free(log, b->home);
+			b->home = NULL;
+			b->on_home_list = false;
+			(void)block_settled(log, b);
+		}
 	ASSERT(!log->blocks && !log->copies);
 	kpages_free(log->hash, (log->hash_mask + 1) * sizeof(*log->hash));
 	log->hash = NULL;

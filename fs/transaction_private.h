@@ -3,10 +3,16 @@
 //
 //	transaction.c		 changes: begin, get, forget, end, cancel
 //	transaction_block.c	 the blocks under way and their copies
+//	transaction_commit.c	 from the running group to the log
+//	transaction_home.c	 from the log to where the blocks belong
+//	transaction_wait.c	 tickets, and who waits for them; the end by an error
+//	transaction_open.c	 mounting and the end
 //	freed.c			 what was freed and may not be given out yet
+//	jbd2_write.c		 the log's format; disk_batch.c: many writes at once
 #pragma once
 
 #include "fs/freed.h"
+#include "fs/jbd2_write.h"
 #include "fs/transaction.h"
 #include "fs/volume_private.h"
 
@@ -18,44 +24,78 @@
 //	                    each change: what was                   the next group gets    written
 //	                    there at its begin                      copy[1 - r]
 //
-// Lock key. X: the volume's lock, exclusive. J: log->lock. C: the commit, while its group is COMMITTING.
+// Lock key. X: the volume's lock, exclusive. J: log->lock. C: the commit, while the group is COMMITTING. H: the
+// worker that writes home.
 struct transaction_block {
 	uint64_t block;
 	struct transaction_block *hash_next; // (J)
 	struct page *page;		     // held, but not wired
 	void *data;			     // in the page
-	struct transaction_block *next[2];   // (X) of a group's blocks, by its parity
+	struct transaction_block *next[2];   // (X, C) of a group's blocks
 	struct transaction_block *touched;   // (X) the open change's next
 	void *copy[2];			     // (X, C) a group's
 	void *home;			     // (J) committed, not home yet
+	struct transaction_block *home_next; // (J) of those with `home`; (H) of those being written
+	void *writing;			     // (J) on its way home
+	bool on_home_list;		     // (J)
 	bool in_group[2];		     // (X, C)
 	bool forgotten[2]; // (X, C) freed: not logged, and a revoke record if it ever was
 	bool was_in_group, was_forgotten; // (X) before the open change
 	bool is_touched, is_changed; // (X) by the open change; copy holds what was there before
+	bool escaped;		     // (C)
 };
 
 // What goes into one commit.
 struct transaction_group {
-	uint64_t number; // ticket; (J) when it changes hands
-	struct transaction_block *blocks;
-	uint32_t count; // of them
-	struct freed_set freed;
-	uint32_t data_pending; // (J)
-	bool changed;
+	uint64_t number; // (J) ticket; its low half is the sequence number in the log
+	struct transaction_block *blocks; // (X, C)
+	uint32_t count;			  // (X, C) of them
+	struct freed_set freed;		  // (J)
+	uint32_t data_pending;		  // (J)
+	bool changed;			  // (X)
 };
 
-// A volume's journal, while it may be written.
+// A volume's journal, while it may be written. Two workers, each alone at what it does:
+//
+//	commit: asked for by who waits, by the timer, by who needs room
+//	home:   asked for by the commit when much is not home, by the timer, by who needs room
 struct volume_log {
 	struct volume *volume;
 	struct spinlock lock;
 	struct transaction_block **hash; // (J) buckets
 	uint32_t hash_mask;
-	uint32_t blocks, copies;     // (J) transaction blocks, and frames that hold copies
+	uint32_t blocks, copies;     // (J) transaction blocks, (atomic) frames that hold copies
 	struct transaction *open;    // (X) the change under way
 	struct freed_run *open_runs; // (X) what it freed
 	struct transaction_group group[2];
-	unsigned running; // (X) which of the two; the other one is being committed, or empty
-	int error;	  // (J) aborted with it
+	unsigned running;   // (X, J) which of the two; the other one is being committed, or empty
+	uint64_t committed; // (J) tickets up to here are kept
+	int error;	    // (J) given up with it
+	const char *why;    // (J)
+	bool error_noted;   // (C)
+	bool closing;	    // (J) no more changes
+	struct durable *waiters; // (J)
+
+	struct journal_writer writer;
+	uint32_t log_blocks, group_max,
+	    copies_max;		   // constant: of the log; blocks of a group; frames of copies
+	uint32_t used;		   // (J) log blocks from the tail to the last commit
+	uint32_t committing_space; // (J) log blocks that the commit under way may still need
+
+	bool commit_wanted, commit_busy; // (J)
+	struct wtd commit_work, commit_timer;
+	struct waitq data_wait; // the commit, for data
+
+	bool home_wanted, home_busy; // (J)
+	struct wtd home_work, home_timer;
+	struct disk_batch *home_batch;
+	struct transaction_block *home_list; // (J) with `home`
+	struct freed_set
+	    draining;	  // (J) freed and committed, but an older content may be on its way home
+	uint32_t log_end; // (J) log block behind the last commit
+
+	uint64_t room_events; // (J) how often something came free
+	struct waitq room;    // who waits for that, or for a worker to be idle
 };
 static inline struct volume_log *log_of(const struct volume *volume)
 {
@@ -93,3 +133,17 @@ void meta_forget(struct volume *volume, uint64_t block);
 
 // ---- transaction.c ----
 void runs_release(struct freed_run *run);
+
+// ---- transaction_commit.c, transaction_home.c: any context but interrupt ----
+void commit_request(struct volume_log *log); // now
+void commit_soon(struct volume_log *log);    // within five seconds
+void home_request(struct volume_log *log);
+void commit_init(struct volume_log *log);
+void home_init(struct volume_log *log);
+uint32_t log_space_for(const struct volume_log *log, uint32_t blocks); // log blocks for a group
+
+// ---- transaction_wait.c ----
+// Lock held. Something came free, or a worker is idle.
+void room_changed(struct volume_log *log);
+// Those whose ticket is kept are told, or all of them after an error.
+void waiters_tell(struct volume_log *log);

@@ -7,6 +7,7 @@
 #include "fs/transaction.h"
 #include "fs/volume_private.h"
 
+#include "kernel/cmdline.h"
 #include "kernel/console.h"
 #include "kernel/kprintf.h"
 #include "kernel/kstat.h"
@@ -76,10 +77,39 @@ static void make_unique(struct volume *volume)
 		ksnprintf(volume->name, sizeof(volume->name), "%s-%u", base, n);
 }
 
+static bool write_wanted; // write=on
+static bool parse_write(const char *value)
+{
+	write_wanted = value && !strcmp(value, "on");
+	return write_wanted || (value && !strcmp(value, "off"));
+}
+CMDLINE_OPTION(write, "write",
+	       "write=on|off          change files; off (default): volumes are only read",
+	       parse_write);
+
+void volume_set_write(bool on)
+{
+	write_wanted = on;
+}
+
+// Sleeps. Everything that was changed gets home.
+static void end_writing(struct volume *volume)
+{
+	if (volume_private(volume)->log && volume_filesystem(volume)->writing)
+		volume_filesystem(volume)->writing->end_writing(volume);
+}
+
+static void end_all_writing(void)
+{
+	for (struct volume *v = volumes; v; v = v->next)
+		end_writing(v);
+}
+SHUTDOWN_STEP(volumes, 50, "Writing the volumes home", end_all_writing);
+
 static void forget_volume(struct volume_private *v)
 {
 	pagecache_drop();
-	ASSERT(!v->meta.pages);
+	ASSERT(!v->meta.pages && !v->log);
 	journal_map_free(&v->replaced);
 	pool_free(&volume_pool, v);
 }
@@ -108,6 +138,8 @@ int volume_mount(struct block_device *dev, const struct filesystem *fs)
 		forget_volume(v);
 		return error;
 	}
+	if (write_wanted && fs->writing)
+		(void)!fs->writing->prepare_writing(&v->volume);
 	last_id++;
 	error = inode_open(&v->volume, fs->root_inode, &v->root);
 	if (!error && v->root->type != INODE_DIRECTORY)
@@ -117,6 +149,7 @@ int volume_mount(struct block_device *dev, const struct filesystem *fs)
 		if (v->root)
 			inode_put(v->root);
 		inode_drop_unused(SIZE_MAX);
+		end_writing(&v->volume);
 		fs->unmount(&v->volume);
 		forget_volume(v);
 		return error;
@@ -172,6 +205,7 @@ void volume_unmount_all(void)
 	while (volumes) {
 		struct volume_private *v = volume_private(volumes);
 		volumes = volumes->next;
+		end_writing(&v->volume);
 		v->fs->unmount(&v->volume);
 		forget_volume(v);
 	}

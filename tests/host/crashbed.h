@@ -5,7 +5,7 @@
 //	kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 //
 //	crashbed_make("-b 1024 -J size=1", "8m");      // an image, made once a run for each set of words
-//	struct volume *v = crashbed_mount();           // shim_init, caches, mounted
+//	struct volume *v = crashbed_mount(true);       // shim_init, caches, mounted, writable
 //	... work ...
 //	crashbed_unmount();                            // as DOWN does, then everything counted and given back
 //	assert_int_equal(crashbed_fsck(), 0);          // e2fsck -fn on what the disk holds now
@@ -16,7 +16,7 @@
 
 // Loads the disk with a fresh file system. `tree`: a directory whose files it holds; null: none.
 void crashbed_make(const char *mke2fs_words, const char *size, const char *tree);
-struct volume *crashbed_mount(void); // null: refused
+struct volume *crashbed_mount(bool write); // null: refused; look at volume_writable
 // Unmounts cleanly.
 void crashbed_unmount(void);
 // The power goes: nothing more reaches the disk, what is in memory is forgotten.
