@@ -113,6 +113,8 @@ int ext4_prepare_writing(struct volume *volume)
 	int error = take_log(fs, journal);
 	if (!error) {
 		error = super_write(fs, mark_mounted);
+		if (!error)
+			error = ext4_open_counts(fs);
 		if (error)
 			ext4_end_writing(volume);
 	}
@@ -132,6 +134,7 @@ void ext4_end_writing(struct volume *volume)
 	int error = transaction_close(volume);
 	if (!error)
 		error = super_write(fs, mark_clean);
+	ext4_close_counts(fs);
 	volume->read_only = true;
 	volume->state = error ? "not cleanly unmounted" : "clean, unmounted";
 	if (error)

@@ -36,5 +36,7 @@ const struct filesystem_writing ext4_writing = {
     .space = ext4_space,
     .release_preallocation = ext4_release_preallocation,
     .credits = credits,
+    .prepare_writing = ext4_prepare_writing,
     .ended = ext4_ended,
+    .end_writing = ext4_end_writing,
 };

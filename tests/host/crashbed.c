@@ -9,7 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fs/ext4_write.h"
 #include "fs/volume_private.h"
 #include "kernel/panic.h"
 #include "shim.h"
@@ -64,19 +63,16 @@ struct volume *crashbed_mount(bool write)
 	shim_init(FRAMES);
 	pagecache_init();
 	volume_init();
+	volume_set_write(write);
 	int error = volume_mount(crashdisk_device(), &ext4_filesystem);
 	if (error)
 		crashbed_unmount();
-	else if (write)
-		(void)!ext4_prepare_writing(volume_first());
 	return error ? NULL : volume_first();
 }
 
 void crashbed_unmount(void)
 {
 	shim_advance(NS_PER_SEC); // reads that nobody waits for come to their end
-	if (volume_first() && volume_private(volume_first())->log)
-		ext4_end_writing(volume_first());
 	volume_unmount_all();
 	pagecache_stop();
 	shim_finish();

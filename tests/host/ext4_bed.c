@@ -131,19 +131,18 @@ struct ext4 *bed_mount(void)
 	wtd_init(&disk_work, work, "bed disk");
 	pagecache_init();
 	volume_init();
+	volume_set_write(true);
 	if (volume_mount(&disk, &ext4_filesystem))
 		PANIC("the volume was refused");
 	bed_volume = volume_first();
-	if (transaction_open(bed_volume, NULL) || ext4_open_counts(bed_volume->private))
+	if (!volume_writable(bed_volume))
 		PANIC("the volume cannot be written");
 	return bed_volume->private;
 }
 
 void bed_settle(void)
 {
-	int error = transaction_close(bed_volume);
-	if (!error)
-		error = transaction_open(bed_volume, NULL);
+	int error = transaction_settle(bed_volume);
 	if (error)
 		PANIC("settle: %d", error);
 }
@@ -168,9 +167,6 @@ static bool complains(void)
 void bed_unmount(bool fsck)
 {
 	shim_run();
-	if (transaction_close(bed_volume))
-		PANIC("transaction_close");
-	ext4_close_counts(bed_volume->private);
 	volume_unmount_all();
 	pagecache_stop();
 	shim_finish();

@@ -131,28 +131,7 @@ void page_wire_put(struct page *page)
 	free(CONTAINER_OF(page, struct held, page));
 }
 
-// Nothing is written here: the format's mounting for writing is linked and never called.
-void transaction_free(struct volume *volume) {}
-
-int transaction_open(struct volume *volume, const struct transaction_log *log)
-{
-	PANIC("no volume is written here");
-}
-
-int transaction_close(struct volume *volume)
-{
-	PANIC("no volume is written here");
-}
-
-int meta_replaced_home(struct volume *volume)
-{
-	PANIC("no volume is written here");
-}
-
-void meta_forget_replaced(struct volume *volume)
-{
-	PANIC("no volume is written here");
-}
+void transaction_free(struct volume *volume) {} // unmount's: there is never anything
 
 void *inode_format_data(struct inode *inode)
 {
@@ -276,6 +255,10 @@ int image_read(struct image *image, struct inode *inode, uint64_t offset, void *
 	{                                                                                          \
 		PANIC("%s: these volumes are only read", __func__);                                \
 	}
+NOT_HERE(int, transaction_open, struct volume *volume, const struct transaction_log *log)
+NOT_HERE(int, transaction_close, struct volume *volume)
+NOT_HERE(int, meta_replaced_home, struct volume *volume)
+NOT_HERE(void, meta_forget_replaced, struct volume *volume)
 NOT_HERE(int, transaction_get, struct transaction *t, uint64_t block, void **data,
 	 struct page **page)
 NOT_HERE(int, transaction_get_fresh, struct transaction *t, uint64_t block, void **data,
