@@ -7,7 +7,6 @@
 #include "fs/transaction.h"
 #include "fs/volume_private.h"
 
-#include "kernel/cmdline.h"
 #include "kernel/console.h"
 #include "kernel/kprintf.h"
 #include "kernel/kstat.h"
@@ -78,14 +77,6 @@ static void make_unique(struct volume *volume)
 }
 
 static bool write_wanted; // write=on
-static bool parse_write(const char *value)
-{
-	write_wanted = value && !strcmp(value, "on");
-	return write_wanted || (value && !strcmp(value, "off"));
-}
-CMDLINE_OPTION(write, "write",
-	       "write=on|off          change files; off (default): volumes are only read",
-	       parse_write);
 
 void volume_set_write(bool on)
 {

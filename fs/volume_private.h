@@ -27,8 +27,6 @@ static inline const struct filesystem *volume_filesystem(const struct volume *vo
 }
 // Thread context. Mounts what `fs` finds on the device; 0, -ENODEV or why not.
 int volume_mount(struct block_device *dev, const struct filesystem *fs) MUST_CHECK;
-// Whether volumes mounted from now on are to be writable: the word write=, or a test.
-void volume_set_write(bool on);
 // Thread context, for tests on the host: forgets every volume. Nothing may be in use.
 void volume_unmount_all(void);
 

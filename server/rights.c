@@ -24,6 +24,7 @@ static bool writing;
 static bool set_write(const char *value)
 {
 	writing = value && strcmp(value, "on") == 0;
+	volume_set_write(writing);
 	return writing || (value && strcmp(value, "off") == 0);
 }
 CMDLINE_OPTION(write, "write", "write=on  clients may change files", set_write);

@@ -24,6 +24,8 @@ void volume_init(void);
 // Thread context. Looks at every block device, mounts what it knows, says in the log why it refused the
 // rest. Returns the number of volumes.
 unsigned volume_mount_all(void);
+// Boot. Whether volumes mounted from now on are made writable, those that can be. Off unless said.
+void volume_set_write(bool on);
 struct volume *volume_first(void);	      // any context; list through ->next
 struct volume *volume_find(const char *name); // any context, case-insensitive; null: none
 struct volume *volume_root(void); // SYS, else the first; null: none. What "/" is for HTTP.
