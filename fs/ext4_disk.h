@@ -18,6 +18,7 @@
 #define EXT4_MIN_DESC_64      64
 #define EXT4_MAX_DESC	      1024
 #define EXT4_NAME_MAX	      255
+#define EXT4_LINK_MAX	      65000
 #define EXT4_FAST_SYMLINK_MAX 60 // a target shorter than this lies in the inode
 
 struct ext4_super_block {

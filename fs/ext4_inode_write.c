@@ -12,7 +12,6 @@
 #include "kernel/timer.h"
 
 #define LARGE_FILE_MIN	 0x80000000UL // a file this large needs large_file
-#define DIR_LINKS_MAX	 65000	      // a directory with as many has 1 in the table, with dir_nlink
 #define SECTOR_COUNT_MAX ((1UL << 48) - 1)
 
 int ext4_inode_block_get(struct transaction *t, struct ext4 *fs, uint32_t number, bool fresh,
@@ -139,7 +138,7 @@ static void set_node(struct ext4_raw_inode *raw, const struct ext4_node *node)
 
 static uint16_t raw_links(const struct ext4 *fs, const struct inode *inode)
 {
-	bool uncounted = inode->type == INODE_DIRECTORY && inode->links >= DIR_LINKS_MAX &&
+	bool uncounted = inode->type == INODE_DIRECTORY && inode->links > EXT4_LINK_MAX &&
 			 (fs->ro_compat & RO_COMPAT_DIR_NLINK);
 	return (uint16_t)(uncounted ? 1 : inode->links);
 }

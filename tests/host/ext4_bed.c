@@ -198,3 +198,11 @@ const char *bed_debugfs(const char *format, ...)
 	(void)command("debugfs -R '%s' %s 2>/dev/null", line, path());
 	return said;
 }
+
+void bed_command(const char *words)
+{
+	char line[500];
+	snprintf(line, sizeof(line), words, path());
+	if (command("%s 2>&1", line))
+		PANIC("%s: %s", line, said);
+}

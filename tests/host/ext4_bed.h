@@ -24,6 +24,8 @@ void bed_settle(void);
 void bed_forget_cache(void);
 // Output of a debugfs command on the image; after bed_unmount.
 const char *bed_debugfs(const char *format, ...) PRINTF_LIKE(1, 2);
+// Runs a command on the image, after bed_unmount: "%s" in it stands for the image's path.
+void bed_command(const char *words);
 // The k-th disk read from now on (0: the next) fails and all after it; UINT64_MAX: none.
 void bed_fail_reads(uint64_t k);
 bool bed_failed(void); // since then

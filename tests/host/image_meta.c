@@ -267,3 +267,4 @@ NOT_HERE(int, transaction_forget, struct transaction *t, uint64_t block, uint64_
 NOT_HERE(bool, transaction_freed_recently, struct volume *volume, uint64_t block, uint64_t *until)
 NOT_HERE(int, inode_make, struct volume *volume, uint64_t number, struct inode **out)
 NOT_HERE(void, inode_unmake, struct inode *inode)
+NOT_HERE(void, file_finish, struct inode *inode)
