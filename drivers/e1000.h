@@ -4,7 +4,8 @@
 //   e1000_init.c   cold: find the card, reset it, program it, start and stop
 //   e1000_link.c   cold: link changes, and the restart that takes packets back from a dead link
 //   e1000_rx.c     hot: the interrupt, polling, refilling (the read path's stages 1 and 3)
-//   e1000_tx.c     hot: packets to descriptors, the doorbell, reclaim (stages 9 and 10)
+//   e1000_tx.c     hot: packets to descriptors (stage 9)
+//   e1000_done.c   hot: the doorbell, reclaim (stages 9 and 10)
 //   e1000_late.c   the `nic=late` debug mode
 //   e1000_stats.c  statistics, CONFIG, the register dump
 //
@@ -70,7 +71,7 @@ struct e1000_rx {
 };
 
 // Head (TDH) is the card's alone and is never read: DD in memory says what is done. Tail (TDT) is
-// ours: it is written from `next` by e1000_tx_doorbell. Slots clean .. rung-1 belong to the card
+// ours: it is written from `next` by e1000_tx_doorbell (e1000_done.c). Slots clean .. rung-1 belong to the card
 // until the DD of their packet's last slot, rung .. next-1 wait for the doorbell, the others are
 // free.
 struct e1000_tx {
@@ -78,18 +79,24 @@ struct e1000_tx {
 	void *cookies[E1000_TX_RING];
 	uint16_t last[E1000_TX_RING]; // in a packet's first slot: the slot of its last descriptor
 	uint32_t clean, rung, next;   // free-running; next - clean < E1000_TX_RING
-	uint32_t wanted;	   // descriptors that a refused packet needs; 0: none was refused
-	uint64_t plain[2], tso[2]; // the contexts as last given to the card; all ones: none yet
-	struct netoffload known;   // the offload that `plain` was made from
-	uint32_t known_upper;	   // and what its data descriptors say
-	uint32_t first_max;	   // bytes of a packet's first descriptor
-	bool after_tso;		   // see the sentinel in e1000_tx.c
-	bool reclaiming;	   // tx_release came back to us
-	bool armed;		   // `work` is on the timer wheel
-	uint32_t stuck_clean;	   // `clean` when it last moved, and when that was (0: not yet)
+	uint32_t wanted;	    // descriptors that a refused packet needs; 0: none was refused
+	uint64_t plain[2], tso[2];  // the contexts as last given to the card; all ones: none yet
+	struct netoffload known[2]; // the offloads that `plain` and `tso` were made from
+	uint32_t known_upper[2];    // and what their data descriptors say
+	uint32_t first_max;	    // bytes of a packet's first descriptor
+	bool after_tso;		    // see the sentinel in e1000_tx.c
+	bool reclaiming;	    // tx_release came back to us
+	bool armed;		    // `work` is on the timer wheel
+	uint32_t stuck_clean;	    // `clean` when it last moved, and when that was (0: not yet)
 	uint64_t stuck_since;
 	struct wtd work;
 };
+
+// Descriptors that can be had now.
+static inline uint32_t e1000_tx_free(const struct e1000_tx *tx)
+{
+	return E1000_TX_RING - 1 - (tx->next - tx->clean);
+}
 
 struct e1000_late;
 struct e1000 {
@@ -154,13 +161,15 @@ void e1000_rx_refill(struct netdev *dev);
 // e1000_tx.c
 int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned count,
 		   const struct netoffload *offload);
+void e1000_tx_forget_context(struct e1000 *nic); // the card lost it, or never saw it
+
+// e1000_done.c
 void e1000_kick(struct netdev *dev);
 void e1000_tx_doorbell(struct e1000 *nic);
 void e1000_tx_reclaim(struct e1000 *nic);
 void e1000_tx_work(struct wtd *work);
 void e1000_tx_give_back(struct e1000 *nic); // after the DMA has stopped: every cookie, done or not
 void e1000_tx_drop_unrung(struct e1000 *nic);
-void e1000_tx_forget_context(struct e1000 *nic); // the card lost it, or never saw it
 
 // e1000_link.c. check: reads STATUS and tells the stack what changed. restart: takes everything
 // back from a card that does not let go (fast WTD context; ends 15 ms later).

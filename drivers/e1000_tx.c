@@ -1,29 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Stages 9 and 10 of the read path: packets become descriptors, a doorbell sends the batch, and
-// done descriptors give their references back.
+// Stage 9 of the read path: packets become descriptors.
+// Checks the packet, reserves every descriptor it needs or none, writes the checksum seed into the header, the
+// context if it changed, then the data. No register access: the doorbell, and what is done, are
+// e1000_done.c's. Most packets are like the one before them and take the straight way (transmit_known).
 //
-//	transmit   checks the packet, reserves every descriptor it needs or none, writes the
-//	           checksum seed into the header, the context if it changed, then the data. No
-//	           register access.
-//	kick       one TDT write for all packets since the last, then reclaim.
-//	reclaim    DD of a packet's last descriptor gives back every cookie of the packet, once.
-//	           It runs at each kick and poll, before a refusal, and from `work`, which stays on
-//	           the timer wheel while the card holds anything: no page waits for the next packet
-//	           to be unlocked.
-//
-// QEMU's card sends inside the TDT write, so there the reclaim in kick finds everything done and no
-// timer is ever armed. TXDW and TXQE stay masked. Forbidden: touching a payload's bytes (they are
-// named by physical address), filling the ring (TDT == TDH means empty), reading TDH.
+// Forbidden: touching a payload's bytes (they are named by physical address), filling the ring (TDT == TDH
+// means empty).
 #include "drivers/e1000.h"
-#include "kernel/panic.h"
-#include "kernel/timer.h"
 #include "kernel/vmm.h"
 
-#define TX_MASK	      (E1000_TX_RING - 1)
-#define TX_LOOK_AGAIN NS_PER_MS		// while the card holds packets and nothing else happens
-#define TX_LOOK_SOON  (100 * NS_PER_US) // the same while a refused packet waits for room
-#define TX_STUCK      (5 * NS_PER_SEC)	// no progress for so long with the link up: a hung card
-#define TX_SENTINEL   4U
+#define TX_MASK	    (E1000_TX_RING - 1)
+#define TX_SENTINEL 4U
 
 // Header fields as they lie, aligned or not.
 typedef uint32_t field32 __attribute__((may_alias, aligned(1)));
@@ -38,11 +25,6 @@ struct tx_plan {
 	uint32_t slots;	       // descriptors in all
 	uint32_t lower, upper; // what all data descriptors have in common
 };
-
-static uint32_t tx_free(const struct e1000_tx *tx)
-{
-	return E1000_TX_RING - 1 - (tx->next - tx->clean);
-}
 
 // Section 3.3.6. The TCP or UDP checksum runs to the end of the packet (TUCSE 0). A packet with
 // only an IP checksum takes the context that TCP packets with the same offsets use.
@@ -83,11 +65,12 @@ static bool offload_valid(const struct netfrag *head, const struct netoffload *o
 	       bytes > end && bytes <= E1000_TSO_MAX && offload->mss + end <= E1000_FRAME_MAX;
 }
 
-// Nearly all packets have the offload of the one before: the context is in the card, and of the
-// checks only those that depend on the packet's length are left.
-static bool offload_known(const struct e1000_tx *tx, const struct netoffload *offload)
+// Nearly all packets have the offload of the one before them of their kind: the context is in the card (but
+// for the length of what it cuts), and of the checks only those that depend on the packet's length are left.
+static inline bool offload_known(const struct e1000_tx *tx, const struct netoffload *offload)
 {
-	const field32 *a = (const field32 *)&tx->known, *b = (const field32 *)offload;
+	const field32 *a = (const field32 *)&tx->known[offload->mss != 0];
+	const field32 *b = (const field32 *)offload;
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2];
 }
 _Static_assert(sizeof(struct netoffload) == 12, "compared as three words");
@@ -96,10 +79,6 @@ static bool plan_offload(const struct e1000_tx *tx, struct tx_plan *plan,
 			 const struct netfrag *head, const struct netoffload *offload)
 {
 	plan->with_context = true;
-	if (LIKELY(offload_known(tx, offload))) {
-		plan->upper = tx->known_upper;
-		return offload->header_bytes <= head->bytes && plan->bytes <= E1000_FRAME_MAX;
-	}
 	if (!offload_valid(head, offload, plan->bytes))
 		return false;
 	plan_context(plan, offload);
@@ -211,24 +190,33 @@ static uint32_t put_pieces(struct e1000_tx *tx, uint32_t at, const struct netfra
 	return at;
 }
 
-static uint32_t put_context(struct e1000_tx *tx, uint32_t at, const struct tx_plan *plan,
-			    const struct netoffload *offload)
+static inline uint32_t put_context(struct e1000_tx *tx, uint32_t at, const uint64_t words[2],
+				   uint64_t have[2])
 {
-	uint64_t *have = offload->mss ? tx->tso : tx->plain;
-	tx->ring[at & TX_MASK] = plan->context;
+	union e1000_tx_desc *desc = &tx->ring[at & TX_MASK];
 	tx->cookies[at & TX_MASK] = NULL;
-	have[0] = plan->context.words[0];
-	have[1] = plan->context.words[1];
+	desc->words[0] = have[0] = words[0];
+	desc->words[1] = have[1] = words[1];
 	return at + 1;
 }
 
 // Cuts the last descriptor's last bytes off into one of their own.
-static uint32_t put_sentinel(struct e1000_tx *tx, uint32_t at, const struct tx_plan *plan)
+static inline uint32_t put_sentinel(struct e1000_tx *tx, uint32_t at, uint32_t lower,
+				    uint32_t upper)
 {
 	union e1000_tx_desc *desc = &tx->ring[(at - 1) & TX_MASK];
 	uint32_t bytes = (desc->data.lower & TXD_LEN_MASK) - TX_SENTINEL;
-	desc->data.lower = plan->lower | bytes;
-	return put(tx, at, desc->data.addr + bytes, plan->lower | TX_SENTINEL, plan->upper, NULL);
+	desc->data.lower = lower | bytes;
+	return put(tx, at, desc->data.addr + bytes, lower | TX_SENTINEL, upper, NULL);
+}
+
+// The packet in slots first .. at-1 is complete.
+static inline void put_end(struct e1000_tx *tx, uint32_t first, uint32_t at)
+{
+	uint32_t last = (at - 1) & TX_MASK;
+	tx->ring[last].data.lower |= TXD_EOP | TXD_RS;
+	tx->last[first & TX_MASK] = (uint16_t)last;
+	tx->next = at;
 }
 
 // Room has been reserved; this cannot fail.
@@ -238,7 +226,7 @@ static void put_packet(struct e1000 *nic, const struct tx_plan *plan, const stru
 	struct e1000_tx *tx = &nic->tx;
 	uint32_t first = tx->next, at = first, most = tx->first_max;
 	if (UNLIKELY(plan->new_context))
-		at = put_context(tx, at, plan, offload);
+		at = put_context(tx, at, plan->context.words, offload->mss ? tx->tso : tx->plain);
 	for (const struct netfrag *frag = frags; frag < frags + count; frag++) {
 		if (LIKELY(frag->bytes <= most))
 			at = put(tx, at, frag->addr, plan->lower | frag->bytes, plan->upper,
@@ -248,11 +236,8 @@ static void put_packet(struct e1000 *nic, const struct tx_plan *plan, const stru
 		most = E1000_TX_PIECE;
 	}
 	if (UNLIKELY(plan->sentinel))
-		at = put_sentinel(tx, at, plan);
-	uint32_t last = (at - 1) & TX_MASK;
-	tx->ring[last].data.lower |= TXD_EOP | TXD_RS;
-	tx->last[first & TX_MASK] = (uint16_t)last;
-	tx->next = at;
+		at = put_sentinel(tx, at, plan->lower, plan->upper);
+	put_end(tx, first, at);
 	tx->after_tso = plan->lower & TXD_TSE || (tx->after_tso && !plan->sentinel);
 	if (UNLIKELY(nic->late))
 		e1000_late_packet(nic, first & TX_MASK, &frags[0]);
@@ -263,7 +248,69 @@ static bool tx_make_room(struct e1000 *nic, uint32_t slots)
 {
 	e1000_kick(&nic->dev);
 	e1000_tx_reclaim(nic);
-	return tx_free(&nic->tx) >= slots;
+	return e1000_tx_free(&nic->tx) >= slots;
+}
+
+// Bytes of the packet, or 0: one of its fragments is not for the straight way. *slots: data descriptors.
+static inline uint32_t measure_known(const struct e1000_tx *tx, const struct netfrag *frags,
+				     unsigned count, uint32_t *slots)
+{
+	uint32_t bytes = frags->bytes;
+	if (bytes - 1 >= tx->first_max)
+		return 0;
+	*slots = 1;
+	for (const struct netfrag *frag = frags + 1; frag < frags + count; frag++) {
+		if (UNLIKELY(frag->bytes - 1 >= E1000_TSO_MAX))
+			return 0;
+		*slots += (frag->bytes + E1000_TX_PIECE - 1) / E1000_TX_PIECE;
+		bytes += frag->bytes;
+	}
+	return bytes;
+}
+
+// The straight way of a packet with a known offload: what tx_plan and put_packet do, from fragments to
+// descriptors in one go. False: nothing is done.
+static bool transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
+			   const struct netoffload *offload)
+{
+	struct e1000_tx *tx = &nic->tx;
+	uint32_t lower = TXD_DTYP_DATA | TXD_DEXT | TXD_IFCS | (offload->mss ? TXD_TSE : 0);
+	uint32_t upper = tx->known_upper[offload->mss != 0], first = tx->next, at = first, slots;
+	uint32_t bytes = measure_known(tx, frags, count, &slots), head = offload->header_bytes;
+	const struct netfrag *frag = frags, *end = frags + count;
+	if (bytes <= head || bytes > (offload->mss ? E1000_TSO_MAX : E1000_FRAME_MAX) ||
+	    frags->bytes < head || e1000_tx_free(tx) < slots + 2)
+		return false;
+	write_seed(frags, offload, bytes);
+	if (offload->mss) {
+		uint64_t word = (tx->tso[1] & ~(uint64_t)TXD_LEN_MASK) | (bytes - head);
+		e1000_stats.context_written += word != tx->tso[1];
+		e1000_stats.tx_tso++;
+		if (word != tx->tso[1])
+			at = put_context(tx, at, (const uint64_t[]){tx->tso[0], word}, tx->tso);
+	}
+	e1000_stats.context_skipped += at == first;
+	for (; frag < end; frag++) {
+		uint32_t rest = frag->bytes;
+		paddr_t addr = frag->addr;
+		void *cookie = frag->cookie;
+		for (; UNLIKELY(rest > E1000_TX_PIECE); rest -= E1000_TX_PIECE) {
+			at = put(tx, at, addr, lower | E1000_TX_PIECE, upper, cookie);
+			addr += E1000_TX_PIECE;
+			cookie = NULL;
+		}
+		at = put(tx, at, addr, lower | rest, upper, cookie);
+	}
+	uint32_t piece = tx->ring[(at - 1) & TX_MASK].data.lower & TXD_LEN_MASK;
+	bool sentinel = (offload->mss || (tx->after_tso && count == 1)) && piece > 2 * TX_SENTINEL;
+	if (sentinel)
+		at = put_sentinel(tx, at, lower, upper);
+	put_end(tx, first, at);
+	tx->after_tso = offload->mss || (tx->after_tso && !sentinel);
+	e1000_stats.tx_bytes += bytes;
+	if (UNLIKELY(nic->late))
+		e1000_late_packet(nic, first & TX_MASK, &frags[0]);
+	return true;
 }
 
 int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned count,
@@ -276,11 +323,16 @@ int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned cou
 		e1000_stats.tx_link_down++;
 		return -ENODEV;
 	}
+	if (LIKELY(offload && count - 1 < NETDEV_MAX_FRAGS && offload_known(tx, offload) &&
+		   transmit_known(nic, frags, count, offload))) {
+		e1000_stats.tx_packets++;
+		return 0;
+	}
 	if (UNLIKELY(!tx_plan(tx, &plan, frags, count, offload))) {
 		e1000_stats.tx_invalid++;
 		return -EINVAL;
 	}
-	if (UNLIKELY(tx_free(tx) < plan.slots) && !tx_make_room(nic, plan.slots)) {
+	if (UNLIKELY(e1000_tx_free(tx) < plan.slots) && !tx_make_room(nic, plan.slots)) {
 		e1000_stats.tx_ring_full++;
 		tx->wanted = plan.slots;
 		return -ENOBUFS;
@@ -290,10 +342,8 @@ int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned cou
 		e1000_stats.context_written += plan.new_context;
 		e1000_stats.context_skipped += !plan.new_context;
 		e1000_stats.tx_tso += offload->mss != 0;
-		if (UNLIKELY(!offload->mss && !offload_known(tx, offload))) {
-			tx->known = *offload;
-			tx->known_upper = plan.upper;
-		}
+		tx->known[offload->mss != 0] = *offload;
+		tx->known_upper[offload->mss != 0] = plan.upper;
 	}
 	put_packet(nic, &plan, frags, count, offload);
 	e1000_stats.tx_packets++;
@@ -301,144 +351,10 @@ int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned cou
 	return 0;
 }
 
-static bool tx_room_for_refused(const struct e1000_tx *tx)
-{
-	return tx->wanted && tx_free(tx) >= MAX(tx->wanted, E1000_TX_RING / 4);
-}
-
-// Section 3.4.1 and 13.4.39: descriptors are done when DD is set in memory, in order.
-void e1000_tx_reclaim(struct e1000 *nic)
-{
-	struct e1000_tx *tx = &nic->tx;
-	if (tx->reclaiming)
-		return;
-	tx->reclaiming = true;
-	while (tx->clean != tx->rung) {
-		uint32_t first = tx->clean & TX_MASK, last = tx->last[first], slot;
-		const volatile uint32_t *upper = &tx->ring[last].data.upper;
-		if (!(*upper & TXD_STAT_DD))
-			break;
-		if (UNLIKELY(nic->late) && !e1000_late_done(nic, first))
-			break;
-		do {
-			slot = tx->clean++ & TX_MASK;
-			void *cookie = tx->cookies[slot];
-			tx->cookies[slot] = NULL;
-			if (cookie)
-				nic->dev.client->tx_release(nic->dev.client_ctx, cookie);
-		} while (slot != last);
-	}
-	tx->reclaiming = false;
-	// From `work`, not from here: whoever called may be in the middle of sending.
-	if (UNLIKELY(tx_room_for_refused(tx)))
-		wtd_post_fast(&tx->work);
-}
-
-// While the card holds something, someone looks again.
-static void tx_watch(struct e1000_tx *tx)
-{
-	if (tx->clean == tx->next || tx->armed)
-		return;
-	tx->armed = true;
-	wtd_post_after(&tx->work, WTD_FAST, tx->wanted ? TX_LOOK_SOON : TX_LOOK_AGAIN);
-}
-
-void e1000_tx_doorbell(struct e1000 *nic)
-{
-	struct e1000_tx *tx = &nic->tx;
-	uint32_t used = tx->next - tx->clean;
-	if (used > e1000_stats.tx_high)
-		e1000_stats.tx_high = used;
-	tx->rung = tx->next;
-	e1000_stats.tx_doorbells++;
-	io_wmb();
-	e1000_write(nic, E1000_TDT, tx->next & TX_MASK);
-	e1000_tx_reclaim(nic);
-	tx_watch(tx);
-}
-
-void e1000_kick(struct netdev *dev)
-{
-	struct e1000 *nic = dev->driver;
-	if (nic->tx.next == nic->tx.rung || nic->state != E1000_RUNNING)
-		return;
-	if (UNLIKELY(nic->late))
-		e1000_late_kick(nic);
-	else
-		e1000_tx_doorbell(nic);
-}
-
-// True when the card has had packets for TX_STUCK and finished none of them.
-static bool tx_stuck(struct e1000_tx *tx)
-{
-	uint64_t now = clock_ns();
-	if (tx->clean == tx->rung) {
-		tx->stuck_since = 0;
-		return false;
-	}
-	if (tx->clean != tx->stuck_clean || !tx->stuck_since) {
-		tx->stuck_clean = tx->clean;
-		tx->stuck_since = now;
-	}
-	return now - tx->stuck_since > TX_STUCK;
-}
-
-// The timer and the notice of room. Fast WTD.
-void e1000_tx_work(struct wtd *work)
-{
-	struct e1000 *nic = CONTAINER_OF(work, struct e1000, tx.work);
-	struct e1000_tx *tx = &nic->tx;
-	tx->armed = false;
-	if (nic->state != E1000_RUNNING)
-		return;
-	e1000_tx_reclaim(nic);
-	if (UNLIKELY(tx_stuck(tx))) {
-		e1000_restart(nic);
-		return;
-	}
-	if (tx_room_for_refused(tx)) {
-		tx->wanted = 0;
-		nic->dev.client->tx_room(nic->dev.client_ctx);
-	}
-	tx_watch(tx);
-}
-
 void e1000_tx_forget_context(struct e1000 *nic)
 {
 	nic->tx.plain[0] = nic->tx.plain[1] = UINT64_MAX;
 	nic->tx.tso[0] = nic->tx.tso[1] = UINT64_MAX;
-	nic->tx.known = (struct netoffload){.mss = UINT16_MAX}; // equal to none that is stored
+	nic->tx.known[0] = nic->tx.known[1] = (struct netoffload){.l3_offset = UINT16_MAX}; // none
 	nic->tx.after_tso = false;
-}
-
-// Releases the cookies of slots from .. to-1 and makes those slots free again, from the back.
-static void tx_discard(struct e1000 *nic, uint32_t from)
-{
-	struct e1000_tx *tx = &nic->tx;
-	uint32_t end = tx->next;
-	tx->next = from;
-	e1000_stats.tx_discarded += end != from;
-	for (uint32_t at = from; at != end; at++) {
-		void *cookie = tx->cookies[at & TX_MASK];
-		tx->cookies[at & TX_MASK] = NULL;
-		if (cookie)
-			nic->dev.client->tx_release(nic->dev.client_ctx, cookie);
-	}
-}
-
-void e1000_tx_drop_unrung(struct e1000 *nic)
-{
-	tx_discard(nic, nic->tx.rung);
-	e1000_tx_forget_context(nic);
-}
-
-void e1000_tx_give_back(struct e1000 *nic)
-{
-	struct e1000_tx *tx = &nic->tx;
-	wtd_cancel(&tx->work);
-	tx->armed = false;
-	tx->rung = tx->clean;
-	tx->stuck_since = 0;
-	tx_discard(nic, tx->clean);
-	e1000_tx_forget_context(nic);
 }

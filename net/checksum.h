@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The Internet checksum's sum (RFC 1071), inline: frames that carry requests are short, so the start counts as
+// The Internet checksum (RFC 1071), inline: frames that carry requests are short, so the start counts as
 // much as the loop.
 #pragma once
 
@@ -37,4 +37,35 @@ static inline uint16_t net_sum(const uint8_t *p, int len, uint64_t sum)
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (uint16_t)(sum + (sum >> 16));
+}
+
+// Whether a sum of 16-bit words, of any width, is one that a sound packet has: all ones, which is zero in
+// one's complement. 0xffff divides 2^64 - 1, so carries that came round (2 (C)) do not matter.
+static inline bool net_sum_sound(uint64_t sum)
+{
+	return sum % 0xffff == 0;
+}
+
+// The bytes' sum on top of another, not folded. May read up to seven bytes behind the last: for frames in
+// their buffers.
+static inline uint64_t net_sum_wide(const uint8_t *p, uint32_t len, uint64_t sum)
+{
+	for (; len >= 32; p += 32, len -= 32)
+		__asm__(
+		    "addq (%1), %0; adcq 8(%1), %0; adcq 16(%1), %0; adcq 24(%1), %0; adcq $0, %0"
+		    : "+r"(sum)
+		    : "r"(p), "m"(*(const uint8_t(*)[32])p)
+		    : "cc");
+	for (uint32_t words = len / 8; words; words--, p += 8)
+		__asm__("addq (%1), %0; adcq $0, %0"
+			: "+r"(sum)
+			: "r"(p), "m"(*(const uint8_t(*)[8])p)
+			: "cc");
+	if (len % 8) {
+		uint64_t rest;
+		__builtin_memcpy(&rest, p, sizeof(rest));
+		rest &= (1UL << len % 8 * 8) - 1;
+		__asm__("addq %1, %0; adcq $0, %0" : "+r"(sum) : "r"(rest) : "cc");
+	}
+	return sum;
 }

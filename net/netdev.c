@@ -43,27 +43,28 @@ struct iface *iface_first(void)
 
 // ---- down -------------------------------------------------------------------------------------------
 
-// The packet's pbufs as fragments; 0 when there are too many. Each gets the card's reference.
-static unsigned reference_pbufs(struct pbuf *packet, struct netfrag frags[NETDEV_MAX_FRAGS])
-{
-	unsigned count = 0;
-
-	for (struct pbuf *q = packet; q; q = q->next) {
-		if (!q->len)
-			continue;
-		if (count == NETDEV_MAX_FRAGS)
-			return 0;
-		frags[count++] = (struct netfrag){virt_to_phys(q->payload), q->len, q};
-	}
-	for (unsigned i = 0; i < count; i++)
-		pbuf_ref(frags[i].cookie);
-	return count;
-}
-
 static void release_pbufs(const struct netfrag *frags, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
 		pbuf_free(frags[i].cookie);
+}
+
+// The packet's pbufs as fragments; 0 when there are too many. Each gets the card's reference.
+static inline unsigned reference_pbufs(struct pbuf *packet, struct netfrag frags[NETDEV_MAX_FRAGS])
+{
+	unsigned count = 0;
+
+	for (struct pbuf *q = packet; q; q = q->next) {
+		if (UNLIKELY(!q->len))
+			continue;
+		if (UNLIKELY(count == NETDEV_MAX_FRAGS)) {
+			release_pbufs(frags, count);
+			return 0;
+		}
+		q->ref++;
+		frags[count++] = (struct netfrag){virt_to_phys(q->payload), q->len, q};
+	}
+	return count;
 }
 
 // ERR_OK: the card or the queue holds references. Else nothing is held: TCP keeps the segment as unsent.

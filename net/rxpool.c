@@ -12,14 +12,6 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/stack.h"
 
-struct rxbuf {
-	struct pbuf_custom custom; // first: the free function is given its pbuf
-	uint8_t *data;		   // RXBUF_BYTES in the direct map
-	struct rxbuf *next_free;
-	uint8_t place; // enum rx_place
-};
-enum rx_place { RX_FREE, RX_WITH_CARD, RX_HELD };
-
 // A frame not longer than this is small: headers and a short request, no bulk data.
 #define SMALL_FRAME 400
 // HELD_MAX: 64 MB of RAM give 2,048 buffers (4 MB), 512 MB and more 16,384 (32 MB).
@@ -150,11 +142,6 @@ struct rxbuf *rxpool_get(paddr_t *addr)
 	buf->place = RX_WITH_CARD;
 	*addr = virt_to_phys(buf->data);
 	return buf;
-}
-
-const void *rxpool_bytes(const struct rxbuf *buf)
-{
-	return buf->data;
 }
 
 void rxpool_put(struct rxbuf *buf)

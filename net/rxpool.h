@@ -17,15 +17,19 @@
 
 #define RXBUF_BYTES 2048
 
-struct rxbuf;
+enum rx_place { RX_FREE, RX_WITH_CARD, RX_HELD };
+struct rxbuf {
+	struct pbuf_custom custom; // first: the free function is given its pbuf
+	uint8_t *data;		   // RXBUF_BYTES in the direct map: where the card writes the frame
+	struct rxbuf *next_free;   // rxpool.c's
+	uint8_t place;		   // enum rx_place; rxpool.c's
+};
 
 // The number of buffers grows with use up to what rxpool_init computes from memory, `with_card` (all
 // rings together) counted extra. Thread context, boot, once for each card.
 void rxpool_init(uint32_t with_card);
 struct rxbuf *rxpool_get(paddr_t *addr); // null: none, and no memory for more
 void rxpool_put(struct rxbuf *buf);
-
-const void *rxpool_bytes(const struct rxbuf *buf); // where the card wrote the frame
 
 // The frame of `bytes` bytes in buf as a pbuf with one reference. Null: dropped and counted, the buffer
 // is free again. When free buffers run low, in this order:

@@ -69,15 +69,15 @@ static bool from_a_station(const struct headers *h, const struct netif *netif)
 	       (h->source & ~mask || (h->source & mask) != (mine & mask));
 }
 
-// RFC 1071: a sum of sound headers, or of a sound segment with its pseudo-header, is all ones.
-static inline bool sound(const struct headers *h)
+// The IPv4 header, and the segment with its pseudo-header (RFC 9293, 3.1).
+static inline bool sound(const struct headers *h, uint32_t segment_bytes)
 {
-	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN;
 	uint64_t addresses = (uint64_t)h->source + h->dest;
-	uint64_t start = addresses + PP_HTONS(IP_PROTO_TCP) + PP_HTONS((uint16_t)segment);
+	uint64_t start = addresses + PP_HTONS(IP_PROTO_TCP) + PP_HTONS((uint16_t)segment_bytes);
+	uint64_t first = (h->what >> 16) + h->length;
 
-	return net_sum((const uint8_t *)h + ETHERNET_BYTES, IP_HLEN - 8, addresses) == 0xffff &&
-	       net_sum((const uint8_t *)&h->tcp, (int)segment, start) == 0xffff;
+	return net_sum_sound(addresses + first + h->id + (uint64_t)h->whole + h->checksum) &&
+	       net_sum_sound(net_sum_wide((const uint8_t *)&h->tcp, segment_bytes, start));
 }
 
 // What lwIP's IP layer sets up round tcp_input.
@@ -139,15 +139,15 @@ static void established(struct netif *netif, struct tcp_pcb *pcb, struct rxbuf *
 
 bool straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes)
 {
-	const struct headers *h = rxpool_bytes(buf);
-	uint32_t payload = PP_NTOHS(h->length) - IP_HLEN - TCP_HLEN;
+	const struct headers *h = (const void *)buf->data;
+	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN, payload = segment - TCP_HLEN;
 	struct tcp_pcb *pcb;
 	struct pbuf *p;
 
-	if (UNLIKELY(!straight_on) || !plain(h, netif, bytes) || !sound(h))
+	if (UNLIKELY(!straight_on) || !plain(h, netif, bytes) || !sound(h, segment))
 		return false;
-	pcb = tcp_straight_find(h->dest, h->source, &h->tcp);
-	if (LIKELY(pcb && tcp_straight_takes(pcb, &h->tcp, payload))) {
+	pcb = tcp_straight_takes(h->dest, h->source, &h->tcp, payload);
+	if (LIKELY(pcb)) {
 		established(netif, pcb, buf, h, bytes, payload);
 		return true;
 	}

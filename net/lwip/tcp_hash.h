@@ -51,8 +51,6 @@ static inline bool tcp_tuple_is(const struct tcp_hash_node *node, const struct t
 // New secrets; the table must be empty. Start.
 void tcp_hash_init(void);
 uint32_t tcp_hash(const struct tcp_tuple *tuple);
-// The same of an IPv4 tuple, in pieces.
-uint32_t tcp_hash_ip4(uint32_t local, uint32_t remote, uint16_t local_port, uint16_t remote_port);
 // The node enters the table, or leaves it (nothing happens when it is not in it).
 void tcp_hash_add(struct tcp_hash_node *node, enum tcp_hash_kind kind, uint32_t hash);
 void tcp_hash_remove(struct tcp_hash_node *node);
@@ -62,3 +60,41 @@ struct tcp_hash_node *tcp_hash_find(uint32_t hash, const struct tcp_hash_node *a
 uint32_t tcp_hash_count(enum tcp_hash_kind kind);
 // Nodes that tcp_hash_find has looked at so far.
 extern uint64_t tcp_hash_steps;
+
+// ---- inline, for what happens a million times; the table and the secrets are tcp_hash.c's -------------
+
+#define TCP_HASH_WORDS 9 // two addresses, and both ports in one
+extern struct tcp_hash_node *tcp_hash_table[1U << TCP_HASH_BITS];
+extern uint64_t tcp_hash_secret[TCP_HASH_WORDS + 1];
+
+static inline uint64_t tcp_hash_sum(uint32_t local, uint32_t remote, uint16_t local_port,
+				    uint16_t remote_port)
+{
+	return tcp_hash_secret[0] +
+	       tcp_hash_secret[1] * ((uint32_t)local_port << 16 | remote_port) +
+	       tcp_hash_secret[2] * local + tcp_hash_secret[3] * remote;
+}
+
+// Ports that count up make an arithmetic progression of sums, which some keys would put into few buckets:
+// mixed once more, neighbours part (the multiplier is the golden ratio's, odd).
+static inline uint32_t tcp_hash_mixed(uint64_t sum)
+{
+	sum ^= sum >> 32;
+	sum *= 0x9e3779b97f4a7c15ULL;
+	sum ^= sum >> 29;
+	sum *= tcp_hash_secret[TCP_HASH_WORDS] | 1;
+	return sum >> 32;
+}
+
+// tcp_hash of an IPv4 tuple, in pieces.
+static inline uint32_t tcp_hash_ip4(uint32_t local, uint32_t remote, uint16_t local_port,
+				    uint16_t remote_port)
+{
+	return tcp_hash_mixed(tcp_hash_sum(local, remote, local_port, remote_port));
+}
+
+// The upper bits: the lower ones of the product are the weaker ones.
+static inline struct tcp_hash_node **tcp_hash_bucket(uint32_t hash)
+{
+	return &tcp_hash_table[hash >> (32 - TCP_HASH_BITS)];
+}

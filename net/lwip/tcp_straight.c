@@ -28,16 +28,17 @@
 	(TF_INFR | TF_RTO | TF_RXCLOSED | TF_CLOSEPEND | TF_NAGLEMEMERR | TF_ACK_NOW | TF_FIN)
 #define HEADERS (SIZEOF_ETH_HDR + IP_HLEN)
 
-struct tcp_pcb *tcp_straight_find(uint32_t dest, uint32_t source, const struct tcp_hdr *header)
+static inline struct tcp_pcb *find(uint32_t dest, uint32_t source, const struct tcp_hdr *header)
 {
 	uint16_t local = lwip_ntohs(header->dest), remote = lwip_ntohs(header->src);
 	uint32_t hash = tcp_hash_ip4(dest, source, local, remote);
-	struct tcp_hash_node *node = NULL;
 
-	while ((node = tcp_hash_find(hash, node))) {
+	for (struct tcp_hash_node *node = *tcp_hash_bucket(hash); node; node = node->next) {
 		struct tcp_pcb *pcb = CONTAINER_OF(node, struct tcp_pcb, node);
-		if (node->kind == TCP_HASH_PCB && pcb->remote_port == remote &&
-		    pcb->local_port == local && IP_IS_V4_VAL(pcb->remote_ip) &&
+		tcp_hash_steps++;
+		if (node->hash == hash && node->kind == TCP_HASH_PCB &&
+		    pcb->remote_port == remote && pcb->local_port == local &&
+		    IP_IS_V4_VAL(pcb->remote_ip) &&
 		    ip4_addr_get_u32(ip_2_ip4(&pcb->remote_ip)) == source &&
 		    ip4_addr_get_u32(ip_2_ip4(&pcb->local_ip)) == dest)
 			return pcb;
@@ -45,7 +46,7 @@ struct tcp_pcb *tcp_straight_find(uint32_t dest, uint32_t source, const struct t
 	return NULL;
 }
 
-bool tcp_straight_takes(const struct tcp_pcb *pcb, const struct tcp_hdr *header, uint32_t bytes)
+static inline bool usual(const struct tcp_pcb *pcb, const struct tcp_hdr *header, uint32_t bytes)
 {
 	uint32_t ack = lwip_ntohl(header->ackno), acked = ack - pcb->lastack;
 
@@ -56,6 +57,14 @@ bool tcp_straight_takes(const struct tcp_pcb *pcb, const struct tcp_hdr *header,
 	       !pcb->ooseq && !LWIP_TCP_SACK_VALID(pcb, 0) && !pcb->refused_data &&
 	       !pcb->persist_backoff && pcb->netif_idx == NETIF_NO_INDEX &&
 	       (!pcb->unsent || TCP_SEQ_GEQ(lwip_ntohl(pcb->unsent->tcphdr->seqno), ack));
+}
+
+struct tcp_pcb *tcp_straight_takes(uint32_t dest, uint32_t source, const struct tcp_hdr *header,
+				   uint32_t bytes)
+{
+	struct tcp_pcb *pcb = find(dest, source, header);
+
+	return LIKELY(pcb && usual(pcb, header, bytes)) ? pcb : NULL;
 }
 
 // RFC 9293, 3.10.7.4, fifth, ESTABLISHED: SND.WND.
@@ -155,14 +164,14 @@ static inline void put_headers(const struct tcp_pcb *pcb, struct pbuf *p, const 
 			       const struct eth_addr *to)
 {
 	struct {
-		uint8_t to[ETH_HWADDR_LEN], from[ETH_HWADDR_LEN];
+		struct eth_addr to, from;
 		uint16_t type;
 		struct ip_hdr ip;
 	} __attribute__((packed)) *h = (void *)((uint8_t *)p->payload - HEADERS);
 	_Static_assert(sizeof(*h) == HEADERS, "as on the wire");
 
-	__builtin_memcpy(h->to, to, sizeof(h->to));
-	__builtin_memcpy(h->from, netif->hwaddr, sizeof(h->from));
+	h->to = *to;
+	h->from = *(const struct eth_addr *)netif->hwaddr;
 	h->type = PP_HTONS(ETHTYPE_IP);
 	IPH_VHL_SET(&h->ip, 4, IP_HLEN / 4);
 	IPH_TOS_SET(&h->ip, pcb->tos);
@@ -227,7 +236,8 @@ void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header, struct pbuf
 	take_window(pcb, header);
 	if (ack != pcb->lastack)
 		told = take_ack(pcb, ack);
-	tcp_rtt_sample(pcb, ack);
+	if (pcb->rttest)
+		tcp_rtt_sample(pcb, ack);
 	if (payload) {
 		if (TCPH_FLAGS(header) & TCP_PSH)
 			payload->flags |= PBUF_FLAG_PUSH;
