@@ -144,8 +144,10 @@ static void lost_segments_are_sent_again_fast(void **state)
 	segments_seen(&end);
 	for (unsigned i = 0; i < 3; i++)
 		bed_ack(peer, first);
-	again = bed_next_tcp();
-	assert_int_equal(again.seq, first); // after three duplicate ACKs, with no timer
+	do { // the first two let new data go (RFC 3042)
+		again = bed_next_tcp();
+		assert_non_null(again.packet);
+	} while (again.seq != first); // after three duplicate ACKs, with no timer
 	bed_ack(peer, end);
 	while (segments_seen(&end))
 		bed_ack(peer, end);

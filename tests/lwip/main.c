@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Runs the unit tests that come with lwIP on our options and our patches (lwipopts.h beside this file
 // says what had to differ). Left out, with the reason:
+//   four of tcp      look for what is sent again on the queue of unsent segments (left_out, below)
 //   core/test_mem    tests mem.c, whose place net/lwip/memory.c takes in the kernel
 //   core/test_dns, mdns, mqtt, api (sockets), ppp    modules that we do not build
 #include <check.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/stats.h"
 #include "lwip_check.h"
+#include "kernel/pool.h"
 #include "tcp/test_tcp.h"
 #include "tcp/test_tcp_oos.h"
 #include "tcp/test_tcp_state.h"
@@ -38,6 +41,16 @@ u32_t sys_now(void)
 uint32_t tcp_now(void)
 {
 	return lwip_sys_now + tcp_ticks * TCP_SLOW_INTERVAL + 1;
+}
+
+void *pool_alloc(struct pool *pool)
+{
+	return calloc(1, pool->object_bytes);
+}
+
+void pool_free(struct pool *pool, void *object)
+{
+	free(object);
 }
 
 void *copy_other(void *to, const void *from, size_t len)
@@ -93,13 +106,29 @@ void tcpip_thread_poll_one(void)
 	netif_poll_all();
 }
 
+// Ours stays on the queue of unacknowledged ones: tests/host/test_tcp_loss.c.
+static bool left_out(const char *name)
+{
+	static const char *const names[] = {"test_tcp_fast_rexmit_wraparound",
+					    "test_tcp_rto_rexmit_wraparound",
+					    "test_tcp_rto_tracking", "test_tcp_retx_add_to_sent"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
 Suite *create_suite(const char *name, testfunc *tests, size_t count, SFun setup, SFun teardown)
 {
 	Suite *suite = suite_create(name);
 
 	for (size_t i = 0; i < count; i++) {
-		TCase *tcase = tcase_create(tests[i]->name); // its own, so that results have names
+		TCase *tcase;
 
+		if (left_out(tests[i]->name))
+			continue;
+		tcase = tcase_create(tests[i]->name); // its own, so that results have names
 		tcase_add_checked_fixture(tcase, setup, teardown);
 		tcase_add_named_test(tcase, tests[i]);
 		suite_add_tcase(suite, tcase);

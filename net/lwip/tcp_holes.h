@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The scoreboard of a connection that has lost something: between what is acknowledged and the highest that is known
+// to have arrived, everything has arrived but what lies in a hole. For tcp_recover.c only.
+//
+//     lastack                                        fack             snd_nxt
+//        |  hole  | arrived |   hole   | arrived ... |  not known yet   |
+#pragma once
+
+#include "tcp_recover.h"
+
+struct tcp_hole {
+	uint32_t start, end; // sequence numbers
+	uint32_t next;	     // what is before it has been sent again
+	uint32_t sent_at;    // tcp_now() when some of it was sent last
+	bool lost;	     // not only late
+};
+
+enum tcp_phase { TCP_WATCHING, TCP_RECOVERING, TCP_LOST };
+
+struct tcp_recovery {
+	struct tcp_hole holes[TCP_HOLES]; // ascending, none empty
+	uint32_t count;
+	uint32_t fack;
+	uint32_t point;	 // RECOVERING, LOST: where it ends
+	uint32_t newest; // when the last sent of what has arrived was sent, 0: not known
+	uint32_t probe_end, probe_at; // the probe that is out: its end, and when it was sent, or 0
+	enum tcp_phase phase;
+	bool at_once; // one unit may go out whatever the congestion window says
+	bool rescued;
+};
+
+// lastack has moved, or not.
+void tcp_holes_acked(struct tcp_pcb *pcb);
+// [left, right) has arrived; within lastack and snd_nxt.
+void tcp_holes_arrived(struct tcp_pcb *pcb, uint32_t left, uint32_t right);
+// Something has arrived that was sent then.
+void tcp_holes_heard(struct tcp_recovery *r, uint32_t sent_at);
+// What begins at lastack is lost, so many bytes of it.
+void tcp_holes_first(struct tcp_pcb *pcb, uint32_t len);
+// All that has not arrived is lost, and so is what was sent again.
+void tcp_holes_all(struct tcp_pcb *pcb);
+// Decides which holes are lost; returns how many of them once more.
+unsigned tcp_holes_judge(struct tcp_pcb *pcb);
+// Whether any is; the first that has something left to send, or null.
+bool tcp_holes_lost(const struct tcp_recovery *r);
+struct tcp_hole *tcp_holes_next(struct tcp_recovery *r);

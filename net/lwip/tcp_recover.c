@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Loss recovery of a sender, see tcp_recover.h. The holes themselves are in tcp_holes.c.
+#include "tcp_recover.h"
+#include "kernel/kstat.h"
+#include "kernel/pool.h"
+#include "lwip/priv/tcp_priv.h"
+#include "tcp_holes.h"
+
+#define LATE_MOST 12 // segments
+
+// One for each connection that can be; a server that has lost everybody at once needs that many.
+static struct pool recoveries = POOL_INIT("tcp_recovery", struct tcp_recovery, MEMP_NUM_TCP_PCB);
+
+static uint64_t fast, timeouts, probes, resent, resent_bytes, again, rescues, spurious;
+KSTAT_COUNTER(fast, "pagewire_tcp_fast_recoveries_total",
+	      "Times duplicate ACKs or SACK blocks told that something is lost.");
+KSTAT_COUNTER(timeouts, "pagewire_tcp_timeouts_total",
+	      "Times nothing told so until the retransmission timer ran out.");
+KSTAT_COUNTER(probes, "pagewire_tcp_tail_loss_probes_total",
+	      "Last segments sent again because nothing was heard for two round trips.");
+KSTAT_COUNTER(resent, "pagewire_tcp_resent_total",
+	      "Packets sent again, each of one or more units.");
+KSTAT_COUNTER(resent_bytes, "pagewire_tcp_resent_bytes_total", "Bytes sent again.");
+KSTAT_COUNTER(again, "pagewire_tcp_lost_again_total",
+	      "Holes that were sent again and found to be lost once more.");
+KSTAT_COUNTER(rescues, "pagewire_tcp_rescues_total",
+	      "Last segments sent again at the end of a recovery (RFC 6675, 4, rule 4).");
+KSTAT_COUNTER(spurious, "pagewire_tcp_duplicate_sacks_total",
+	      "Blocks by which a peer told that it had got something twice (RFC 2883).");
+
+static struct tcp_recovery *begin(struct tcp_pcb *pcb)
+{
+	if (!pcb->recovery) {
+		pcb->recovery = pool_alloc(&recoveries);
+		if (!pcb->recovery)
+			return NULL;
+		pcb->recovery->fack = pcb->lastack;
+		tcp_set_flags(pcb, TF_INFR);
+	}
+	return pcb->recovery;
+}
+
+void tcp_recover_end(struct tcp_pcb *pcb)
+{
+	if (!pcb->recovery)
+		return;
+	pool_free(&recoveries, pcb->recovery);
+	pcb->recovery = NULL;
+	tcp_clear_flags(pcb, TF_INFR | TF_RTO);
+}
+
+// RFC 6675, 4: what is thought to be under way.
+static uint32_t pipe_bytes(const struct tcp_pcb *pcb)
+{
+	const struct tcp_recovery *r = pcb->recovery;
+	uint32_t bytes = pcb->snd_nxt - r->fack, arrived;
+
+	for (unsigned i = 0; i < r->count; i++)
+		bytes +=
+		    (r->holes[i].lost ? r->holes[i].next : r->holes[i].end) - r->holes[i].start;
+	if (pcb->flags & TF_SACK)
+		return bytes;
+	arrived = (uint32_t)pcb->dupacks * pcb->mss; // each duplicate was caused by a segment
+	return bytes - MIN(bytes, arrived);
+}
+
+uint32_t tcp_recover_window(const struct tcp_pcb *pcb)
+{
+	uint32_t pipe = pipe_bytes(pcb);
+
+	return pcb->snd_nxt - pcb->lastack + (pcb->cwnd > pipe ? pcb->cwnd - pipe : 0);
+}
+
+bool tcp_recover_grows(const struct tcp_pcb *pcb)
+{
+	return pcb->recovery->phase != TCP_RECOVERING;
+}
+
+// ---- what an acknowledgement tells --------------------------------------------------------------------
+
+// Something came twice: the probe was not needed, or what was thought lost was only late.
+static void told_twice(struct tcp_pcb *pcb, struct tcp_recovery *r, uint32_t left, uint32_t right)
+{
+	spurious++;
+	if (r->probe_at && TCP_SEQ_LT(left, r->probe_end) && TCP_SEQ_GEQ(right, r->probe_end))
+		r->probe_at = 0;
+	else if (pcb->late_by < LATE_MOST && !(pcb->flags & TF_RTO))
+		pcb->late_by++;
+}
+
+static void take_blocks(struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	for (unsigned i = 0; i < tcp_sack_blocks; i++) {
+		uint32_t left = tcp_sack_block[i].left, right = tcp_sack_block[i].right;
+
+		if (!TCP_SEQ_LT(left, right) || TCP_SEQ_GT(right, pcb->snd_nxt))
+			continue;
+		if (TCP_SEQ_LEQ(right, pcb->lastack) ||
+		    (i == 0 && tcp_sack_blocks > 1 && TCP_SEQ_GEQ(left, tcp_sack_block[1].left) &&
+		     TCP_SEQ_LEQ(right, tcp_sack_block[1].right))) {
+			told_twice(pcb, r, left, right);
+			continue;
+		}
+		if (TCP_SEQ_LT(left, pcb->lastack))
+			left = pcb->lastack;
+		if (r->probe_at && TCP_SEQ_GEQ(r->probe_end - 1, left) &&
+		    TCP_SEQ_LT(r->probe_end - 1, right))
+			tcp_holes_heard(r, r->probe_at);
+		tcp_holes_arrived(pcb, left, right);
+	}
+}
+
+// RFC 6582, 3.2: without SACK the first segment that is missing is known, and only that.
+static void take_duplicates(struct tcp_pcb *pcb, struct tcp_recovery *r, bool duplicate)
+{
+	bool first = r->phase == TCP_WATCHING && duplicate && pcb->dupacks >= 3 &&
+		     !(pcb->flags & TF_CAREFUL && TCP_SEQ_LEQ(pcb->lastack, pcb->rto_end));
+	bool partial = r->phase == TCP_RECOVERING && !duplicate && !r->count &&
+		       TCP_SEQ_LT(pcb->lastack, r->point);
+
+	if (first || partial)
+		tcp_holes_first(pcb, tcp_seg_unit(pcb));
+}
+
+static void reduce(struct tcp_pcb *pcb)
+{
+	pcb->ssthresh = tcp_cwnd_reduced(pcb);
+	pcb->bytes_acked = 0;
+}
+
+static void recover(struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	reduce(pcb);
+	pcb->cwnd = pcb->ssthresh;
+	pcb->rttest = 0; // Karn
+	pcb->rtime = 0;
+	r->phase = TCP_RECOVERING;
+	r->point = pcb->snd_nxt;
+	r->at_once = true;
+	r->rescued = false;
+	fast++;
+}
+
+static void recovered(struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	r->phase = TCP_WATCHING;
+	pcb->rto_end = r->point;
+	tcp_clear_flags(pcb, TF_RTO);
+	if (!(pcb->flags & TF_SACK))
+		tcp_set_flags(pcb, TF_CAREFUL);
+}
+
+// RFC 8985, 7.4: the probe repaired what nobody had told us of, and that counts as loss.
+static void take_probe(struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	if (!r->probe_at || !TCP_SEQ_GT(pcb->lastack, r->probe_end))
+		return;
+	r->probe_at = 0;
+	if (r->phase != TCP_WATCHING)
+		return;
+	reduce(pcb);
+	pcb->cwnd = pcb->ssthresh;
+}
+
+void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate)
+{
+	struct tcp_recovery *r = begin(pcb);
+
+	if (!r)
+		return; // memory is short: the next duplicate, or the timer
+	tcp_holes_acked(pcb);
+	take_blocks(pcb, r);
+	take_probe(pcb, r);
+	if (!(pcb->flags & TF_SACK))
+		take_duplicates(pcb, r, duplicate);
+	if (r->phase != TCP_WATCHING && TCP_SEQ_GEQ(pcb->lastack, r->point))
+		recovered(pcb, r);
+	again += tcp_holes_judge(pcb);
+	if (r->phase == TCP_WATCHING && tcp_holes_lost(r))
+		recover(pcb, r);
+	if (pcb->lastack == pcb->snd_nxt ||
+	    (r->phase == TCP_WATCHING && !r->count && r->fack == pcb->lastack && !r->probe_at &&
+	     !pcb->dupacks))
+		tcp_recover_end(pcb);
+}
+
+// ---- sending --------------------------------------------------------------------------------------------
+
+static int resend(struct tcp_pcb *pcb, uint32_t seq, uint32_t len, uint32_t *sent)
+{
+	int err = tcp_resend(pcb, seq, len, sent);
+
+	if (err == ERR_OK) {
+		resent++;
+		resent_bytes += *sent;
+	}
+	return err;
+}
+
+// One packet of the hole, or ERR_WOULDBLOCK: a window is full.
+static int send_of(struct tcp_pcb *pcb, struct tcp_recovery *r, struct tcp_hole *hole)
+{
+	uint32_t unit = tcp_seg_unit(pcb), pipe = pipe_bytes(pcb), sent;
+	uint32_t room = pcb->cwnd > pipe ? pcb->cwnd - pipe : 0;
+	uint32_t len = MIN(hole->end - hole->next, MAX(room - room % unit, unit));
+	int err;
+
+	if (room < MIN(unit, len) && !r->at_once)
+		return ERR_WOULDBLOCK;
+	// What the peer took its window back from stays; its first unit asks whether it may come.
+	if (hole->next != pcb->lastack && hole->next + len - pcb->lastack > pcb->snd_wnd)
+		return ERR_WOULDBLOCK;
+	err = resend(pcb, hole->next, len, &sent);
+	if (err != ERR_OK)
+		return err;
+	r->at_once = false;
+	hole->next += sent;
+	hole->sent_at = tcp_now();
+	return ERR_OK;
+}
+
+// RFC 6675, 4, NextSeg rule 4: nothing is left to send that would make the peer tell what of the rest is missing.
+static void rescue(struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	uint32_t rest = pcb->snd_nxt - r->fack, sent;
+
+	if (r->phase != TCP_RECOVERING || r->rescued || pcb->unsent || !rest || tcp_holes_lost(r) ||
+	    pipe_bytes(pcb) + tcp_seg_unit(pcb) > pcb->cwnd || !(pcb->flags & TF_SACK))
+		return;
+	if (resend(pcb, tcp_tail_start(pcb), UINT16_MAX, &sent) != ERR_OK)
+		return;
+	r->rescued = true;
+	r->probe_end = pcb->snd_nxt;
+	r->probe_at = tcp_now();
+	rescues++;
+}
+
+void tcp_recover_send(struct tcp_pcb *pcb)
+{
+	struct tcp_recovery *r = pcb->recovery;
+	struct tcp_hole *hole;
+
+	while ((hole = tcp_holes_next(r))) {
+		int err = send_of(pcb, r, hole);
+
+		if (err == ERR_WOULDBLOCK)
+			return;
+		if (err != ERR_OK) {
+			tcp_set_flags(pcb, TF_NAGLEMEMERR); // tcp_txnow, or the timer
+			return;
+		}
+	}
+	rescue(pcb, r);
+}
+
+// ---- timers ---------------------------------------------------------------------------------------------
+
+int tcp_recover_timeout(struct tcp_pcb *pcb)
+{
+	struct tcp_recovery *r = begin(pcb);
+
+	if (!r)
+		return ERR_MEM;
+	if (pcb->nrtx == 0) // RFC 5681, 3.1: once, whatever happens to it afterwards
+		reduce(pcb);
+	pcb->cwnd = pcb->mss;
+	pcb->rttest = 0;
+	pcb->dupacks = 0;
+	tcp_holes_all(pcb);
+	r->phase = TCP_LOST;
+	r->point = pcb->snd_nxt;
+	r->probe_at = 0;
+	r->at_once = true;
+	tcp_set_flags(pcb, TF_RTO);
+	timeouts++;
+	return ERR_OK;
+}
+
+void tcp_recover_probe(struct tcp_pcb *pcb)
+{
+	struct tcp_recovery *r = begin(pcb);
+	uint32_t sent;
+
+	if (!r || r->phase != TCP_WATCHING || r->probe_at)
+		return;
+	if (resend(pcb, tcp_tail_start(pcb), UINT16_MAX, &sent) != ERR_OK)
+		return;
+	r->probe_end = pcb->snd_nxt;
+	r->probe_at = tcp_now();
+	pcb->rttest = 0;
+	pcb->rtime = 0; // 7.3: the time-out counts from here
+	probes++;
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A path with a round trip and loss between netbed's server and a receiver with SACK (RFC 2018, 2883), in steps of a
+// millisecond of the shim's clock. Each segment's bytes are compared with what was written.
+//
+//     struct lossnet net = {.rtt = 50, .loss = 10, .sack = true};
+//     lossnet_open(&net);
+//     ms = lossnet_transfer(&net, 10 << 20);
+//     lossnet_close(&net);
+#pragma once
+
+#include "netbed.h"
+
+#define LOSSNET_RANGES 256
+
+struct lossnet {
+	uint32_t rtt;		   // ms
+	uint32_t loss, reorder;	   // in a thousand, of segments with data
+	bool sack, duplicate_sack; // the receiver's
+	bool (*drops)(struct lossnet *net, const struct bed_segment *segment); // or null
+	// what the test may look at
+	struct bed_peer *peer;
+	uint32_t base, edge,
+	    written; // sequence number of byte 0; received in order; queued by the server
+	uint32_t lost, repeated, segments; // dropped by the path; got twice; seen
+	uint64_t timeouts, probes, fast, resent_bytes,
+	    lost_again; // of the kernel's counters, since the opening
+	// private
+	struct {
+		uint32_t left, right;
+	} got[LOSSNET_RANGES];
+	unsigned ranges;
+	uint8_t *bytes;
+};
+
+void lossnet_open(struct lossnet *net);
+// The server sends so many bytes; returns the milliseconds until the last has arrived, or fails after a minute per MB.
+uint32_t lossnet_transfer(struct lossnet *net, uint32_t bytes);
+void lossnet_close(struct lossnet *net);

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// A sender on a path that loses: what it sends again, how often it stands still until a timer runs out, and that all
+// bytes arrive. Counts decide, in simulated time, from one printed seed.
+// SOURCES: tests/host/lossnet.c tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c kernel/string.c
+// ARCHIVES: build/host/libnet.a
+// CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "lossnet.h"
+#include "lwip/priv/tcp_priv.h"
+#include "shim.h"
+
+#define MSS 1460
+#define MB  (1U << 20)
+
+static void say(const char *what, const struct lossnet *net, uint32_t bytes, uint32_t ms)
+{
+	print_message(
+	    "# %s: %u KB in %u ms (%u KB/s), %u segments, %u lost, %lu KB again, %u got twice, "
+	    "%lu recoveries, %lu lost again, %lu probes, %lu time-outs\n",
+	    what, bytes / 1024, ms, bytes / MAX(ms, 1U), net->segments, net->lost,
+	    net->resent_bytes / 1024, net->repeated, net->fast, net->lost_again, net->probes,
+	    net->timeouts);
+}
+
+static uint32_t run(const char *what, struct lossnet *net, uint32_t bytes)
+{
+	uint32_t ms;
+
+	lossnet_open(net);
+	ms = lossnet_transfer(net, bytes);
+	say(what, net, bytes, ms);
+	lossnet_close(net);
+	return ms;
+}
+
+static void a_path_without_loss_repeats_nothing(void **state)
+{
+	struct lossnet net = {.rtt = 50, .sack = true, .duplicate_sack = true};
+
+	run("no loss", &net, 8 * MB);
+	assert_int_equal(net.resent_bytes + net.timeouts + net.fast, 0);
+}
+
+static void one_per_cent_of_loss_needs_no_timer(void **state)
+{
+	struct lossnet net = {.rtt = 50, .loss = 10, .sack = true, .duplicate_sack = true};
+
+	run("1 % loss, 50 ms", &net, 16 * MB);
+	assert_true(net.lost > 50);
+	assert_in_range(net.timeouts, 0, net.lost / 50);
+	assert_true(net.resent_bytes <= (net.lost + net.lost / 20 + 5) * MSS);
+}
+
+static void ten_per_cent_of_loss_stands_still_seldom(void **state)
+{
+	struct lossnet net = {.rtt = 20, .loss = 100, .sack = true, .duplicate_sack = true};
+
+	run("10 % loss, 20 ms", &net, 2 * MB);
+	assert_in_range(net.timeouts, 0, net.lost / 8);
+	assert_true(net.resent_bytes <= (net.lost + net.lost / 4 + 10) * MSS);
+}
+
+static void one_per_cent_of_loss_without_sack(void **state)
+{
+	struct lossnet net = {.rtt = 50, .loss = 10};
+
+	run("1 % loss, 50 ms, no SACK", &net, 4 * MB);
+	assert_in_range(net.timeouts, 0, net.lost / 4 + 1);
+}
+
+// A hundred segments in a row.
+static bool burst(struct lossnet *net, const struct bed_segment *segment)
+{
+	return net->segments >= 400 && net->segments < 500;
+}
+
+static void a_burst_of_loss_is_found_at_once(void **state)
+{
+	struct lossnet net = {.rtt = 50, .sack = true, .drops = burst};
+
+	run("100 in a row", &net, 4 * MB);
+	assert_int_equal(net.lost, 100);
+	assert_in_range(net.timeouts, 0, 1);
+	assert_true(net.resent_bytes <= 110 * MSS);
+}
+
+// The last three segments of a short answer, once.
+static bool tail(struct lossnet *net, const struct bed_segment *segment)
+{
+	return net->segments >= 6 && net->segments <= 8;
+}
+
+static void a_lost_tail_is_probed_for(void **state)
+{
+	struct lossnet net = {.rtt = 20, .sack = true, .drops = tail};
+	uint32_t ms = run("tail of a short answer", &net, 8 * MSS);
+
+	assert_int_equal(net.lost, 3);
+	assert_int_equal(net.timeouts, 0);
+	assert_int_equal(net.probes, 1);
+	assert_true(ms < 160);
+}
+
+// Everything that is sent again is lost the first time.
+static uint32_t highest;
+static bool again_once(struct lossnet *net, const struct bed_segment *segment)
+{
+	static uint32_t dropped;
+	bool old = net->segments > 1 && (int32_t)(segment->seq - highest) < 0;
+
+	if (net->segments == 1)
+		highest = segment->seq, dropped = 0;
+	if (!old) {
+		highest = segment->seq + segment->len;
+		return net->segments == 300;
+	}
+	return dropped++ == 0;
+}
+
+static void a_retransmission_that_is_lost_is_sent_again(void **state)
+{
+	struct lossnet net = {.rtt = 50, .sack = true, .drops = again_once};
+
+	run("a retransmission is lost", &net, 4 * MB);
+	assert_int_equal(net.lost, 2);
+	assert_int_equal(net.timeouts, 0);
+	assert_int_equal(net.lost_again, 1);
+}
+
+static void reordering_is_not_loss(void **state)
+{
+	struct lossnet net = {.rtt = 50, .reorder = 20, .sack = true, .duplicate_sack = true};
+
+	run("2 % late by up to three", &net, 8 * MB);
+	assert_int_equal(net.timeouts, 0);
+	assert_true(net.resent_bytes < net.segments * MSS / 20);
+}
+
+// All that is in flight, and what the first time-outs send again.
+static bool outage(struct lossnet *net, const struct bed_segment *segment)
+{
+	return net->segments > 1000 && net->lost < 184;
+}
+
+static void an_outage_ends(void **state)
+{
+	struct lossnet net = {.rtt = 50, .sack = true, .drops = outage};
+
+	run("all for a while", &net, 4 * MB);
+	assert_in_range(net.timeouts, 1, 12);
+}
+
+static void whatever_is_lost_all_bytes_arrive(void **state)
+{
+	for (unsigned i = 0; i < 30; i++) {
+		struct lossnet net = {.rtt = 2 + shim_random_below(100),
+				      .loss = shim_random_below(150),
+				      .reorder = shim_random_below(100),
+				      .sack = shim_random_below(3) != 0,
+				      .duplicate_sack = shim_random_below(2)};
+
+		lossnet_open(&net);
+		for (unsigned n = 0; n < 4; n++)
+			lossnet_transfer(&net, 1 + shim_random_below(60000));
+		lossnet_close(&net);
+	}
+}
+
+static void big_segments_too(void **state)
+{
+	bed_tso(0xffff);
+	one_per_cent_of_loss_needs_no_timer(state);
+	a_burst_of_loss_is_found_at_once(state);
+	a_lost_tail_is_probed_for(state);
+	a_retransmission_that_is_lost_is_sent_again(state);
+	whatever_is_lost_all_bytes_arrive(state);
+	bed_tso(0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(a_path_without_loss_repeats_nothing),
+	    TEST(one_per_cent_of_loss_needs_no_timer),
+	    TEST(ten_per_cent_of_loss_stands_still_seldom),
+	    TEST(one_per_cent_of_loss_without_sack),
+	    TEST(a_burst_of_loss_is_found_at_once),
+	    TEST(a_lost_tail_is_probed_for),
+	    TEST(a_retransmission_that_is_lost_is_sent_again),
+	    TEST(reordering_is_not_loss),
+	    TEST(an_outage_ends),
+	    TEST(whatever_is_lost_all_bytes_arrive),
+	    TEST(big_segments_too),
+	};
+	return cmocka_run_group_tests_name("tcp_loss", tests, bed_group_setup, bed_group_teardown);
+}
