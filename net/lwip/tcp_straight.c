@@ -25,7 +25,8 @@
 #define SHAPE_MASK PP_HTONS(0xf03f & ~TCP_PSH)
 #define SHAPE	   PP_HTONS(TCP_HLEN / 4 << 12 | TCP_ACK)
 #define UNUSUAL                                                                                    \
-	(TF_INFR | TF_RTO | TF_RXCLOSED | TF_CLOSEPEND | TF_NAGLEMEMERR | TF_ACK_NOW | TF_FIN)
+	(TF_INFR | TF_RTO | TF_RXCLOSED | TF_CLOSEPEND | TF_NAGLEMEMERR | TF_ACK_NOW | TF_FIN |    \
+	 TF_CAREFUL)
 #define HEADERS (SIZEOF_ETH_HDR + IP_HLEN)
 
 static inline struct tcp_pcb *find(uint32_t dest, uint32_t source, const struct tcp_hdr *header)
@@ -203,7 +204,7 @@ static bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
 	seg->tcphdr->wnd = lwip_htons(TCPWND_MIN16(RCV_WND_SCALE(pcb, pcb->rcv_ann_wnd)));
 	seg->tcphdr->chksum = 0;
 	TCPH_SET_FLAG(seg->tcphdr, TCP_ACK);
-	tcp_segment_leaves(pcb, seq);
+	tcp_segment_leaves(pcb, seg, seq);
 	p->tso_mss = seg->len > pcb->mss ? pcb->mss : 0;
 	lwip_stats.mib2.tcpoutsegs += seg->len > pcb->mss ? (seg->len - 1U) / pcb->mss + 1 : 1;
 	MIB2_STATS_INC(mib2.ipoutrequests);
