@@ -43,6 +43,7 @@
 #include "server/http_text.h"
 #include "server/http_uri.h"
 #include "server/rights.h"
+#include "server/dav_lock.h"
 
 // ---- limits: the defaults; the command line changes those that have a word ---------------------------
 
@@ -147,7 +148,8 @@ enum http_body_kind {
 	HTTP_BODY_MADE,	 // x->made
 	HTTP_BODY_FILE,	 // one range of x->inode
 	HTTP_BODY_PARTS, // several: x->parts
-	HTTP_BODY_LISTING
+	HTTP_BODY_LISTING,
+	HTTP_BODY_STREAM // x->stream
 };
 
 struct http_parts { // a multipart/byteranges answer (RFC 9110 section 14.6)
@@ -169,6 +171,7 @@ struct http_text_in { // a request's body in memory: kpages
 
 struct listing;
 struct http_job;
+struct http_stream;
 struct http_receiver;
 
 struct http_exchange {
@@ -186,9 +189,12 @@ struct http_exchange {
 	bool index_now;	       // the look-up under way is for the directory's index file
 	bool index_used;       // ... and it was found
 	struct rights_who who; // rights.c's
-	uint64_t started;      // clock_cycles when the head was complete
-	struct inode *inode;   // reference
-	uint64_t names;	       // name_generation before the look-up
+	uint8_t if_lookups;    // dav_if_weigh.c's
+	uint8_t propfind_depth;
+	char lock_token[DAV_TOKEN_LEN]; // of a LOCK
+	uint64_t started;		// clock_cycles when the head was complete
+	struct inode *inode;		// reference
+	uint64_t names;			// name_generation before the look-up
 	struct name_request find;
 	struct page_get get;
 	bool getting;	   // get is under way
@@ -213,6 +219,7 @@ struct http_exchange {
 	void (*fields)(const struct http_exchange *x,
 		       struct text *t); // writes further fields of the answer's head; or null
 	struct listing *listing;
+	struct http_stream *stream;
 	struct http_job *job;
 	uint64_t sent; // body bytes queued
 	// The request's body (http_receive.h).

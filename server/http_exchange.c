@@ -9,6 +9,7 @@
 #include "kernel/timer.h"
 #include "server/dirlist.h"
 #include "server/http_job.h"
+#include "server/http_stream.h"
 #include "server/http_method.h"
 #include "server/http_receive.h"
 
@@ -111,6 +112,8 @@ static void release(struct http_exchange *x)
 		kpages_free(x->made.bytes, x->made.size);
 	if (x->listing)
 		listing_free(x->listing);
+	if (x->stream)
+		x->stream->free(x->stream);
 	http_receive_free(x);
 	free_kept(x->kept, x->kept_size);
 	pool_free(&http_exchange_pool, x);

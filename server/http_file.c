@@ -24,23 +24,27 @@ void http_file_start(void)
 	inode_set_forget_hook(forget);
 }
 
-// Strong (RFC 9110 section 8.8.1): inode, generation, time to the nanosecond, and the volume, since one
-// host name may show several.
+// Inode, generation, time to the nanosecond, and the volume, since one host name may show several.
+void http_etag_write(struct text *t, const struct inode *inode)
+{
+	text_char(t, '"');
+	text_hex(t, inode->volume->id);
+	text_char(t, '-');
+	text_hex(t, inode->number);
+	text_char(t, '-');
+	text_hex(t, inode->generation);
+	text_char(t, '-');
+	text_hex(t, (uint64_t)inode->mtime_sec);
+	text_char(t, '.');
+	text_hex(t, inode->mtime_nsec);
+	text_char(t, '"');
+}
+
 static void make_etag(struct http_file *file, const struct inode *inode)
 {
 	struct text t = TEXT_OF(file->etag);
 
-	text_char(&t, '"');
-	text_hex(&t, inode->volume->id);
-	text_char(&t, '-');
-	text_hex(&t, inode->number);
-	text_char(&t, '-');
-	text_hex(&t, inode->generation);
-	text_char(&t, '-');
-	text_hex(&t, (uint64_t)inode->mtime_sec);
-	text_char(&t, '.');
-	text_hex(&t, inode->mtime_nsec);
-	text_char(&t, '"');
+	http_etag_write(&t, inode);
 	ASSERT(!t.full);
 	file->etag_len = (uint8_t)t.len;
 }

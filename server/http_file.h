@@ -7,6 +7,7 @@
 #include "fs/inode.h"
 #include "server/http_cond.h"
 #include "server/http_date.h"
+#include "server/http_text.h"
 
 #define HTTP_FILE_HEAD_MAX 512
 
@@ -21,6 +22,8 @@ struct http_file {
 	char head[HTTP_FILE_HEAD_MAX]; // of a 200 on a connection that stays, empty line included
 };
 
+// A strong entity tag (RFC 9110 section 8.8.1), with its quotes: at most HTTP_ETAG_MAX bytes. Any context.
+void http_etag_write(struct text *t, const struct inode *inode);
 void http_file_start(void);
 // Valid until the next call for another inode (without memory it is made in a static place).
 struct http_file *http_file_of(struct inode *inode, uint32_t type);

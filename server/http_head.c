@@ -171,6 +171,7 @@ enum field {
 	F_IF_MATCH,
 	F_IF_NONE_MATCH,
 	F_ACCEPT,
+	F_DAV_IF,
 	F_OTHER
 };
 
@@ -196,6 +197,7 @@ static const struct {
     [F_IF_MATCH] = NAMED("if-match"),
     [F_IF_NONE_MATCH] = NAMED("if-none-match"),
     [F_ACCEPT] = NAMED("accept"),
+    [F_DAV_IF] = NAMED("if"),
 };
 
 static enum field field_of(const char *name, uint16_t len)
@@ -222,6 +224,8 @@ static struct http_view *single(struct http_request *out, enum field id)
 		return &out->if_unmodified_since;
 	case F_REFERER:
 		return &out->referer;
+	case F_DAV_IF:
+		return &out->dav_if;
 	default:
 		return &out->user_agent;
 	}

@@ -4,6 +4,7 @@
 #include "server/http_method.h"
 #include "kernel/kstring.h"
 #include "kernel/panic.h"
+#include "server/dav_lock.h"
 
 extern const struct http_method_row __start_http_methods[], __stop_http_methods[];
 static const struct http_method_row *rows[HTTP_METHODS];
@@ -81,8 +82,13 @@ void http_admit(struct http_exchange *x)
 		http_answer(x, 503, "No volume is mounted.");
 	} else {
 		bool reads = x->request.method == HTTP_GET || x->request.method == HTTP_HEAD;
-		if ((reads ? may_read(x) : http_may(x, x->path_text, x->path.len, row->rights)) ==
+		if ((reads ? may_read(x) : http_may(x, x->path_text, x->path.len, row->rights)) !=
 		    0)
+			return;
+		int status = dav_if_weigh(x);
+		if (status > 0)
+			http_answer(x, (uint16_t)status, x->reason);
+		else if (status == 0)
 			x->stage = HTTP_STAGE_FIND;
 	}
 }

@@ -91,6 +91,7 @@ struct http_request {
 	// Fields that may stand once only. One that stands twice is void: len 0, but at not 0.
 	struct http_view range, if_range, if_modified_since, if_unmodified_since;
 	struct http_view referer, user_agent;
+	struct http_view dav_if;			  // If (RFC 4918 section 10.4)
 	bool has_if_match, has_if_none_match, has_accept; // lists: walk with http_header_next
 };
 

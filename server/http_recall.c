@@ -135,7 +135,7 @@ static bool whole_small_file(const struct http_exchange *x)
 	const struct http_request *r = &x->request;
 
 	return x->status == 200 && x->body == HTTP_BODY_FILE && !x->all_kept && x->keep_alive &&
-	       x->who.state == WHO_UNASKED && // what anybody may read
+	       x->who.state == WHO_UNASKED && !r->dav_if.at && // what anybody may read
 	       r->method == HTTP_GET && r->minor && !r->content_length && !r->chunked &&
 	       !r->range.at && !r->if_range.at && !r->if_modified_since.at &&
 	       !r->if_unmodified_since.at && !r->has_if_match && !r->has_if_none_match &&

@@ -7,6 +7,7 @@
 #include "server/http_file.h"
 #include "server/http_method.h"
 #include "server/http_mime.h"
+#include "server/http_stream.h"
 #include "server/rights.h"
 
 static const struct {
@@ -255,6 +256,13 @@ static void generated_fields(const struct http_exchange *x, struct text *t)
 		field(t, "Content-Type", x->made_type);
 		field(t, "Cache-Control", "no-store");
 		field_u64(t, "Content-Length", x->made.len);
+	} else if (x->body == HTTP_BODY_STREAM) {
+		field(t, "Content-Type", x->made_type);
+		field(t, "Cache-Control", "no-store");
+		if (x->chunked)
+			field(t, "Transfer-Encoding", "chunked");
+		else if (x->stream->last)
+			field_u64(t, "Content-Length", x->stream->len);
 	} else {
 		field(t, "Content-Type", x->json ? "application/json" : "text/html; charset=utf-8");
 		field(t, "Cache-Control", "no-cache");
@@ -268,6 +276,14 @@ static void generated_fields(const struct http_exchange *x, struct text *t)
 			field_u64(t, "Content-Length", x->listing->length);
 	}
 	field(t, "X-Content-Type-Options", "nosniff");
+}
+
+// RFC 4918 section 10.1; and what makes Microsoft's clients ask for WebDAV rather than FrontPage.
+static void options(const struct http_exchange *x, struct text *t)
+{
+	allow(x, t);
+	field(t, "DAV", rights_writing() ? "1, 2, 3" : "1, 3");
+	field(t, "MS-Author-Via", "DAV");
 }
 
 size_t http_response_head(const struct http_exchange *x, struct text *t)
@@ -287,7 +303,7 @@ size_t http_response_head(const struct http_exchange *x, struct text *t)
 		if (x->status == 304)
 			validators(t, http_file_of(x->inode, x->mime));
 		else if (x->request.method == HTTP_OPTIONS)
-			allow(x, t);
+			options(x, t);
 		break;
 	case HTTP_BODY_FILE:
 	case HTTP_BODY_PARTS:

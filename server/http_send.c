@@ -8,9 +8,12 @@
 #include "server/http_conn.h"
 #include "server/http_file.h"
 #include "server/http_response.h"
+#include "server/http_stream.h"
 
 static char scratch[HTTP_HEAD_OUT_MAX]; // a head, a part's head or a piece of a listing
-_Static_assert(sizeof(scratch) >= LISTING_PIECE + 16 && sizeof(scratch) <= UINT16_MAX, "fits");
+_Static_assert(sizeof(scratch) >= LISTING_PIECE + 32 && HTTP_GEN_PIECE <= LISTING_PIECE &&
+		   sizeof(scratch) <= UINT16_MAX,
+	       "fits");
 
 // TCP took nothing more. With nothing on its way to the client no acknowledgement will wake us.
 static enum http_progress blocked(struct http_exchange *x)
@@ -162,6 +165,69 @@ static enum http_progress send_listing(struct http_exchange *x)
 	return HTTP_SENT;
 }
 
+void http_stream_begin(struct http_exchange *x, struct http_stream *stream, uint16_t status,
+		       const char *type)
+{
+	x->stream = stream;
+	x->status = status;
+	x->made_type = type;
+	x->body = HTTP_BODY_STREAM;
+	// Without a length: chunks, or, for HTTP/1.0, the end of the connection.
+	x->chunked = !stream->last && x->request.minor > 0;
+	x->keep_alive = x->keep_alive && (stream->last || x->chunked);
+	x->stage = HTTP_STAGE_SEND;
+}
+
+// One piece of a batch, as a chunk of its own where there are chunks.
+static enum http_progress send_batch_piece(struct http_exchange *x, struct http_stream *s)
+{
+	size_t len = MIN(s->len - s->at, (size_t)HTTP_GEN_PIECE);
+	bool end = s->last && s->at + len == s->len;
+	struct text t = TEXT_OF(scratch);
+	enum http_progress progress;
+
+	if (!x->chunked) {
+		progress = send_bytes(x, s->bytes + s->at, len, !end);
+	} else {
+		if (len) {
+			text_hex(&t, len);
+			text_str(&t, "\r\n");
+			text_bytes(&t, s->bytes + s->at, len);
+			text_str(&t, "\r\n");
+		}
+		text_str(&t, end ? "0\r\n\r\n" : "");
+		progress = send_bytes(x, t.out, t.len, !end);
+	}
+	if (progress == HTTP_SENT) {
+		s->at += len;
+		x->sent += len;
+	}
+	return progress;
+}
+
+static enum http_progress send_stream(struct http_exchange *x)
+{
+	struct http_stream *s = x->stream;
+
+	for (;;) {
+		// The end of a chunked body is a chunk, also when the last batch was empty.
+		while (s->at < s->len || (s->last && x->chunked && !s->len)) {
+			enum http_progress progress;
+			bool only_end = !s->len;
+			if (!room_for_generated(x, HTTP_GEN_PIECE + 16))
+				return blocked(x);
+			progress = send_batch_piece(x, s);
+			if (progress != HTTP_SENT || only_end)
+				return progress;
+		}
+		if (s->last)
+			return HTTP_SENT;
+		s->more(x, s);
+		if (x->stage != HTTP_STAGE_SEND)
+			return HTTP_BLOCKED;
+	}
+}
+
 enum http_progress http_send(struct http_exchange *x)
 {
 	if (!x->head_queued) {
@@ -180,6 +246,8 @@ enum http_progress http_send(struct http_exchange *x)
 		return send_made(x);
 	case HTTP_BODY_LISTING:
 		return send_listing(x);
+	case HTTP_BODY_STREAM:
+		return send_stream(x);
 	default:
 		return HTTP_SENT;
 	}

@@ -49,9 +49,8 @@ int password_verify(const char *hash, size_t hash_len, const char *password, siz
 			      .saltlen = sizeof(salt),
 			      .out = wanted,
 			      .outlen = sizeof(wanted),
-			      .pwdlen = (uint32_t)len,
-			      .allocate_cbk = take,
-			      .free_cbk = give_back};
+			      .pwd = (uint8_t *)(uintptr_t)password,
+			      .pwdlen = (uint32_t)len};
 	unsigned differ = 0;
 	int code;
 
@@ -62,10 +61,10 @@ int password_verify(const char *hash, size_t hash_len, const char *password, siz
 	if (decode_string(&ctx, text, Argon2_id) != ARGON2_OK || ctx.m_cost > PASSWORD_MEMORY_MAX ||
 	    ctx.t_cost > PASSWORD_PASSES_MAX || ctx.lanes > 4 || ctx.outlen < 16)
 		return -EINVAL;
-	ctx.pwd = (uint8_t *)(uintptr_t)password;
-	ctx.pwdlen = (uint32_t)len;
 	ctx.out = made;
 	ctx.threads = 1;
+	ctx.allocate_cbk = take; // decode_string has cleared them
+	ctx.free_cbk = give_back;
 	code = argon2_ctx(&ctx, Argon2_id);
 	if (code != ARGON2_OK)
 		return error_of(code);

@@ -61,10 +61,9 @@ static bool known(const struct rights_who *who)
 	return who->state == WHO_KNOWN && who->table == table;
 }
 
-unsigned rights_now(const struct http_exchange *x, const char *path, size_t len)
+unsigned rights_of(const struct rights_who *who, const char *path, size_t len)
 {
-	unsigned rights =
-	    users_rights(users, known(&x->who) ? x->who.user : USER_ANYBODY, path, len);
+	unsigned rights = users_rights(users, known(who) ? who->user : USER_ANYBODY, path, len);
 
 	return changeable() ? rights : rights & ~(unsigned)CHANGES;
 }
@@ -120,7 +119,7 @@ int rights_check(struct http_exchange *x, const char *path, size_t len, unsigned
 		return deny(x, 403, "This server only reads: it was started without write=on.");
 	if (rights & CHANGES && !changeable())
 		return deny(x, 403, "The volume is read-only.");
-	if ((rights_now(x, path, len) & rights) == rights)
+	if ((rights_of(&x->who, path, len) & rights) == rights)
 		return 0;
 	if (known(&x->who))
 		return deny(x, 403, "You have no right to do that here.");
@@ -129,7 +128,7 @@ int rights_check(struct http_exchange *x, const char *path, size_t len, unsigned
 	result = auth_ask(x, users, table);
 	if (result != AUTH_KNOWN)
 		return refused_for(x, result);
-	if ((rights_now(x, path, len) & rights) == rights)
+	if ((rights_of(&x->who, path, len) & rights) == rights)
 		return 0;
 	return deny(x, 403, "You have no right to do that here.");
 }

@@ -50,8 +50,8 @@ bool rights_writing(void);
 void rights_challenge(const struct http_exchange *x, struct text *t);
 // The name of the exchange's user, if it was asked for; null: nobody. Valid until the next table.
 const char *rights_user(const struct http_exchange *x, size_t *len);
-// What the exchange's user may do there, as far as it was asked who they are.
-unsigned rights_now(const struct http_exchange *x, const char *path, size_t len);
+// What somebody may do there, as far as it was asked who they are (x->who). Fast WTD context, or WTDs disabled.
+unsigned rights_of(const struct rights_who *who, const char *path, size_t len);
 
 // Fast WTD context. Whether it is what the prefix /.pagewire/ hides, however a link leads there.
 bool rights_hides(const struct inode *inode);

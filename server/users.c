@@ -144,6 +144,8 @@ static const char *read_user(struct users *t, const struct words *w)
 		else
 			return "a user's flags are digest-sha256=, digest-md5= and off";
 	}
+	if (u->md5 && !u->sha256) // a client that knows both takes SHA-256
+		return "digest-md5= stands beside digest-sha256= only";
 	t->any_sha256 |= u->sha256 && !u->off;
 	t->any_md5 |= u->md5 && !u->off;
 	t->user_count++;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // SOURCES: tests/host/http_world_rights.c server/rights.c server/users.c server/auth.c server/auth_digest.c
-// SOURCES: server/auth_delay.c kernel/siphash.c
+// SOURCES: server/dav_if.c server/dav_if_weigh.c server/auth_delay.c kernel/siphash.c
 // ARCHIVES: build/host/libcrypto.a
 // SOURCES: tests/host/http_world.c tests/host/http_world_files.c server/http.c server/http_conn.c
 // SOURCES: server/http_timer.c server/http_address.c server/http_exchange.c server/http_decide.c

@@ -103,6 +103,7 @@ static void a_wrong_line_is_refused_by_number(void **state)
 	refused("user anna " HASH " on\n", 1);
 	refused("user anna " HASH " digest-md5=00\n", 1);
 	refused("user anna " HASH " digest-md5=0123456789ABCDEF0123456789abcdef\n", 1);
+	refused("user anna " HASH " digest-md5=0123456789abcdef0123456789abcdef\n", 1);
 	refused("trustee / anna R\n", 1);
 	refused("user anna " HASH "\ntrustee a anna R\n", 2);
 	refused("trustee / * X\n", 1);
