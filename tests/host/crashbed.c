@@ -13,7 +13,7 @@
 #include "kernel/panic.h"
 #include "shim.h"
 
-#define FRAMES 4096
+#define FRAMES 2048
 
 static char said[65536];
 
@@ -99,7 +99,13 @@ int crashbed_replay_by_e2fsck(void)
 	const char *path = scratch("replay");
 	crashdisk_save(path);
 	int status = run("e2fsck -fy %s 2>&1", path);
-	crashdisk_load(path);
+	FILE *f = fopen(path, "rb");
+	uint8_t *bytes = malloc(crashdisk_size());
+	if (!f || fread(bytes, 1, crashdisk_size(), f) != crashdisk_size())
+		PANIC("%s cannot be read", path);
+	fclose(f);
+	crashdisk_swap(bytes);
+	free(bytes);
 	unlink(path);
 	return status;
 }

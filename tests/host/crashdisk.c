@@ -203,14 +203,24 @@ static bool durable(const struct event *e, uint32_t cut, uint32_t flushed)
 	return e->over < flushed || e->fua;
 }
 
+static bool never_torn(uint64_t sector)
+{
+	const struct crashdisk_rules *r = &crashdisk_rules;
+	uint64_t first = r->whole_count ? r->whole_first : 2;
+	return sector > first && sector - first < (r->whole_count ? r->whole_count : 2);
+}
+
 // Applies a write that is not durable. by[sector]: one more than the last durable write of it.
 static void apply_some(uint8_t *to, const uint32_t *by, uint32_t index, enum crash_how how)
 {
 	const struct event *e = &events[index];
 	if (how == CRASH_WHOLE && shim_random_below(2))
 		return;
+	bool drop = false;
 	for (uint64_t s = 0; s < e->sectors; s++) {
-		if (by[e->lba + s] > index || (how == CRASH_TORN && shim_random_below(2)))
+		if (how == CRASH_TORN && !never_torn(e->lba + s))
+			drop = shim_random_below(2);
+		if (by[e->lba + s] > index || drop)
 			continue;
 		memcpy(to + ((e->lba + s) << SECTOR_SHIFT), e->data + (s << SECTOR_SHIFT), 512);
 	}
@@ -262,6 +272,12 @@ void crashdisk_power_cut(uint32_t cut, enum crash_how how)
 	free(left);
 	recording = false;
 	unplugged = false;
+}
+
+void crashdisk_swap(const uint8_t *bytes)
+{
+	ASSERT(!queued && !recording);
+	memcpy(now, bytes, size);
 }
 
 void crashdisk_record(void)

@@ -24,6 +24,9 @@ extern struct crashdisk_rules {
 	    delay_max_ns; // a request takes up to so long, and they end in any order; 0: at once, in order
 	uint32_t max_segs, max_sectors; // 0: 128, 1024
 	uint32_t sector_bytes;		// 0: 512
+	// Sectors that are never torn apart; 0 of them: 2 from sector 2 on, an ext4 superblock, which has its checksum
+	// in the second one: the format itself cannot do with less.
+	uint64_t whole_first, whole_count;
 } crashdisk_rules;
 extern struct crashdisk_counts {
 	uint64_t ops[BLOCK_OPS], sectors[BLOCK_OPS], fua, in_flight_high;
@@ -54,6 +57,8 @@ enum crash_how {
 uint8_t *crashdisk_after(uint32_t cut, enum crash_how how);
 // ... and the disk goes on with that. The recording stays as it was, for more cuts, until crashdisk_record.
 void crashdisk_power_cut(uint32_t cut, enum crash_how how);
+// The disk holds that from now on; the recording stays.
+void crashdisk_swap(const uint8_t *bytes);
 // Writes down from here on: what is on the disk now is durable, what was written down before is forgotten.
 void crashdisk_record(void);
 
