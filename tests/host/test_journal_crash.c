@@ -28,7 +28,8 @@
 enum use { META, FREE, DATA };
 struct state {
 	enum use use;
-	uint32_t version; // META: the operation that wrote it; DATA: the write's number; 0: untouched
+	uint32_t
+	    version; // META: the operation that wrote it; DATA: the write's number; 0: untouched
 };
 struct op {
 	struct state after[BLOCKS];
@@ -209,8 +210,7 @@ static bool is_state(const uint8_t *disk, uint32_t k)
 {
 	for (unsigned b = 0; b < BLOCKS; b++) {
 		struct state s = ops[k].after[b];
-		if (s.use == META &&
-		    !holds(disk + (spare + b) * block_bytes, spare + b, s))
+		if (s.use == META && !holds(disk + (spare + b) * block_bytes, spare + b, s))
 			return false;
 	}
 	return true;
@@ -221,8 +221,7 @@ static void check_data(const uint8_t *disk, uint32_t k)
 {
 	for (unsigned b = 0; b < BLOCKS; b++) {
 		struct state s = ops[k].after[b];
-		if (s.use == DATA &&
-		    !holds(disk + (spare + b) * block_bytes, spare + b, s))
+		if (s.use == DATA && !holds(disk + (spare + b) * block_bytes, spare + b, s))
 			PANIC("data %u in block %u is gone after operation %u", s.version, b, k);
 	}
 }
