@@ -77,6 +77,7 @@ struct ext4_want {
 	uint32_t count;	 // at most so many
 	uint32_t inode;	 // whose window may be used
 	bool stream;	 // keep a window for what follows
+	bool roomy;	 // where the goal is taken, small gaps are not for this
 	uint64_t length; // stream: blocks of the file so far, for the size of the window
 };
 // Finds and takes a run. One bitmap, one descriptor, the superblock. -ENOSPC; -EAGAIN: all that is free was

@@ -12,7 +12,8 @@
 #include "kernel/panic.h"
 #include "kernel/wtd.h"
 
-#define SMALL_FILE (64UL << 10) // bytes that come in one go: no stream, no window
+#define SMALL_FILE  (64UL << 10) // bytes that come in one go: no stream, no window
+#define STREAM_ROOM (1UL << 20)	 // what is streamed into has so much room at least
 
 // Groups that a tree's new nodes and one run of data may lie in: a bitmap and a descriptor each.
 #define NEW_NODES  (EXT4_EXTENT_MAX_DEPTH + 1U)
@@ -39,7 +40,8 @@ static bool is_stream(const struct inode *inode, uint64_t file_block, uint64_t c
 	if (inode->type != INODE_FILE)
 		return false;
 	bool whole = !file_block && count * bytes >= inode->size && inode->size <= SMALL_FILE;
-	return !whole && (!file_block || spot->follows);
+	bool gap = (uint64_t)spot->count * bytes < STREAM_ROOM; // it ends soon: into its place
+	return !whole && !gap && (!file_block || spot->follows);
 }
 
 // Blocks for a hole, as many as there are in one place.
@@ -52,6 +54,7 @@ static int fill_hole(struct transaction *t, struct inode *inode, struct ext4_nod
 				 .count = run->count,
 				 .inode = (uint32_t)inode->number,
 				 .stream = stream,
+				 .roomy = spot->goal,
 				 .length = run->first + (uint64_t)run->count};
 	if (!want.goal)
 		want.goal = ext4_inode_goal(fs, want.inode);

@@ -16,8 +16,10 @@
 #include "kernel/page.h"
 #include "kernel/panic.h"
 
-#define GROUPS_TRIED                                                                               \
-	32 // bitmaps looked at for a run as long as wanted, before the best so far is taken
+// Bitmaps looked at for a run as long as wanted, before the best so far is taken.
+#define GROUPS_TRIED 32
+// Smaller gaps are left to whose they may be: a hole of a file is filled one day.
+#define ROOMY 16U
 
 struct run {
 	uint64_t first;
@@ -215,6 +217,8 @@ static int find_place(struct ext4 *fs, const struct ext4_want *want, struct run 
 	if (error || (run->count && (in_window || run->count >= MAX(s.length / 4, enough))))
 		return error;
 	struct run at_goal = *run;
+	if (want->roomy)
+		s.length = MAX(s.length, ROOMY);
 	error = search(&s);
 	*run = s.best.count > at_goal.count ? s.best : at_goal;
 	return at_goal.count ? (error == -ENOSPC || error == -EAGAIN ? 0 : error) : error;
@@ -312,7 +316,7 @@ int ext4_free_blocks(struct transaction *t, uint64_t block, uint64_t count, bool
 int ext4_allocate_meta(struct transaction *t, struct inode *inode, uint64_t goal, uint64_t *block)
 {
 	struct ext4 *fs = ext4_of(inode);
-	struct ext4_want want = {.goal = goal, .count = 1};
+	struct ext4_want want = {.goal = goal, .count = 1, .roomy = true};
 	uint32_t one;
 	if (!ext4_unpromised(fs, 1))
 		return -ENOSPC;

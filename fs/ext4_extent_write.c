@@ -96,7 +96,7 @@ static int fix_keys(struct transaction *t, struct ext4 *fs, struct ext4_node *no
 static int new_node(struct transaction *t, struct ext4 *fs, uint64_t near, uint16_t depth,
 		    uint64_t *disk, struct ext4_extent_edit *edit)
 {
-	struct ext4_want want = {.goal = near, .count = 1};
+	struct ext4_want want = {.goal = near, .count = 1, .roomy = true};
 	uint32_t one;
 	void *data;
 	int error = ext4_take_blocks(t, fs, &want, disk, &one);

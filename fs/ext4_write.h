@@ -56,17 +56,23 @@ int ext4_raw_inode_get(struct transaction *t, struct inode *inode, struct ext4_r
 // its first block ("." and "..", checksummed) and links 2 (the parent's count is the caller's).
 int ext4_new_inode(struct transaction *t, struct inode *dir, enum inode_type type, uint16_t mode,
 		   struct inode **out) MUST_CHECK;
-// After its blocks and attributes are gone: clears it in the bitmap. The inode in memory goes stale.
+// After its blocks and attributes are gone: clears it in the bitmap, and takes it off the orphans. Costs what
+// ext4_credits_new_inode says. The inode in memory goes stale.
 int ext4_free_inode(struct transaction *t, struct inode *inode) MUST_CHECK;
 int ext4_orphan_add(struct transaction *t, struct inode *inode) MUST_CHECK;
 int ext4_orphan_remove(struct transaction *t, struct inode *inode) MUST_CHECK;
-// While mounting for writing: finishes what the orphan list and file say (truncations, deletions).
+// While mounting for writing, after ext4_open_counts: finishes what the orphan list and file say (truncations,
+// deletions). end: before transaction_close, so that a volume without orphans says so.
 int ext4_orphan_recover(struct volume *volume) MUST_CHECK;
+int ext4_orphan_end(struct volume *volume) MUST_CHECK;
 
 // ---- blocks ------------------------------------------------------------------------------------------
 // Blocks of file data for what has none in [file_block, file_block + count): gives the first run of it, which
 // may be shorter (call again, in another transaction if need be). The run is mapped and written-out as far as
-// the tree says: the caller writes the data in ordered mode. -ENOSPC.
+// the tree says: the caller writes the data in ordered mode, and reserved the blocks before. The size in the table
+// grows with the run, up to the inode's. -ENOSPC; -EAGAIN: there is room, but only such as transactions freed
+// that are not committed: cancel, wait for that (transaction_wait_freed), try again. That goes for every
+// function here that takes blocks. -EOPNOTSUPP: the inode is mapped by blocks, not by extents.
 int ext4_allocate(struct transaction *t, struct inode *inode, uint64_t file_block, uint64_t count,
 		  struct fs_extent *out) MUST_CHECK;
 // One block of metadata near `goal` (0: near the inode). It is not mapped into anything.

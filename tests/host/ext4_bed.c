@@ -175,10 +175,15 @@ void bed_unmount(bool fsck)
 		PANIC("e2fsck: %s", said);
 }
 
-struct ext4 *bed_start(const char *words, const char *size)
+void bed_make(const char *words, const char *size)
 {
 	if (command("rm -f %s; mke2fs -q -F -t ext4 %s %s %s 2>&1", path(), words, path(), size))
 		PANIC("mke2fs %s: %s", words, said);
+}
+
+struct ext4 *bed_start(const char *words, const char *size)
+{
+	bed_make(words, size);
 	return bed_mount();
 }
 
@@ -195,7 +200,7 @@ const char *bed_debugfs(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
-	(void)command("debugfs -R '%s' %s 2>/dev/null", line, path());
+	(void)command("debugfs -w -R '%s' %s 2>/dev/null", line, path());
 	return said;
 }
 

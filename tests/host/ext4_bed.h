@@ -14,7 +14,9 @@
 
 extern struct volume *bed_volume;
 
+// start: make and mount.
 struct ext4 *bed_start(const char *mke2fs_words, const char *size);
+void bed_make(const char *mke2fs_words, const char *size);
 void bed_finish(void); // fails the test with what e2fsck said
 // Unmounts, keeping the image; fsck: e2fsck -fn must be clean. Then mounts it again.
 void bed_unmount(bool fsck);
@@ -22,7 +24,7 @@ struct ext4 *bed_mount(void);
 void bed_settle(void);
 // Metadata leaves the cache as far as it can, so that reads happen.
 void bed_forget_cache(void);
-// Output of a debugfs command on the image; after bed_unmount.
+// Output of a debugfs command on the image, which it may change; while it is not mounted.
 const char *bed_debugfs(const char *format, ...) PRINTF_LIKE(1, 2);
 // Runs a command on the image, after bed_unmount: "%s" in it stands for the image's path.
 void bed_command(const char *words);
