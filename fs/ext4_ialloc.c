@@ -80,8 +80,8 @@ static int directory_unit(struct ext4 *fs, const struct inode *dir, bool top, ui
 	*group = from;
 	if (top) {
 		from = cpu_random() % fs->groups;
-		c.min_inodes = MAX(average_inodes, 1U);
-		c.min_blocks = average_blocks;
+		c.min_inodes = MAX(average_inodes - average_inodes / 4, 1U);
+		c.min_blocks = average_blocks - average_blocks / 4;
 	} else {
 		struct choice count = {.fs = fs, .min_inodes = UINT64_MAX};
 		int error = weigh_from(fs, 0, &count);

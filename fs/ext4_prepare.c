@@ -74,8 +74,6 @@ static const char *complaint(struct ext4 *fs, uint32_t *journal)
 		return "it has no journal";
 	if ((sb.s_state & EXT4_STATE_ERRORS) || sb.s_error_count)
 		return "it has recorded errors: run e2fsck";
-	if (sb.s_last_orphan || (sb.s_feature_ro_compat & RO_COMPAT_ORPHAN_PRESENT))
-		return "it has orphans: run e2fsck";
 	return NULL;
 }
 
@@ -115,6 +113,8 @@ int ext4_prepare_writing(struct volume *volume)
 		error = super_write(fs, mark_mounted);
 		if (!error)
 			error = ext4_open_counts(fs);
+		if (!error)
+			error = ext4_orphan_recover(volume);
 		if (error)
 			ext4_end_writing(volume);
 	}
@@ -131,7 +131,9 @@ int ext4_prepare_writing(struct volume *volume)
 void ext4_end_writing(struct volume *volume)
 {
 	struct ext4 *fs = volume->private;
-	int error = transaction_close(volume);
+	int error = volume_writable(volume) && fs->scratch ? ext4_orphan_end(volume) : 0;
+	int closed = transaction_close(volume);
+	error = error ? error : closed;
 	if (!error)
 		error = super_write(fs, mark_clean);
 	ext4_close_counts(fs);

@@ -147,6 +147,20 @@ void bed_settle(void)
 		PANIC("settle: %d", error);
 }
 
+void bed_snapshot(void)
+{
+	bed_settle();
+	if (command("cp --sparse=always %s %s-then", path(), path()))
+		PANIC("snapshot: %s", said);
+}
+
+void bed_restore(void)
+{
+	bed_unmount(false);
+	if (command("mv %s-then %s", path(), path()))
+		PANIC("restore: %s", said);
+}
+
 void bed_forget_cache(void)
 {
 	bed_settle();

@@ -22,6 +22,10 @@ void bed_finish(void); // fails the test with what e2fsck said
 void bed_unmount(bool fsck);
 struct ext4 *bed_mount(void);
 void bed_settle(void);
+// What a power cut now would leave on the disk, which is put in its place by restore: everything in between is
+// forgotten, and the volume is not mounted.
+void bed_snapshot(void);
+void bed_restore(void);
 // Metadata leaves the cache as far as it can, so that reads happen.
 void bed_forget_cache(void);
 // Output of a debugfs command on the image, which it may change; while it is not mounted.
