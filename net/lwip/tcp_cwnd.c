@@ -1,8 +1,82 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// The congestion window: CUBIC, RFC 9438, in bytes and milliseconds. Called for acknowledgements of new data and for
+// loss, by tcp_in.c, tcp_straight.c, tcp_recover.c and tcp.c.
+//
+//     window                          ......---  beyond w_max: a cube of the time again
+//     w_max  - - - - - - ...-----......
+//                 ..-----            ^ cwnd_k after cwnd_epoch
+//            ssthresh = 0.7 w_max
 #include "lwip/priv/tcp_priv.h"
 
-tcpwnd_size_t tcp_cwnd_reduced(const struct tcp_pcb *pcb)
+#define LONGEST_MS 60000 // of the curve: what is beyond has grown to any window long since
+
+static uint32_t cube_root(uint64_t of)
 {
-	uint32_t flight = pcb->snd_nxt - pcb->lastack;
-	return MAX(flight / 2, 2U * pcb->mss);
+	uint32_t root = 0;
+
+	for (uint32_t bit = 1U << 20; bit; bit >>= 1)
+		if ((uint64_t)(root | bit) * (root | bit) * (root | bit) <= of)
+			root |= bit;
+	return root;
+}
+
+// 4.2, figure 1: C * (t - K)^3, C = 0.4 segments per second cubed; in bytes.
+static int64_t cube(uint32_t mss, int64_t ms)
+{
+	ms = MAX(MIN(ms, LONGEST_MS), -LONGEST_MS);
+	return ms * ms * ms * 4 / 10 / 1000000 * mss / 1000;
+}
+
+// 4.2, figure 2: K = cubic_root((W_max - cwnd_epoch) / C).
+static void begin(struct tcp_pcb *pcb)
+{
+	pcb->cwnd_epoch = tcp_now();
+	pcb->w_est = pcb->cwnd;
+	pcb->cwnd_k = 0;
+	if (pcb->cwnd < pcb->w_max)
+		pcb->cwnd_k = cube_root((uint64_t)(pcb->w_max - pcb->cwnd) * 2500000000 / pcb->mss);
+	else
+		pcb->w_max = pcb->cwnd;
+}
+
+static void avoid_congestion(struct tcp_pcb *pcb, uint32_t acked)
+{
+	uint32_t cwnd = pcb->cwnd;
+	int64_t ms, target;
+
+	if (!pcb->cwnd_epoch)
+		begin(pcb);
+	ms = (int64_t)(tcp_now() - pcb->cwnd_epoch) - pcb->cwnd_k + pcb->srtt / 8;
+	target = MAX(MIN(pcb->w_max + cube(pcb->mss, ms), cwnd + cwnd / 2), cwnd); // 4.2
+	// 4.3: alpha = 3 * (1 - 0.7) / (1 + 0.7) of a segment a round trip
+	pcb->w_est += (uint64_t)pcb->mss * acked * 9 / 17 / cwnd;
+	cwnd += (uint64_t)(target - cwnd) * acked / cwnd; // 4.4
+	pcb->cwnd = MAX(cwnd, pcb->w_est);
+}
+
+void tcp_cwnd_grow(struct tcp_pcb *pcb, tcpwnd_size_t acked)
+{
+	uint32_t flight = pcb->snd_nxt - pcb->lastack + acked;
+
+	if (flight <= pcb->cwnd / 2) {
+		pcb->cwnd_epoch = 0; // 5.8: the application is what limits
+		return;
+	}
+	if (pcb->cwnd < pcb->ssthresh) {
+		// After a time-out an acknowledgement also covers what had arrived before (RFC 3465, 2.3).
+		pcb->cwnd += pcb->flags & TF_RTO ? MIN(acked, pcb->mss) : acked;
+		return;
+	}
+	if (pcb->cwnd < TCP_SND_BUF) // more cannot be in flight
+		avoid_congestion(pcb, acked);
+}
+
+// 4.6, 4.7: ssthresh and w_max after a loss. The caller sets the window.
+void tcp_cwnd_reduce(struct tcp_pcb *pcb)
+{
+	uint32_t flight = MIN(pcb->snd_nxt - pcb->lastack, pcb->cwnd);
+
+	pcb->w_max = flight < pcb->w_max ? flight / 20 * 17 : flight; // others want some of it
+	pcb->ssthresh = MAX(flight / 10 * 7, 2U * pcb->mss);
+	pcb->cwnd_epoch = 0;
 }

@@ -122,15 +122,9 @@ static void take_duplicates(struct tcp_pcb *pcb, struct tcp_recovery *r, bool du
 		tcp_holes_first(pcb, tcp_seg_unit(pcb));
 }
 
-static void reduce(struct tcp_pcb *pcb)
-{
-	pcb->ssthresh = tcp_cwnd_reduced(pcb);
-	pcb->bytes_acked = 0;
-}
-
 static void recover(struct tcp_pcb *pcb, struct tcp_recovery *r)
 {
-	reduce(pcb);
+	tcp_cwnd_reduce(pcb);
 	pcb->cwnd = pcb->ssthresh;
 	pcb->rttest = 0; // Karn
 	pcb->rtime = 0;
@@ -158,7 +152,7 @@ static void take_probe(struct tcp_pcb *pcb, struct tcp_recovery *r)
 	r->probe_at = 0;
 	if (r->phase != TCP_WATCHING)
 		return;
-	reduce(pcb);
+	tcp_cwnd_reduce(pcb);
 	pcb->cwnd = pcb->ssthresh;
 }
 
@@ -262,7 +256,7 @@ int tcp_recover_timeout(struct tcp_pcb *pcb)
 	if (!r)
 		return ERR_MEM;
 	if (pcb->nrtx == 0) // RFC 5681, 3.1: once, whatever happens to it afterwards
-		reduce(pcb);
+		tcp_cwnd_reduce(pcb);
 	pcb->cwnd = pcb->mss;
 	pcb->rttest = 0;
 	pcb->dupacks = 0;

@@ -18,7 +18,7 @@ host_archives = $(shell sed -n 's|^// ARCHIVES: *||p' $(1))
 define host_rule
 build/host/test_$(1): tests/host/test_$(1).c $(wildcard tests/host/shim*.c) $(call host_sources,tests/host/test_$(1).c) $(call host_archives,tests/host/test_$(1).c) $(wildcard include/*/*.h tests/host/*.h)
 	@mkdir -p build/host
-	$$(HOST_CC) $$(HOST_CFLAGS) $(call host_cflags,tests/host/test_$(1).c) -o $$@ $$(filter %.c %.a,$$^) -lcmocka
+	$$(HOST_CC) $$(HOST_CFLAGS) $(call host_cflags,tests/host/test_$(1).c) -o $$@ $$(filter %.c %.a,$$^) -lcmocka -lm
 endef
 $(foreach t,$(HOST_TESTS),$(eval $(call host_rule,$(t))))
 

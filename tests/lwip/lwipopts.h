@@ -59,6 +59,9 @@
 #define TCP_TW_COMPACT 0
 #define TCP_SYN_CACHE  0
 
+// tcp: a test that is left out names a field that is no more
+#define bytes_acked w_est
+
 // netif, udp, ip4
 #define LWIP_NETIF_EXT_STATUS_CALLBACK 1
 #undef LWIP_HAVE_LOOPIF
