@@ -46,19 +46,25 @@ struct page *cache_claim(struct page_owner *owner, uint64_t index)
 		cache.no_page++;
 		return NULL;
 	}
-	uint32_t *bucket = bucket_of(owner, index);
 	frame_join(page, !owner->inode);
-	page->owner = owner;
-	page->index = index;
-	page->waiters = NULL;
+	cache_insert(page, owner, index);
 	page->state = PAGE_READING;
-	page->hash_next = page_of_frame(*bucket);
-	*bucket = (uint32_t)(page - pages);
-	owner->pages++;
-	cache.pages++;
 	cache.reading++;
 	page_wire_get(page);
 	return page;
+}
+
+void cache_insert(struct page *page, struct page_owner *owner, uint64_t index)
+{
+	uint32_t *bucket = bucket_of(owner, index);
+	page->owner = owner;
+	page->index = index;
+	page->waiters = NULL;
+	page->hash_next = page_of_frame(*bucket);
+	*bucket = (uint32_t)(page - pages);
+	owner->top = owner->pages ? MAX(owner->top, index + 1) : index + 1;
+	owner->pages++;
+	cache.pages++;
 }
 
 void cache_publish(struct page *page)
@@ -82,12 +88,13 @@ void cache_unhash(struct page *page)
 			at = at->hash_next;
 		at->hash_next = page->hash_next;
 	}
+	ASSERT(page->state != PAGE_WRITING);
 	if (page->state == PAGE_READING)
 		cache.reading--;
+	else if (page->state == PAGE_DIRTY)
+		dirty_forget(page);
 	else
 		cache_unlru(page);
-	if (page->state == PAGE_DIRTY || page->state == PAGE_WRITING)
-		cache.dirty--;
 	ASSERT(page->owner->pages);
 	page->owner->pages--;
 	cache.pages--;
@@ -110,7 +117,8 @@ struct page *pagecache_probe(struct inode *inode, uint64_t index)
 	spin_lock_wtd(&cache.lock);
 	struct page *page = cache_find(owner, index);
 	if (LIKELY(page && page_readable(page))) {
-		cache_touch(page);
+		if (LIKELY(page->state == PAGE_CLEAN))
+			cache_touch(page);
 		if (UNLIKELY(page->flags & (PAGE_READAHEAD | PAGE_AHEAD_MARK)))
 			ahead_used(page);
 	} else {
@@ -127,6 +135,7 @@ struct page *pagecache_probe(struct inode *inode, uint64_t index)
 // The page loses its identity. Off the wire it goes at once, else with its last reference.
 void cache_detach(struct page *page)
 {
+	changes_made(page->owner, page->index);
 	cache_unhash(page);
 	page->flags |= PAGE_DETACHED;
 	cache.detached++;
@@ -139,45 +148,10 @@ void pagecache_detach(struct inode *inode, uint64_t index)
 	struct page_owner *owner = inode_page_owner(inode);
 	spin_lock_wtd(&cache.lock);
 	struct page *page = cache_find(owner, index);
-	if (page)
+	if (page && page->state != PAGE_WRITING)
 		cache_detach(page);
 	spin_unlock_wtd(&cache.lock);
-}
-
-struct page *pagecache_replace(struct inode *inode, uint64_t index)
-{
-	struct page_owner *owner = inode_page_owner(inode);
-	spin_lock_wtd(&cache.lock);
-	struct page *old = cache_find(owner, index);
-	struct page *page = NULL;
-	if (old)
-		page_wire_get(old); // claiming may evict, but not this one
-	// The new page goes in front of the old one in the same chain, so cache_find sees it first.
-	page = cache_claim(owner, index);
-	if (page) {
-		cache_publish(page);
-		page->state = PAGE_DIRTY;
-		cache.dirty++;
-		owner->hole_first = owner->hole_end = 0;
-		if (old)
-			cache_detach(old);
-	}
-	spin_unlock_wtd(&cache.lock);
-	if (old)
-		page_wire_put(old);
-	return page;
-}
-
-bool pagecache_clean(struct page *page)
-{
-	spin_lock_wtd(&cache.lock);
-	bool was = page->state == PAGE_DIRTY && !(page->flags & PAGE_DETACHED);
-	if (was) {
-		page->state = PAGE_CLEAN;
-		cache.dirty--;
-	}
-	spin_unlock_wtd(&cache.lock);
-	return was;
+	writeback_settle(owner->volume);
 }
 
 // page_set_release_hook: a reference count came to 0.

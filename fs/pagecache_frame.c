@@ -43,7 +43,7 @@ static struct page *evict(void)
 {
 	for (unsigned look = 0; look < EVICT_LOOK_MAX && look < cache.lru_pages; look++) {
 		struct page *page = cache.lru_last;
-		if (page->wire || page->state != PAGE_CLEAN) {
+		if (page->wire) {
 			cache_unlru(page);
 			cache_lru_add(page);
 			continue;
@@ -121,7 +121,10 @@ struct page *frame_take(void)
 	}
 	if (free.frames_free < free.reserve)
 		cache_shrink(MIN(free.reserve - free.frames_free, (uint64_t)GIVE_BACK));
-	return evict();
+	page = evict();
+	if (!page)
+		writeback_hurry();
+	return page;
 }
 
 size_t cache_shrink(size_t frames)
@@ -158,6 +161,7 @@ void frames_init(void)
 	struct pmm_stats stats;
 	pmm_stats(&stats);
 	cache.frames_total = stats.frames_total;
+	cache.dirty_max = MAX(MIN(cache.frames_total / 4, DIRTY_PAGES_MAX), 1UL);
 	cache.touch_ns = TOUCH_NS_MAX;
 	cache.zero = pmm_alloc(0);
 	if (!cache.zero)

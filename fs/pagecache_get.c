@@ -48,7 +48,7 @@ void get_finish_all(struct page *page, struct page *give, int status)
 }
 
 // Lock held. First come, first served.
-static void wait_for(struct page_get *get, struct page *page)
+void get_wait_for(struct page_get *get, struct page *page)
 {
 	struct page_get *last = page->waiters;
 	while (last && last->next)
@@ -74,10 +74,10 @@ static bool take_what_is_there(struct page_get *get)
 	if (page->flags & (PAGE_READAHEAD | PAGE_AHEAD_MARK))
 		ahead_used(page);
 	if (!page_readable(page)) {
-		wait_for(get, page);
+		get_wait_for(get, page);
 		return true;
 	}
-	if (page != cache.zero)
+	if (page != cache.zero && page->state == PAGE_CLEAN)
 		cache_touch(page);
 	cache.hits++;
 	finish(get, page, 0);
@@ -110,7 +110,7 @@ static struct page_read *claim_for(struct page_get *get)
 		finish(get, NULL, -ENOMEM);
 		return read;
 	}
-	wait_for(get, read->page[0]);
+	get_wait_for(get, read->page[0]);
 	return read;
 }
 

@@ -183,6 +183,7 @@ int plan_stretch(struct page_read *read, bool may_sleep)
 		per_page = (uint32_t)PAGE_SIZE / read->owner->volume->block_bytes;
 	read->nreq = read->nseg = 0;
 	read->hole = 0;
+	read->version = __atomic_load_n(&read->owner->changes.version, __ATOMIC_ACQUIRE);
 	for (read->built = read->start; read->built < limit; read->built++) {
 		if (read->nreq + per_page > READ_REQUESTS || read->nseg + per_page > READ_SEGS)
 			break;

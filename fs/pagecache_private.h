@@ -8,6 +8,7 @@
 //	pagecache_plan.c   from pages of a file to block requests
 //	pagecache_ahead.c  how much to read, and read-ahead in the background
 //	pagecache_stats.c  figures
+//	pagecache_writing.h: what writing adds
 //
 // One lock (C: cache.lock) guards identity, state and lists of every page. A page that is READING
 // belongs to one struct page_read, whose owner may fill it without the lock.
@@ -15,6 +16,7 @@
 
 #include "fs/filesystem.h"
 #include "fs/pagecache.h"
+#include "fs/pagecache_writing.h"
 #include "kernel/lock.h"
 
 // What pages belong to: a file, or a volume's metadata (inode is null, index counts from sector 0).
@@ -26,6 +28,8 @@ struct page_owner {
 	uint64_t pages;	     // (C) in the hash
 	uint64_t hole_first; // (C) the last hole seen: page indexes [hole_first, hole_end)
 	uint64_t hole_end;   // (C)
+	uint64_t top;	     // (C) no page in the hash has this index or a greater one
+	struct page_changes changes;
 };
 void page_owner_init(struct page_owner *owner, struct inode *inode, struct volume *volume);
 struct page_owner *inode_page_owner(struct inode *inode); // inode.c
@@ -38,7 +42,7 @@ struct pagecache {
 	uint32_t *chunk[HASH_CHUNKS]; // bucket: frame number of the first page, 0: none
 	unsigned hash_shift;	      // 64 - log2(buckets)
 	uint64_t buckets;
-	struct page *lru_first, *lru_last; // (C) most, least recently used; CLEAN and DIRTY pages
+	struct page *lru_first, *lru_last; // (C) most, least recently used; CLEAN pages
 	uint64_t lru_pages;		   // (C)
 	struct page *spare;		   // (C) frames taken in blocks, not used yet, in order
 	uint64_t spare_pages;		   // (C)
@@ -46,6 +50,8 @@ struct pagecache {
 	uint64_t pages;			   // (C) in the hash
 	uint64_t reading;		   // (C) of them READING
 	uint64_t dirty;			   // (C) of them DIRTY or WRITING
+	uint64_t ended;			   // (C) times that pages left READING or WRITING
+	uint64_t dirty_max;		   // constant: the ceiling for all volumes together
 	uint64_t touch_ns;		   // (C) a page moved within this time is not moved again
 	uint64_t frames_total;		   // constant
 	struct page_get *queued, **queued_last; // (C) gets that wait for a struct page_read
@@ -60,9 +66,13 @@ extern struct pagecache cache;
 struct page *cache_find(const struct page_owner *owner, uint64_t index);
 // A frame with that identity in the hash: READING, wired once for the disk. Null: no memory.
 struct page *cache_claim(struct page_owner *owner, uint64_t index);
+// Gives a frame (frame_take, frame_join) that identity; the caller says what state it is in.
+void cache_insert(struct page *page, struct page_owner *owner, uint64_t index);
 void cache_publish(struct page *page); // READING -> CLEAN, onto the LRU
-// Out of the hash and off the LRU; the identity is gone. The page is still the caller's.
+// Out of the hash and off its list; the identity is gone. The page is still the caller's.
 void cache_unhash(struct page *page);
+// Out of the cache; its frame goes with the last reference. Not WRITING.
+void cache_detach(struct page *page);
 void cache_touch(struct page *page);
 // Out of the cache; its frame goes with the last reference.
 void cache_detach(struct page *page);
@@ -90,6 +100,8 @@ void frames_init(void);
 void get_start(struct page_get *get, struct page_owner *owner, uint64_t index);
 // Lock held. Tells everyone who waits for `page`: a wired `give`, or null and why not.
 void get_finish_all(struct page *page, struct page *give, int status);
+// Lock held. The get waits for that page, which is READING and may be in no hash.
+void get_wait_for(struct page_get *get, struct page *page);
 void get_restart_queued(void); // a struct page_read came free
 // Sleeps. As pagecache_get_wait, for any owner.
 int get_sync(struct page_owner *owner, uint64_t index, struct page **out) MUST_CHECK;
@@ -116,6 +128,7 @@ struct page_read {
 	bool single;		       // a stretch failed: one page at a time
 	uint32_t hole;		       // bit n: page[n] is all hole
 	uint64_t hole_first, hole_end; // the hole that the last of them lies in, in pages
+	uint64_t version;	       // of the owner's changes, when the map was asked
 	uint8_t escaped[READ_PAGES];   // bit n: block n of the page begins with jbd2's magic
 	uint32_t sectors[READ_REQUESTS]; // of each request
 	uint32_t nreq, nseg;

@@ -57,7 +57,8 @@ static void finish_page(struct page_read *read, uint32_t n)
 		get_finish_all(page, NULL, read->status);
 		abandon(page);
 	} else if (read->hole & BIT(n)) {
-		if (!(page->flags & PAGE_DETACHED)) {
+		if (!(page->flags & PAGE_DETACHED) &&
+		    read->owner->changes.version == read->version) {
 			read->owner->hole_first = read->hole_first;
 			read->owner->hole_end = read->hole_end;
 		}
@@ -107,6 +108,7 @@ static bool finish_stretch(struct page_read *read)
 		read->built++;
 	}
 	read->start = read->built;
+	truncate_wake();
 	spin_unlock_wtd(&cache.lock);
 	for (uint32_t n = from; n < read->start; n++)
 		page_wire_put(read->page[n]);

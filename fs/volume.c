@@ -101,6 +101,7 @@ static void forget_volume(struct volume_private *v)
 {
 	pagecache_drop();
 	ASSERT(!v->meta.pages && !v->log);
+	writeback_stop(&v->writeback);
 	journal_map_free(&v->replaced);
 	pool_free(&volume_pool, v);
 }
@@ -124,6 +125,7 @@ int volume_mount(struct block_device *dev, const struct filesystem *fs)
 	v->volume.id = last_id + 1;
 	page_owner_init(&v->meta, NULL, &v->volume);
 	rwlock_init(&v->lock, "volume");
+	writeback_init(&v->writeback, &v->volume);
 	int error = fs->mount(&v->volume);
 	if (error) {
 		forget_volume(v);

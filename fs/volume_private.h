@@ -16,6 +16,7 @@ struct volume_private {
 	struct inode *root;	     // with a reference; constant once mounted
 	struct rwlock lock; // structures: shared to look, exclusive to change (fs/transaction.h)
 	struct volume_log *log; // null: not written; changes while mounting and unmounting only
+	struct writeback writeback;
 };
 static inline struct volume_private *volume_private(const struct volume *volume)
 {

@@ -6,6 +6,7 @@
 #include "kernel/kstat.h"
 #include "kernel/kstring.h"
 #include "kernel/page.h"
+#include "kernel/panic.h"
 #include "kernel/vmm.h"
 
 static uint64_t bytes_at[COPY_SITES]; // atomic
@@ -53,4 +54,21 @@ void *copy_other(void *to, const void *from, size_t len)
 	if (UNLIKELY(holds_file_bytes(from, len) || holds_file_bytes(to, len)))
 		__atomic_fetch_add(&bytes_at[COPY_OTHER], len, __ATOMIC_RELAXED);
 	return memmove(to, from, len);
+}
+
+int copy_cache_write(struct page *page, size_t offset, const void *from, size_t len,
+		     int (*copy)(void *to, const void *from, size_t len))
+{
+	int error = 0;
+
+	ASSERT(offset + len <= PAGE_SIZE);
+	uint8_t *window = vmm_window_open(page);
+	if (copy)
+		error = copy(window + offset, from, len);
+	else
+		memcpy(window + offset, from, len);
+	vmm_window_close(page);
+	if (!error)
+		__atomic_fetch_add(&bytes_at[COPY_CACHE_WRITE], len, __ATOMIC_RELAXED);
+	return error;
 }

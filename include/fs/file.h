@@ -19,13 +19,15 @@
 #pragma once
 
 #include "fs/inode.h"
+#include "fs/pagecache.h"
 #include "fs/volume.h"
 #include "kernel/wtd.h"
 
 // ---- bytes -------------------------------------------------------------------------------------------
 
 // Bytes from kernel memory (a receive buffer) into the cache, counted as cache_write. Fast WTD or thread
-// context. The caller holds a reference on the inode until it is over.
+// context. The caller holds a reference on the inode until it is over, and leaves offset, bytes and len alone
+// while it waits for done: what can go on goes on by itself (unless there is a copy function).
 struct file_write {
 	struct inode *inode;
 	uint64_t offset;   // moves on with what was taken
@@ -37,17 +39,28 @@ struct file_write {
 	// Called once, in fast WTD context and never from inside file_write, after -EAGAIN.
 	void (*done)(struct file_write *write);
 	int status; // valid in done: 0: call file_write again for the rest; else the error
-	// pagecache_write.c's.
+	// pagecache_write.c's; zero before the first file_write.
 	struct file_write *next;
 	struct wtd work;
+	struct page_get get; // for a page that is being read, or for old bytes
+	struct file_write *refill_next;
+	struct page *refill; // old bytes of page `index`, ours alone; or the page of zeros: a hole
 	uint64_t index;
-	uint8_t stage; // 0 before the first file_write
+	uint32_t granted; // pages it may make dirty whatever the ceiling says
+	uint8_t stage;
+	bool map_asked; // the map of page `index` was read: what it says now is final
+	bool stale;	// page `index` was changed meanwhile: refill is not it any more
+	bool
+	    zero_tail; // pagecache_truncate's: no bytes, but zeros from offset to the end of the page
 };
-// 0: everything was taken. -EAGAIN: len says what is left; done will be called when it can go on: when the
-// cache has room (dirty ceiling; a slow disk holds back who writes to it), or when a page that is written in
-// part has been read. Else an error; what was taken before it stays. The file grows to what was written.
+// 0: everything was taken. -EAGAIN: len says what is left; done will be called: with status 0 when the rest was
+// taken (len is 0) or can be (call again): when the cache has room (dirty ceiling; a slow disk holds back
+// who writes to it, first come, first served), or when a page that is written in part has been read. Else an
+// error; what was taken before it stays. The file grows to what was written. -EFBIG: past what the format
+// can express.
 int file_write(struct file_write *write) MUST_CHECK;
-// As name_cancel: true: done will not be called; false: it will, soon. Fast WTD context.
+// As name_cancel: true: done will not be called; false: it will, soon. Fast WTD context. Who has a copy
+// function and does not go on after done calls it, too.
 bool file_write_cancel(struct file_write *write) MUST_CHECK;
 
 // Everything written to the file so far goes to the disk now. done: fast WTD context, never from inside

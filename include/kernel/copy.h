@@ -14,6 +14,14 @@ uint64_t copy_bytes(enum copy_site site);
 // Takes back what a test had counted on purpose. Tests only.
 void copy_take_back(enum copy_site site, uint64_t bytes);
 
+struct page;
+// The write path's one copy: `len` bytes from kernel memory (or wherever `copy` gets them from: the stream
+// head, user memory) into a page of the cache, through a window on that page alone, counted as
+// cache_write. 0, or copy's error: how much was copied is then unknown. The caller keeps everybody else
+// away from the page. Fast WTD or thread context; copy may not sleep.
+int copy_cache_write(struct page *page, size_t offset, const void *from, size_t len,
+		     int (*copy)(void *to, const void *from, size_t len)) MUST_CHECK;
+
 // lwIP's MEMCPY and MEMMOVE land here (net/lwip port), and SMEMCPY where the length is no constant:
 // what has a constant length is a header's field, never file data. Copies of header bytes and other
 // small generated data are what they are for; a source or destination inside a page-cache page

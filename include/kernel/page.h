@@ -4,9 +4,14 @@
 // A cache page's life (fs/pagecache.c makes every transition but the wire count):
 //
 //            get, miss            DMA done             write           write-back starts
-//   EMPTY -----------> READING -----------> CLEAN <-----------> DIRTY -----------> WRITING
-//     ^                   | error             |  written back (CLEAN)                 |
-//     +-------------------+-------------------+---- evicted (wire == 0) <--------------+
+//   EMPTY -----------> READING -----------> CLEAN ------------> DIRTY -----------> WRITING
+//     ^ |                 | error            | ^                ^ ^                   |
+//     +-|-----------------+---- evicted, ----+ |                | +-- disk error -----+
+//       |                     wire == 0        +----------------|---- on the disk ----+
+//       +--- write of a page of which nothing old is left ------+
+//
+// A page that is WRITING is the disk's and does not change; who wants to write to it waits. A DIRTY or
+// CLEAN page that somebody has wired is replaced.
 //
 // `wire` counts references that keep a page from changing and from moving: one for each custom pbuf
 // that carries part of it (held until TCP and the card are both done with it), one for each disk
@@ -34,6 +39,7 @@ enum page_flag {
 	    BIT(8),	     // PAGE_META: checksum of its first 1 KB block was checked; BIT(9) to
 			     // BIT(11): of the second to fourth (fs/filesystem.h: meta_verified)
 	PAGE_HELD = BIT(12), // PAGE_META: with changes that are not home; on no LRU (meta_hold)
+	PAGE_RESERVED = BIT(13), // DIRTY, and the volume was asked to keep blocks for it
 };
 
 struct page_owner; // fs/pagecache.c: the file (or volume metadata) a page belongs to
@@ -43,9 +49,9 @@ struct page {
 	struct page_owner *owner;	  // (C) null: not a cache page
 	uint64_t index;			  // (C) page number in the owner
 	struct page *hash_next;		  // (C) hash chain
-	struct page *lru_next, *lru_prev; // (C) LRU list; (P) free list
+	struct page *lru_next, *lru_prev; // (C) LRU list, or the owner's DIRTY pages; (P) free list
 	void *waiters;			  // (C) who to post when READING ends
-	uint64_t stamp_ns;		  // (C) when it was last moved to the MRU end
+	uint64_t stamp_ns;		  // (C) when it came to the MRU end, or became DIRTY
 	volatile uint32_t wire;		  // (W)
 	uint8_t state;			  // (C) enum page_state
 	uint8_t order;			  // (P) size of the free block

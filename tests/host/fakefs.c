@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // See fakefs.h. File `n` has its blocks at disk block n << 24 and up, a part of its extents 1 << 23
 // further on when it is not contiguous.
-#include "fakefs.h"
+#include "fakefs_private.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #include "kernel/wtd.h"
 #include "shim.h"
 
-#define NODES_MAX 4096
+#define NODES_MAX FAKE_NODES
 #define QUEUE_MAX 4096
 
 struct node {
@@ -26,6 +26,7 @@ struct node {
 	int error;
 	uint32_t extent;
 	bool holes, contiguous, unlinked;
+	bool written;		    // has no blocks but those that were allocated since fake_start
 	uint64_t bad_disk, bad_map; // blocks; UINT64_MAX: none
 };
 
@@ -34,6 +35,7 @@ struct fake_counts fake_counts;
 static struct node *nodes;
 static uint64_t node_count;
 static struct block_request *queue[QUEUE_MAX];
+static uint64_t sums[QUEUE_MAX]; // of what a write is to write, when it came
 static unsigned queued;
 static struct wtd disk_work;
 static struct block_device disk = {.name = "fake0"};
@@ -61,6 +63,7 @@ static void fill_sector(paddr_t addr, uint64_t lba)
 	uint64_t words[64];
 	for (unsigned i = 0; i < 64; i++)
 		words[i] = sector_word(lba, i);
+	fake_sector_get(lba, words);
 	shim_dma_write(addr, words, sizeof(words));
 }
 
@@ -78,6 +81,43 @@ static bool sector_bad(uint64_t lba)
 	return n && n->bad_disk == block;
 }
 
+static void take_sector(paddr_t addr, uint64_t lba)
+{
+	uint64_t words[64];
+	shim_dma_read(addr, words, sizeof(words));
+	fake_sector_put(lba, words);
+}
+
+static uint64_t sectors_of(const struct block_request *r)
+{
+	uint64_t bytes = 0;
+	for (uint32_t i = 0; i < r->nsegs; i++)
+		bytes += r->segs[i].bytes;
+	return bytes / 512;
+}
+
+bool fake_sector_busy(uint64_t lba)
+{
+	for (unsigned i = 0; i < queued; i++)
+		if (queue[i]->op == BLOCK_WRITE && lba >= queue[i]->lba &&
+		    lba < queue[i]->lba + sectors_of(queue[i]))
+			return true;
+	return false;
+}
+
+// What is on the disk's wire must not change.
+static uint64_t sum_of(const struct block_request *r)
+{
+	uint64_t sum = 0, words[64];
+	for (uint32_t i = 0; r->op == BLOCK_WRITE && i < r->nsegs; i++)
+		for (uint32_t at = 0; at < r->segs[i].bytes; at += 512) {
+			shim_dma_read(r->segs[i].addr + at, words, sizeof(words));
+			for (unsigned w = 0; w < 64; w++)
+				sum = (sum ^ words[w]) * 0x100000001b3UL;
+		}
+	return sum;
+}
+
 static int transfer(struct block_request *r)
 {
 	uint64_t lba = r->lba, total = 0;
@@ -87,7 +127,10 @@ static int transfer(struct block_request *r)
 		for (uint32_t at = 0; at < r->segs[i].bytes; at += 512, lba++, total++) {
 			if (sector_bad(lba))
 				status = -EIO;
-			fill_sector(r->segs[i].addr + at, lba);
+			else if (r->op == BLOCK_WRITE)
+				take_sector(r->segs[i].addr + at, lba);
+			else
+				fill_sector(r->segs[i].addr + at, lba);
 		}
 	}
 	ASSERT(lba <= disk.sectors && total <= disk.max_sectors && r->nsegs <= disk.max_segs);
@@ -109,24 +152,37 @@ static void disk_runs(struct wtd *work)
 		return;
 	unsigned which = fake_rules.delay_max_ns ? (unsigned)shim_random_below(queued) : 0;
 	struct block_request *r = queue[which];
+	ASSERT(sums[which] == sum_of(r));
 	memmove(&queue[which], &queue[which + 1], (--queued - which) * sizeof(queue[0]));
+	memmove(&sums[which], &sums[which + 1], (queued - which) * sizeof(sums[0]));
 	if (queued)
 		kick_disk();
 	fake_counts.in_flight--;
-	r->status = happens(fake_rules.disk_fails_pct) ? -EIO : transfer(r);
+	bool fails =
+	    happens(r->op == BLOCK_WRITE ? fake_rules.write_fails_pct : fake_rules.disk_fails_pct);
+	r->status = fake_rules.dead ? -ENODEV : fails ? -EIO : transfer(r);
 	r->done(r);
 }
 
 void block_submit(struct block_device *dev, struct block_request *r)
 {
-	ASSERT(dev == &disk && r->op == BLOCK_READ && r->nsegs);
-	fake_counts.requests++;
+	ASSERT(dev == &disk && r->nsegs);
+	if (r->op == BLOCK_WRITE) {
+		ASSERT(r->lba % (fake_rules.block_bytes / 512) == 0);
+		for (uint64_t i = 0; i < sectors_of(r); i++)
+			ASSERT(!fake_sector_busy(r->lba + i));
+		fake_writes.requests++;
+		fake_writes.sectors += sectors_of(r);
+	} else {
+		fake_counts.requests++;
+	}
 	if (happens(fake_rules.submit_fails_pct)) {
 		r->status = -EIO;
 		r->done(r);
 		return;
 	}
 	ASSERT(queued < QUEUE_MAX);
+	sums[queued] = sum_of(r);
 	queue[queued++] = r;
 	fake_counts.in_flight++;
 	fake_counts.in_flight_high = MAX(fake_counts.in_flight_high, fake_counts.in_flight);
@@ -157,7 +213,7 @@ static int fake_mount(struct volume *volume)
 	strcpy(volume->name, "SYS");
 	volume->block_bytes = fake_rules.block_bytes;
 	volume->blocks = disk.sectors / (volume->block_bytes / 512);
-	volume->read_only = true;
+	volume->read_only = !fake_rules.writable;
 	volume->state = "clean";
 	return 0;
 }
@@ -173,6 +229,7 @@ static int fake_read_inode(struct inode *inode)
 		return -ENOENT;
 	inode->type = n->type;
 	inode->size = n->size;
+	fake_set_disk_size(inode->number, n->size);
 	inode->mode = 0644;
 	inode->links = 1;
 	*(uint64_t *)inode_format_data(inode) = inode->number;
@@ -245,6 +302,12 @@ static int fake_map(struct inode *inode, uint64_t block, struct fs_extent *out)
 	fake_counts.maps++;
 	if (n->bad_map == block)
 		return -EUCLEAN;
+	if (fake_block_of(n->number, block, &out->disk_block) || n->written) {
+		out->hole = !fake_block_of(n->number, block, &out->disk_block);
+		out->file_block = block;
+		out->count = 1;
+		return 0;
+	}
 	out->file_block = block / n->extent * n->extent;
 	out->count = n->extent;
 	if (n->bad_map >= out->file_block && n->bad_map - out->file_block < n->extent) {
@@ -280,6 +343,7 @@ const struct filesystem ext4_filesystem = {
     .read_link = fake_read_link,
     .map = fake_map_sleeping,
     .map_cached = fake_map_cached,
+    .writing = &fake_writing,
 };
 
 // ---- what tests call ----
@@ -304,6 +368,29 @@ uint64_t fake_file(uint64_t dir, const char *name, uint64_t size)
 	struct node *n = add(dir, name, INODE_FILE);
 	n->size = size;
 	return n->number;
+}
+
+uint64_t fake_new_file(uint64_t dir, const char *name)
+{
+	struct node *n = add(dir, name, INODE_FILE);
+	n->written = true;
+	return n->number;
+}
+
+unsigned fake_disk_byte(uint64_t number, uint64_t at)
+{
+	const struct node *n = node_of(number);
+	uint64_t block = at / fake_rules.block_bytes, disk, words[64];
+	if (!fake_block_of(number, block, &disk)) {
+		if (n->written || extent_hole(n, block))
+			return 256;
+		disk = disk_block(n, block);
+	}
+	uint64_t lba = disk * (fake_rules.block_bytes / 512) + at % fake_rules.block_bytes / 512;
+	for (unsigned i = 0; i < 64; i++)
+		words[i] = sector_word(lba, i);
+	fake_sector_get(lba, words);
+	return ((uint8_t *)words)[at % 512];
 }
 
 uint64_t fake_dir(uint64_t dir, const char *name)
@@ -399,6 +486,7 @@ struct volume *fake_start(size_t frames)
 	fake_rules.block_bytes = fake_rules.block_bytes ? fake_rules.block_bytes : 4096;
 	nodes = calloc(NODES_MAX, sizeof(*nodes));
 	node_count = 0;
+	fake_write_start();
 	add(0, "lost", INODE_OTHER);
 	add(FAKE_ROOT, "", INODE_DIRECTORY);
 	nodes[FAKE_ROOT].dir = FAKE_ROOT;
@@ -417,7 +505,10 @@ int fake_stop(void)
 	    kstat_get("pagewire_inodes", NULL) - kstat_get("pagewire_inodes_idle", NULL) > 1)
 		return -1; // the test failed half-way
 	ASSERT(!queued);
+	if (fake_rules.writable)
+		(void)writeback_close(volume_first());
 	volume_unmount_all();
+	fake_write_stop();
 	pagecache_stop();
 	shim_finish();
 	free(nodes);

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "kernel/copy.h"
 #include "kernel/lock.h"
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
@@ -320,6 +321,11 @@ WEAK void pmm_stats(struct pmm_stats *out)
 	};
 }
 
+WEAK bool pmm_manages(uint64_t frame)
+{
+	return frame >= SHIM_FIRST_FRAME && frame < pages_count;
+}
+
 WEAK bool pmm_low(void)
 {
 	return frames_free <= frames_reserve;
@@ -412,6 +418,17 @@ WEAK void vmm_window_close(struct page *page)
 {
 	if (page->flags & PAGE_HIDDEN)
 		protect(page, PROT_NONE);
+}
+
+WEAK int copy_cache_write(struct page *page, size_t offset, const void *from, size_t len,
+			  int (*copy)(void *to, const void *from, size_t len))
+{
+	uint8_t *window = vmm_window_open(page);
+	int error = copy ? copy(window + offset, from, len) : 0;
+	if (!copy)
+		memcpy(window + offset, from, len);
+	vmm_window_close(page);
+	return error;
 }
 
 static uint8_t *dma_at(paddr_t addr, size_t len)

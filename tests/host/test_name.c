@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Paths to inodes over a make-believe file system: what is found, what is remembered, links, cancels.
-// SOURCES: tests/host/fakefs.c fs/pagecache.c fs/pagecache_frame.c fs/pagecache_get.c
-// SOURCES: fs/pagecache_read.c fs/pagecache_plan.c fs/pagecache_ahead.c fs/pagecache_stats.c
-// SOURCES: fs/meta.c fs/inode.c fs/name.c fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c
-// SOURCES: kernel/string.c
+// SOURCES: tests/host/fakefs.c tests/host/fakefs_write.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
+// SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Reading through the page cache over a make-believe disk: misses, waiters, holes, read-ahead, errors.
 // Every test ends with nothing wired and every frame back.
-// SOURCES: tests/host/fakefs.c fs/pagecache.c fs/pagecache_frame.c fs/pagecache_get.c
-// SOURCES: fs/pagecache_read.c fs/pagecache_plan.c fs/pagecache_ahead.c fs/pagecache_stats.c
-// SOURCES: fs/meta.c fs/inode.c fs/name.c fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c
-// SOURCES: kernel/string.c
+// SOURCES: tests/host/fakefs.c tests/host/fakefs_write.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
+// SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include "cachebed.h"
 
 static void a_miss_is_read_and_then_hit(void **state)

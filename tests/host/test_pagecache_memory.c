@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The page cache's memory, a page's life, metadata and inodes over a make-believe disk. Every test ends
 // with nothing wired and every frame back.
-// SOURCES: tests/host/fakefs.c fs/pagecache.c fs/pagecache_frame.c fs/pagecache_get.c
-// SOURCES: fs/pagecache_read.c fs/pagecache_plan.c fs/pagecache_ahead.c fs/pagecache_stats.c
-// SOURCES: fs/meta.c fs/inode.c fs/name.c fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c
-// SOURCES: kernel/string.c
+// SOURCES: tests/host/fakefs.c tests/host/fakefs_write.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
+// SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include "cachebed.h"
 
 static void every_page_on_the_wire_is_no_memory(void **state)
@@ -75,30 +73,25 @@ static void memory_goes_back_under_pressure(void **state)
 	inode_put(inode);
 }
 
-static void a_detached_page_lives_until_it_is_off_the_wire(void **state)
+static void a_replaced_page_lives_until_it_is_off_the_wire(void **state)
 {
 	struct inode *inode = open_file(fake_file(FAKE_ROOT, "f", 1 << 20));
-	struct page *old, *fresh, *found;
+	struct page *old, *fresh;
+	char bytes[PAGE_SIZE] = "new";
 	size_t frames;
 	assert_int_equal(pagecache_get_wait(inode, 100, &old), 0);
-	fresh = pagecache_replace(inode, 100);
+	assert_int_equal(write_at(inode, 100 * PAGE_SIZE, bytes, sizeof(bytes)), 0);
+	fresh = pagecache_probe(inode, 100);
 	assert_non_null(fresh);
 	assert_ptr_not_equal(fresh, old);
 	assert_true(fake_page_right(inode->number, 100, page_phys(old)));
-	found = pagecache_probe(inode, 100);
-	assert_ptr_equal(found, fresh);
-	page_wire_put(found);
+	page_wire_put(fresh);
 	frames = shim_frames_free();
 	page_wire_put(old);
 	assert_int_equal(shim_frames_free(), frames + 1);
 	pagecache_drop();
-	found = pagecache_probe(inode, 100); // dirty: not dropped
-	assert_ptr_equal(found, fresh);
-	page_wire_put(found);
-	page_wire_put(fresh);
-	pagecache_drop();
-	assert_int_equal(in_cache(inode), 1);
-	assert_true(pagecache_clean(fresh));
+	assert_int_equal(in_cache(inode), 1); // dirty: not dropped
+	assert_int_equal(file_sync_wait(inode), 0);
 	pagecache_drop();
 	assert_int_equal(in_cache(inode), 0);
 	inode_put(inode);
@@ -109,15 +102,16 @@ static void a_page_detached_while_it_is_read_reaches_who_waits(void **state)
 	struct inode *inode = open_file(fake_file(FAKE_ROOT, "f", 1 << 20));
 	struct asked a;
 	struct page *fresh;
+	char bytes[PAGE_SIZE] = "new";
 	ask(&a, inode, 100);
 	pagecache_detach(inode, 100);
-	fresh = pagecache_replace(inode, 100);
+	assert_int_equal(write_at(inode, 100 * PAGE_SIZE, bytes, sizeof(bytes)), 0);
+	fresh = pagecache_probe(inode, 100);
 	shim_run();
 	assert_int_equal(a.get.status, 0);
 	assert_ptr_not_equal(a.get.page, fresh);
 	assert_true(fake_page_right(inode->number, 100, page_phys(a.get.page)));
 	page_wire_put(a.get.page);
-	assert_true(pagecache_clean(fresh));
 	page_wire_put(fresh);
 	inode_put(inode);
 }
@@ -174,11 +168,13 @@ static void a_hole_that_was_written_is_a_hole_no_more(void **state)
 	fake_layout(number, 1000, true, true); // pages 1000 to 1999 are a hole
 	struct inode *inode = open_file(number);
 	struct page *zero, *fresh;
+	char bytes[PAGE_SIZE] = "new";
 	assert_int_equal(pagecache_get_wait(inode, 1500, &zero), 0);
-	fresh = pagecache_replace(inode, 1501);
+	assert_int_equal(write_at(inode, 1501 * PAGE_SIZE, bytes, sizeof(bytes)), 0);
+	fresh = pagecache_probe(inode, 1501);
 	assert_ptr_not_equal(fresh, zero);
-	assert_true(pagecache_clean(fresh));
 	page_wire_put(fresh);
+	assert_int_equal(file_sync_wait(inode), 0);
 	pagecache_drop();
 	assert_null(pagecache_probe(inode, 1501)); // to be read from the disk
 	page_wire_put(zero);
@@ -300,17 +296,18 @@ static void openers_at_once_share_one_read(void **state)
 
 int main(void)
 {
-#define TEST(name)	 cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_SMALL(name) cmocka_unit_test_setup_teardown(name, setup_small_blocks, teardown)
+#define TEST(name)	    cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_SMALL(name)    cmocka_unit_test_setup_teardown(name, setup_small_blocks, teardown)
+#define TEST_WRITABLE(name) cmocka_unit_test_setup_teardown(name, setup_writable, teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(every_page_on_the_wire_is_no_memory),
 	    TEST(the_least_recently_used_page_goes_first),
 	    TEST(memory_goes_back_under_pressure),
-	    TEST(a_detached_page_lives_until_it_is_off_the_wire),
-	    TEST(a_page_detached_while_it_is_read_reaches_who_waits),
+	    TEST_WRITABLE(a_replaced_page_lives_until_it_is_off_the_wire),
+	    TEST_WRITABLE(a_page_detached_while_it_is_read_reaches_who_waits),
 	    TEST(when_reads_run_out_gets_wait_their_turn),
 	    TEST(who_waits_for_a_read_that_was_a_hit_does_not_stop_the_queue),
-	    TEST(a_hole_that_was_written_is_a_hole_no_more),
+	    TEST_WRITABLE(a_hole_that_was_written_is_a_hole_no_more),
 	    TEST(inodes_with_pages_stay),
 	    TEST_SMALL(file_pages_are_hidden_and_metadata_is_not),
 	    TEST_SMALL(replaced_metadata_comes_from_elsewhere),
