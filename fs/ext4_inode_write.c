@@ -152,7 +152,7 @@ int ext4_write_inode(struct transaction *t, struct inode *inode)
 	if (error)
 		return error;
 	struct ext4_raw_inode *raw = block.raw;
-	error = set_size(t, fs, inode, raw, inode->size);
+	error = set_size(t, fs, inode, raw, inode_disk_size(inode));
 	if (!error) {
 		raw->i_mode = (uint16_t)((raw->i_mode & EXT4_S_IFMT) | (inode->mode & 07777));
 		raw->i_links_count = raw_links(fs, inode);
@@ -175,7 +175,7 @@ int ext4_write_map(struct transaction *t, struct inode *inode, const struct ext4
 	struct ext4_raw_inode *raw = block.raw;
 	uint64_t size = change->size;
 	if (!change->exactly)
-		size = MAX(MIN(size, inode->size), raw_size(raw));
+		size = MAX(MIN(size, inode_disk_size(inode)), raw_size(raw));
 	error = set_size(t, fs, inode, raw, size);
 	if (!error)
 		error = add_blocks(fs, raw, change->blocks);

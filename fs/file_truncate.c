@@ -17,16 +17,6 @@ static uint64_t left_over;
 KSTAT_COUNTER(left_over, "pagewire_inodes_left_over_total",
 	      "Deleted inodes whose blocks could not be given back: the next mount does it.");
 
-// Interim: until writers are told of truncations. No page beyond `from` is in the cache afterwards.
-static int drop_pages(struct inode *inode, uint64_t from)
-{
-	struct page_owner *owner = inode_page_owner(inode);
-	uint64_t end = owner_end(owner), index = (from + PAGE_SIZE - 1) >> PAGE_SHIFT;
-	for (; owner->pages && index < end; index++)
-		pagecache_detach(inode, index);
-	return 0;
-}
-
 static void set_size(struct inode *inode, uint64_t size)
 {
 	uint64_t now = clock_realtime_ns();
@@ -90,12 +80,18 @@ int file_truncate(struct inode *file, uint64_t size)
 	assert_may_sleep("file_truncate");
 	if (file->type != INODE_FILE)
 		return file->type == INODE_DIRECTORY ? -EISDIR : -EINVAL;
-	bool shorter = size < file->size;
-	int error = move_end(file, size);
-	if (!error && shorter)
-		error = drop_pages(file, size);
-	if (!error && shorter)
+	pagecache_truncate_begin(file);
+	uint64_t old = file->size;
+	// Longer: the hole begins in the last page, whose rest must be zeros on the disk, too.
+	int error = size > old ? pagecache_truncate(file, old) : 0;
+	if (!error)
+		error = move_end(file, size);
+	if (!error && size < old) {
+		int tail = pagecache_truncate(file, size);
 		error = free_beyond(file, size);
+		error = error ? error : tail;
+	}
+	pagecache_truncate_end(file);
 	return error;
 }
 
@@ -122,7 +118,7 @@ static int free_number(struct inode *inode)
 void file_finish(struct inode *inode)
 {
 	ASSERT(!inode->links);
-	int error = drop_pages(inode, 0);
+	int error = pagecache_truncate(inode, 0);
 	for (unsigned tries = 0; tries < RETRIES; tries++) {
 		error = free_beyond(inode, 0);
 		if (!error)

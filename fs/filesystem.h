@@ -103,6 +103,11 @@ struct filesystem_writing {
 };
 extern const struct filesystem ext4_filesystem;
 
+// The size to put into the inode on the volume (fs/pagecache_dirty.c). It is less than inode->size while bytes at
+// the end are only in the cache: a crash must not show what lies in blocks that were not written, or zeros
+// where there was data. Any context but interrupt.
+uint64_t inode_disk_size(struct inode *inode);
+
 // The format's own part of an inode in memory: INODE_FORMAT_BYTES, zeroed before read_inode.
 #define INODE_FORMAT_BYTES 256
 void *inode_format_data(struct inode *inode);

@@ -10,6 +10,7 @@
 #include "fs/transaction.h"
 #include "fs/volume_private.h"
 
+#include "kernel/kstring.h"
 #include "kernel/panic.h"
 #include "kernel/timer.h"
 
@@ -145,43 +146,22 @@ static int place_files(struct placing *p)
 	return error == -E2BIG ? 0 : error;
 }
 
-// After a cancelled transaction: what the format remembers of the inode is as on the disk again; its size and
-// times are those of the cache.
-static void reload(struct placing *p, struct inode *inode)
-{
-	volume_lock_shared(inode->volume);
-	uint64_t size = inode->size;
-	int64_t sec = inode->mtime_sec;
-	uint32_t nsec = inode->mtime_nsec;
-	int error = p->fs->writing->reload(inode);
-	wtd_disable();
-	inode->size = MAX(inode->size, size);
-	inode->mtime_sec = sec;
-	inode->mtime_nsec = nsec;
-	wtd_enable();
-	volume_unlock_shared(inode->volume);
-	if (error)
-		transaction_abort(inode->volume, error, "an inode that was changed cannot be read");
-}
-
-// The transaction is no more: nothing of the batch was placed.
+// The transaction is taken back, and with it what was remembered of the inodes: nothing of the batch was placed.
 static void cancel(struct placing *p)
 {
 	struct write_batch *b = p->b;
-	transaction_cancel(&p->t);
 	for (uint32_t i = 0; i < b->files; i++) {
 		struct batch_file *f = &b->file[i];
 		struct page_changes *c = &inode_page_owner(f->inode)->changes;
 		spin_lock_wtd(&cache.lock);
+		memcpy(inode_format_data(f->inode), f->format, sizeof(f->format));
 		if (f->sized) {
 			c->disk_size = f->old_disk_size;
 			c->grown = f->was_grown;
 		}
-		f->sized = false;
 		spin_unlock_wtd(&cache.lock);
-		if (i < b->placed_files || f->status || b->built > f->first)
-			reload(p, f->inode);
 	}
+	transaction_cancel(&p->t);
 	b->built = b->places = b->placed_files = 0;
 }
 
@@ -262,6 +242,9 @@ int batch_place(struct write_batch *b)
 	for (uint32_t i = 0; error && i < b->files; i++)
 		b->file[i].status = error;
 	if (!error) {
+		for (uint32_t i = 0; i < b->files; i++)
+			memcpy(b->file[i].format, inode_format_data(b->file[i].inode),
+			       sizeof(b->file[i].format));
 		error = place_files(&p);
 		if (error) {
 			cancel(&p);

@@ -139,7 +139,10 @@ static void take_file(struct write_batch *b, struct inode *inode, uint32_t most)
 	struct page_owner *owner = inode_page_owner(inode);
 	struct page_changes *c = &owner->changes;
 	struct batch_file *f = &b->file[b->files];
-	*f = (struct batch_file){.inode = inode, .first = b->pages};
+	f->inode = inode;
+	f->first = b->pages;
+	f->status = 0;
+	f->sized = false;
 	spin_lock_wtd(&cache.lock);
 	while (c->first && b->pages < most)
 		take_run(b, c->first, most);

@@ -94,11 +94,6 @@ void pagecache_truncate_end(struct inode *inode);
 // once it was written. 0, or -EIO, -ENOMEM: that page could not be read.
 int pagecache_truncate(struct inode *inode, uint64_t from) MUST_CHECK;
 
-// ---- for the format's write_inode: pagecache_dirty.c. Any context but interrupt ----
-// The size to put into the inode on the volume. It is less than inode->size while bytes at the end are only
-// in the cache: a crash must not show what lies in blocks that were not written.
-uint64_t inode_disk_size(struct inode *inode);
-
 // ---- for volume.c ----
 void writeback_init(struct writeback *wb, struct volume *volume); // thread context
 void writeback_stop(struct writeback *wb); // thread context, may sleep; nothing is dirty
@@ -206,6 +201,7 @@ struct batch_file {
 	// batch_place's, for when the transaction is cancelled.
 	bool sized, was_grown;
 	uint64_t old_disk_size;
+	uint64_t format[INODE_FORMAT_BYTES / 8];
 };
 struct batch_place {
 	uint64_t lba;

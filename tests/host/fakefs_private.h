@@ -16,3 +16,8 @@ bool fake_sector_busy(uint64_t lba); // in a write on the disk now
 // Where a block lies that was allocated since fake_start.
 bool fake_block_of(uint64_t number, uint64_t block, uint64_t *disk);
 void fake_set_disk_size(uint64_t number, uint64_t size);
+// What a sector that was never written holds; whether it cannot be read or written.
+uint64_t fake_sector_word(uint64_t lba, unsigned i);
+bool fake_sector_bad(uint64_t lba);
+void fake_disk_start(void);
+void fake_disk_stop(void); // nothing may be on its way

@@ -140,13 +140,6 @@ static int fake_write_inode(struct transaction *t, struct inode *inode)
 	return 0;
 }
 
-static int fake_reload(struct inode *inode)
-{
-	ASSERT(!open_transaction);
-	inode->size = disk_sizes[inode->number];
-	return 0;
-}
-
 static int fake_reserve(struct volume *volume, uint64_t count)
 {
 	if (promised + used_blocks + count > fake_rules.free_blocks)
@@ -169,7 +162,6 @@ static uint32_t fake_credits(const struct volume *volume, enum filesystem_change
 }
 
 const struct filesystem_writing fake_writing = {
-    .reload = fake_reload,
     .write_inode = fake_write_inode,
     .allocate = fake_allocate,
     .reserve = fake_reserve,

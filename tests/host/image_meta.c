@@ -133,6 +133,11 @@ void page_wire_put(struct page *page)
 
 void transaction_free(struct volume *volume) {} // unmount's: there is never anything
 
+uint64_t inode_disk_size(struct inode *inode)
+{
+	return inode->size;
+}
+
 void *inode_format_data(struct inode *inode)
 {
 	return CONTAINER_OF(inode, struct full_inode, inode)->format;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Paths to inodes over a make-believe file system: what is found, what is remembered, links, cancels.
-// SOURCES: tests/host/fakefs.c tests/host/fakefs_write.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
+// SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
 // SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
 // The page cache under a random load: a slow disk that fails, a format that must sleep, too little
 // memory, cancels, drops, detached pages, fast WTDs that run wherever they may. A page that is given
 // must hold what was asked for, stay as it is while it is held, and everything must come back.
-// SOURCES: tests/host/fakefs.c tests/host/fakefs_write.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
+// SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
 // SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
 // Writing through the page cache over a make-believe disk: where bytes go, what readers see meanwhile, when and
 // how they reach the disk, what happens when something is full or broken. Every test ends with nothing wired,
 // every frame back and every promise of blocks given back.
-// SOURCES: tests/host/fakefs.c tests/host/fakefs_write.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
+// SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
 // SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include "cachebed.h"
 
