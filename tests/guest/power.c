@@ -33,8 +33,7 @@ static int make_dir(struct worker *w, unsigned step)
 {
 	char name[24];
 	struct inode *made;
-	int error =
-	    dir_create(w->dir, name, name_of(name, sizeof(name), "dir", step), 0755, &made);
+	int error = dir_create(w->dir, name, name_of(name, sizeof(name), "dir", step), 0755, &made);
 	if (!error)
 		inode_put(made);
 	return error;
@@ -118,8 +117,7 @@ static bool start(struct volume *volume, unsigned n)
 	char name[24];
 	struct inode *root = volume_root_inode(volume);
 	*w = (struct worker){.number = n, .volume = volume};
-	w->error =
-	    dir_create(root, name, name_of(name, sizeof(name), "thread", n), 0755, &w->dir);
+	w->error = dir_create(root, name, name_of(name, sizeof(name), "thread", n), 0755, &w->dir);
 	inode_put(root);
 	EXPECT_EQ(w->error, 0);
 	if (w->error)
