@@ -441,6 +441,19 @@ int inode_read_dir(struct inode *dir, uint64_t *cursor,
 	return error;
 }
 
+int inode_read_link(struct inode *link, char *target, size_t size)
+{
+	assert_may_sleep("inode_read_link");
+	if (link->type != INODE_SYMLINK)
+		return -EINVAL;
+	if (link->size >= size)
+		return -ERANGE;
+	volume_lock_shared(link->volume);
+	int len = volume_filesystem(link->volume)->read_link(link, target, size);
+	volume_unlock_shared(link->volume);
+	return len;
+}
+
 size_t inode_drop_unused(size_t want)
 {
 	spin_lock_wtd(&lock);

@@ -29,6 +29,16 @@ void copy_take_back(enum copy_site site, uint64_t bytes)
 	__atomic_fetch_sub(&bytes_at[site], bytes, __ATOMIC_RELAXED);
 }
 
+int copy_from_page(void *to, const void *from, size_t len)
+{
+	struct page *page = page_of_phys(virt_to_phys(from));
+	const char *window = vmm_window_open(page);
+
+	memcpy(to, window + (uintptr_t)from % PAGE_SIZE, len);
+	vmm_window_close(page);
+	return 0;
+}
+
 // Cache pages are frames of RAM, reached through the direct map only. Pages of metadata are the
 // file system's to read and do not count.
 static inline bool file_page(uintptr_t frame)

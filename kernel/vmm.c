@@ -21,12 +21,15 @@
 
 #define MSR_PAT 0x277
 
-static uint64_t *root;			  // constant after vmm_init
-uint64_t vmm_nx;			  // constant: PTE_NX where the processor has it
-static uint64_t *window_entry[CPU_MAX];	  // constant: the window's entry in the page tables
-static uintptr_t window_address[CPU_MAX]; // constant
-static struct page *window_page[CPU_MAX]; // own processor, WTDs disabled
-static bool cache_unmapped;		  // constant after the command line
+static uint64_t *root; // constant after vmm_init
+uint64_t vmm_nx;       // constant: PTE_NX where the processor has it
+#define WINDOWS 2      // a page that is written, and inside it one that is read
+static struct window {
+	uint64_t *entry;   // constant: its entry in the page tables
+	uintptr_t address; // constant
+	struct page *page; // own processor, WTDs disabled
+} windows[CPU_MAX][WINDOWS];
+static bool cache_unmapped; // constant after the command line
 
 extern char text_start[], text_end[], rodata_start[], rodata_end[], data_start[], data_end[];
 extern char boot_stack_guard[];
@@ -223,27 +226,29 @@ void vmm_show(struct page *page)
 
 void *vmm_window_open(struct page *page)
 {
-	unsigned cpu = this_cpu()->index;
+	struct window *w = windows[this_cpu()->index];
 
 	if (!cache_unmapped)
 		return page_virt(page);
 	wtd_disable();
-	ASSERT(!window_page[cpu]);
-	window_page[cpu] = page;
-	*window_entry[cpu] = page_phys(page) | PTE_PRESENT | PTE_WRITE | vmm_nx;
-	return (void *)window_address[cpu];
+	w += w->page != NULL;
+	ASSERT(!w->page);
+	w->page = page;
+	*w->entry = page_phys(page) | PTE_PRESENT | PTE_WRITE | vmm_nx;
+	return (void *)w->address;
 }
 
 void vmm_window_close(struct page *page)
 {
-	unsigned cpu = this_cpu()->index;
+	struct window *w = windows[this_cpu()->index];
 
 	if (!cache_unmapped)
 		return;
-	ASSERT(window_page[cpu] == page);
-	window_page[cpu] = NULL;
-	*window_entry[cpu] = PTE_GUARD;
-	invlpg(window_address[cpu]);
+	w += w[1].page != NULL;
+	ASSERT(w->page == page);
+	w->page = NULL;
+	*w->entry = PTE_GUARD;
+	invlpg(w->address);
 	wtd_enable();
 }
 
@@ -251,14 +256,14 @@ void vmm_window_close(struct page *page)
 
 static void windows_init(void)
 {
-	for (unsigned cpu = 0; cpu < CPU_MAX; cpu++) {
-		size_t start = vmm_area_take(1);
+	for (unsigned n = 0; n < CPU_MAX * WINDOWS; n++) {
+		struct window *w = &windows[n / WINDOWS][n % WINDOWS];
 		int level;
 
-		window_address[cpu] = vmm_area_address(start);
-		vmm_map_range(window_address[cpu], 0, PAGE_SIZE, vmm_nx, LEVEL_4K);
-		vmm_set_guard(window_address[cpu]);
-		window_entry[cpu] = vmm_find_entry(window_address[cpu], &level);
+		w->address = vmm_area_address(vmm_area_take(1));
+		vmm_map_range(w->address, 0, PAGE_SIZE, vmm_nx, LEVEL_4K);
+		vmm_set_guard(w->address);
+		w->entry = vmm_find_entry(w->address, &level);
 	}
 }
 

@@ -56,6 +56,22 @@ enum http_condition http_condition(const char *head, const struct http_request *
 	return HTTP_COND_SERVE;
 }
 
+bool http_condition_to_change(const char *head, const struct http_request *request,
+			      const struct http_validators *v, int64_t now)
+{
+	int64_t date;
+
+	if (request->has_if_match) {
+		if (!v || !list_names_it(head, request, "if-match", v, false))
+			return false;
+	} else if (v && date_of(head, request->if_unmodified_since, now, &date) &&
+		   v->modified > date) {
+		return false;
+	}
+	return !v || !request->has_if_none_match ||
+	       !list_names_it(head, request, "if-none-match", v, true);
+}
+
 bool http_range_applies(const char *head, const struct http_request *request,
 			const struct http_validators *v, int64_t now)
 {

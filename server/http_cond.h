@@ -23,6 +23,11 @@ enum http_condition {
 enum http_condition http_condition(const char *head, const struct http_request *request,
 				   const struct http_validators *v, int64_t now);
 
+// Any context. Whether a request that changes something may: the same fields for the methods that are neither
+// GET nor HEAD. v null: nothing is there; etag_len 0: something without an entity-tag (a collection).
+bool http_condition_to_change(const char *head, const struct http_request *request,
+			      const struct http_validators *v, int64_t now);
+
 // Any context. Whether the Range field counts: there is one, and If-Range is absent or names exactly
 // this representation (section 13.1.5: strong comparison, or the exact date, a second old at least).
 bool http_range_applies(const char *head, const struct http_request *request,

@@ -203,7 +203,7 @@ static bool input_slowly(struct http_conn *conn, struct pbuf *p, size_t used, bo
 	if (!conn->held || conn->lingering)
 		used += take(conn, bytes + used, p->len - used);
 	taken(conn, used);
-	all = used == p->len || conn->doomed;
+	all = used == p->len;
 	if (!all)
 		http_held_add(conn, p, used);
 	conn->busy = false;

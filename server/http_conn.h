@@ -30,6 +30,7 @@
 // Everything here runs in fast WTD context on one processor; no lock is needed but where it says so.
 #pragma once
 
+#include "fs/file.h"
 #include "fs/inode.h"
 #include "fs/name.h"
 #include "fs/pagecache.h"
@@ -173,6 +174,7 @@ struct listing;
 struct http_job;
 struct http_stream;
 struct http_receiver;
+struct http_upload;
 
 struct http_exchange {
 	struct http_conn *conn; // null: the connection is gone, a callback will free this
@@ -231,6 +233,10 @@ struct http_exchange {
 	uint64_t received;	  // bytes of content
 	struct http_text_in text; // a small body that was collected
 	void (*text_done)(struct http_exchange *x);
+	// What is written (http_upload.h, http_change.h).
+	struct http_upload *upload;
+	struct durable durable;
+	bool disk_pending; // a callback of fs/file.h is to come, for the upload or `durable`
 };
 
 #define HTTP_TEXT_BYTES 2048
@@ -345,6 +351,8 @@ void http_exchange_start(void);
 struct http_exchange *http_exchange_new(struct http_conn *conn);
 // Gives up everything it holds; when a callback is still to come, that frees it.
 void http_exchange_end(struct http_exchange *x);
+// A callback came for an exchange whose connection is gone, and no other will come.
+void http_exchange_orphan(struct http_exchange *x);
 // One piece of request bytes while stage is HEAD. How many it took.
 size_t http_exchange_feed(struct http_exchange *x, const char *bytes, size_t len);
 // As far as it goes. True: the answer is queued. False: it waits (for TCP, the disk or a job), and holds
@@ -359,6 +367,8 @@ void http_answer_closing(struct http_exchange *x, uint16_t status, const char *r
 void http_decide_head(struct http_exchange *x);
 // The file is found: conditions, ranges.
 void http_decide_file(struct http_exchange *x);
+// The name that says what type the file has.
+const char *http_last_segment(const struct http_exchange *x, size_t *len);
 void http_decide_directory(struct http_exchange *x);
 void http_decide_reserved(struct http_exchange *x);
 

@@ -91,7 +91,7 @@ void http_decide_head(struct http_exchange *x)
 	}
 }
 
-static const char *last_segment(const struct http_exchange *x, size_t *len)
+const char *http_last_segment(const struct http_exchange *x, size_t *len)
 {
 	static const char index[] = "index.html";
 	size_t at = x->path.len;
@@ -149,7 +149,7 @@ static void decide_ranges(struct http_exchange *x, const struct http_validators 
 void http_decide_file(struct http_exchange *x)
 {
 	size_t name_len;
-	const char *name = last_segment(x, &name_len);
+	const char *name = http_last_segment(x, &name_len);
 	const struct http_file *file;
 
 	x->mime = http_mime_find(name, name_len);

@@ -12,6 +12,7 @@
 #include "server/http_stream.h"
 #include "server/http_method.h"
 #include "server/http_receive.h"
+#include "server/http_upload.h"
 
 // One for each connection (http_connections= and HTTP_REFUSE_MAX), twice: one may wait for the disk on
 // behalf of a client that vanished. Set at start.
@@ -29,6 +30,7 @@ static char path_scratch[HTTP_PATH_MAX + HTTP_PATH_ROOM]; // of the exchange tha
 void http_exchange_start(void)
 {
 	http_exchange_pool.maximum = 2 * (http_config.connections_max + HTTP_REFUSE_MAX);
+	http_upload_pool.maximum = http_exchange_pool.maximum;
 	parts_pool.maximum = http_config.connections_max;
 	http_text_pool.maximum = http_exchange_pool.maximum;
 }
@@ -100,7 +102,7 @@ bool http_exchange_keep(struct http_exchange *x)
 	return true;
 }
 
-static void release(struct http_exchange *x)
+void http_exchange_orphan(struct http_exchange *x)
 {
 	if (x->page)
 		page_wire_put(x->page);
@@ -115,27 +117,32 @@ static void release(struct http_exchange *x)
 	if (x->stream)
 		x->stream->free(x->stream);
 	http_receive_free(x);
+	if (x->upload)
+		http_upload_free(x);
 	free_kept(x->kept, x->kept_size);
 	pool_free(&http_exchange_pool, x);
 }
 
 void http_exchange_end(struct http_exchange *x)
 {
-	bool pending = false;
+	bool pending;
 
+	if (x->upload)
+		http_upload_cancel(x);
+	pending = x->disk_pending;
 	if (x->conn && x->conn->x == x)
 		x->conn->x = NULL;
 	if (x->head_queued && x->stage != HTTP_STAGE_DONE)
 		http_count_answer(x);
 	x->conn = NULL;
 	if (x->getting)
-		pending = !pagecache_cancel(&x->get);
+		pending |= !pagecache_cancel(&x->get);
 	if (x->stage == HTTP_STAGE_WAIT_NAME)
-		pending = !name_cancel(&x->find);
+		pending |= !name_cancel(&x->find);
 	if (x->stage == HTTP_STAGE_WAIT_JOB)
 		http_job_cancel(x->job);
 	if (!pending)
-		release(x);
+		http_exchange_orphan(x);
 }
 
 size_t http_exchange_feed(struct http_exchange *x, const char *bytes, size_t len)
@@ -204,7 +211,7 @@ static void name_done(struct name_request *request)
 
 	if (!x->conn) {
 		x->inode = inode;
-		release(x);
+		http_exchange_orphan(x);
 		return;
 	}
 	found(x, request->status, inode);
@@ -253,7 +260,7 @@ static void page_done(struct page_get *get)
 		x->page_index = get->index;
 	}
 	if (!x->conn) {
-		release(x);
+		http_exchange_orphan(x);
 		return;
 	}
 	x->get_status = get->status;

@@ -107,3 +107,54 @@ enum http_range_result http_range_parse(const char *text, size_t len, uint64_t s
 		return HTTP_RANGE_NONE;
 	return *count ? HTTP_RANGE_SOME : HTTP_RANGE_UNSATISFIABLE;
 }
+
+static bool begins(const char *text, size_t len, const char *lower, size_t *at)
+{
+	*at = strlen(lower);
+	return len >= *at && kstrncasecmp(text, lower, *at) == 0;
+}
+
+bool http_content_range_parse(const char *text, size_t len, struct http_place *out)
+{
+	uint64_t last, total = UINT64_MAX;
+	size_t at;
+
+	if (!begins(text, len, "bytes ", &at) || !digits(text, len, &at, &out->first) ||
+	    at == len || text[at++] != '-' || !digits(text, len, &at, &last) || at == len ||
+	    text[at++] != '/')
+		return false;
+	if (at < len && text[at] == '*')
+		at++;
+	else if (!digits(text, len, &at, &total))
+		return false;
+	out->length = last - out->first + 1;
+	return at == len && out->first <= last && last < MIN(total, (uint64_t)INT64_MAX);
+}
+
+bool http_update_range_parse(const char *text, size_t len, uint64_t size, struct http_place *out)
+{
+	size_t at;
+	uint64_t n;
+
+	*out = (struct http_place){size, UINT64_MAX};
+	if (begins(text, len, "append", &at))
+		return at == len;
+	if (!begins(text, len, "bytes=", &at))
+		return false;
+	if (at < len && text[at] == '-') {
+		at++;
+		if (!digits(text, len, &at, &n) || at != len || n > size)
+			return false;
+		out->first = size - n;
+		return true;
+	}
+	if (!digits(text, len, &at, &out->first) || out->first > INT64_MAX || at == len ||
+	    text[at++] != '-')
+		return false;
+	if (at == len)
+		return true;
+	if (!digits(text, len, &at, &n) || at != len || n < out->first || n > INT64_MAX)
+		return false;
+	out->length = n - out->first + 1;
+	return true;
+}

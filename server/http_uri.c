@@ -84,6 +84,44 @@ int http_path_decode(const char *raw, size_t len, char *out, struct http_path *p
 	return 0;
 }
 
+static bool starts(const char *text, size_t len, const char *lower)
+{
+	size_t n = strlen(lower);
+
+	return len >= n && kstrncasecmp(text, lower, n) == 0;
+}
+
+// Without the port that goes without saying.
+static size_t authority_len(const char *text, size_t len, const char *port)
+{
+	size_t n = strlen(port);
+
+	return len > n && memcmp(text + len - n, port, n) == 0 ? len - n : len;
+}
+
+int http_destination_decode(const char *value, size_t len, const char *host, size_t host_len,
+			    char *out, struct http_path *path)
+{
+	bool plain = starts(value, len, "http://"), secure = starts(value, len, "https://");
+	size_t at = plain ? 7 : secure ? 8 : 0, from = at, end;
+
+	if (plain || secure) {
+		const char *port = plain ? ":80" : ":443";
+		while (at < len && value[at] != '/' && value[at] != '?' && value[at] != '#')
+			at++;
+		end = authority_len(value + from, at - from, port);
+		host_len = authority_len(host, host_len, port);
+		if (end != host_len || kstrncasecmp(value + from, host, end) != 0)
+			return 502;
+	} else if (len == 0 || value[0] != '/' || (len > 1 && value[1] == '/')) {
+		return 400;
+	}
+	for (end = at; end < len && value[end] != '?' && value[end] != '#'; end++)
+		if ((uint8_t)value[end] <= ' ')
+			return 400;
+	return http_path_decode(value + at, end - at, out, path);
+}
+
 bool http_query_value(const char *query, size_t len, const char *key, const char **value,
 		      size_t *value_len)
 {

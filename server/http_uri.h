@@ -20,6 +20,12 @@ struct http_path {
 // answer with: 400 (a bad escape, or an escaped NUL), 404 (an escaped '/'), 414.
 int http_path_decode(const char *raw, size_t len, char *out, struct http_path *path);
 
+// Any context. The Destination field of COPY and MOVE (RFC 4918 section 10.3): an absolute URI whose authority is
+// `host` (the request's own), or an absolute path; decoded into out as by http_path_decode. 0, 400, 404,
+// 414, or 502 (another server).
+int http_destination_decode(const char *value, size_t len, const char *host, size_t host_len,
+			    char *out, struct http_path *path);
+
 // The value of `key` in a query ("a=1&b=2"), not decoded. False: it has none.
 bool http_query_value(const char *query, size_t len, const char *key, const char **value,
 		      size_t *value_len);

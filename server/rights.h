@@ -43,6 +43,7 @@ struct rights_who {
 // gets WWW-Authenticate); 403: known and not allowed, or nobody may; 429, 503: too many wrong passwords, too
 // many to verify; -EAGAIN: the password is being verified (slow on purpose, in a thread of its own): the
 // exchange waits in HTTP_STAGE_WAIT_JOB and comes back to HTTP_STAGE_ADMIT.
+// Once it has given anything but -EAGAIN for an exchange it does not give -EAGAIN for it any more.
 int rights_check(struct http_exchange *x, const char *path, size_t len, unsigned rights) MUST_CHECK;
 // Any context. Whether anybody may change anything: the kernel's word write=on was given.
 bool rights_writing(void);

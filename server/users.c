@@ -155,7 +155,7 @@ static const char *read_user(struct users *t, const struct words *w)
 static const char *read_trustee(struct users *t, const struct words *w)
 {
 	struct trustee *r = &t->trustees[t->trustee_count];
-	char *decoded = t->scratch;
+	static char decoded[HTTP_PATH_MAX]; // the table's maker is one at a time (users_parse)
 	struct http_path path;
 	unsigned rights;
 	int who;
@@ -210,16 +210,15 @@ static struct users *make(const char *text, size_t len)
 	size_t users = sizeof(struct users);
 	size_t trustees = users + USERS_MAX * sizeof(struct user);
 	size_t copy = trustees + TRUSTEES_MAX * sizeof(struct trustee);
-	char *block = kpages_alloc(copy + len + HTTP_PATH_MAX);
+	char *block = kpages_alloc(copy + len);
 	struct users *t = (struct users *)(void *)block;
 
 	if (!t)
 		return NULL;
 	*t = (struct users){.users = (struct user *)(void *)(block + users),
 			    .trustees = (struct trustee *)(void *)(block + trustees),
-			    .bytes = copy + len + HTTP_PATH_MAX,
-			    .text = block + copy,
-			    .scratch = block + copy + len};
+			    .bytes = copy + len,
+			    .text = block + copy};
 	memcpy(t->text, text, len);
 	return t;
 }

@@ -47,5 +47,8 @@ struct dir_entry {
 // change is made meanwhile (docs/locks.md).
 int inode_read_dir(struct inode *dir, uint64_t *cursor,
 		   bool (*visit)(void *ctx, const struct dir_entry *entry), void *ctx) MUST_CHECK;
+// Thread or worker context. The target of a symbolic link, not terminated: its length, -EINVAL (no link),
+// -ERANGE (not shorter than size), -EIO or -EUCLEAN.
+int inode_read_link(struct inode *link, char *target, size_t size) MUST_CHECK;
 // Thread or worker context. The inode with that number, with a reference.
 int inode_open(struct volume *volume, uint64_t number, struct inode **out) MUST_CHECK;

@@ -27,3 +27,7 @@ int copy_cache_write(struct page *page, size_t offset, const void *from, size_t 
 // small generated data are what they are for; a source or destination inside a page-cache page
 // counts as COPY_OTHER (and under cache=unmapped faults). Overlap allowed. Any context.
 void *copy_other(void *to, const void *from, size_t len);
+
+// For copy_cache_write when the bytes are in another page of the cache, which the caller has wired: `from` names
+// them by their address in the direct map, where they may not be mapped. Returns 0.
+int copy_from_page(void *to, const void *from, size_t len);

@@ -61,7 +61,8 @@ bool vmm_readable(uintptr_t address);
 
 // cache=unmapped. hide/show take a frame out of the direct map and put it back; no-ops when the mode
 // is off. A window maps one hidden page for one of the two permitted copies (or for zero-filling a
-// hole); windows are per processor, do not nest, and may not be held across a sleep. With the mode off
+// hole); windows are per processor and may not be held across a sleep. Two may be open, the
+// second for a page that is copied into the first's (copy_from_page); they close in reverse order. With the mode off
 // a window is the direct map. Fast WTD or thread context.
 bool vmm_cache_unmapped(void);
 void vmm_hide(struct page *page);

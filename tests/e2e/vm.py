@@ -155,6 +155,14 @@ class VM:
                                     f"{f.read()}\nserial:\n{self.serial()[-4000:]}")
             time.sleep(0.02)
 
+    def down(self, seconds=60):
+        """Types DOWN and waits for QEMU to end: its status, 0 when everything was written home."""
+        self.stopped = True
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(f"{self.dir}/console")
+            s.sendall(b"DOWN\r")
+            return self.wait_exit(seconds)
+
     def wait_exit(self, seconds):
         return self.process.wait(seconds)
 
@@ -223,8 +231,9 @@ class VM:
             values[blocks] -= values.get("pagewire_tcp_connections_time_wait", 0)
         return {k: v for k, v in values.items() if self.LENT.match(k) and not self.CACHES.search(k)}
 
-    def assert_returned(self, before, seconds=20):
-        """Pages, pbufs, descriptors and connections are back where they were, nothing was copied."""
+    def assert_returned(self, before, seconds=20, written=0):
+        """Pages, pbufs, descriptors and connections are back where they were; nothing was copied but `written`
+        bytes into the cache."""
         end = time.monotonic() + seconds
         while True:
             now = self.lent()
@@ -234,6 +243,7 @@ class VM:
             assert time.monotonic() < end, f"not given back (before, now): {held}"
             time.sleep(0.25)
         values = self.metrics()
-        for site in ("other", "stream_head", "cache_write"):
-            assert values[f'pagewire_copy_bytes_total{{site="{site}"}}'] == 0
+        copied = {"other": 0, "stream_head": 0, "cache_write": written}
+        for site, count in copied.items():
+            assert values[f'pagewire_copy_bytes_total{{site="{site}"}}'] == count
         self.assert_alive()

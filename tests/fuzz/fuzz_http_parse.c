@@ -156,6 +156,24 @@ static void use_fields(const char *head, const struct http_request *r)
 	}
 }
 
+// Any text where the fields of COPY, MOVE, PUT and PATCH are read.
+static void use_write_fields(const uint8_t *data, size_t size)
+{
+	static const char host[] = "h:80";
+	char *text = malloc(size), out[HTTP_PATH_MAX];
+	struct http_place place;
+	struct http_path path;
+
+	memcpy(text, data, size);
+	if (http_content_range_parse(text, size, &place))
+		CHECK(place.length && place.first + place.length <= INT64_MAX);
+	if (http_update_range_parse(text, size, 1000, &place))
+		CHECK(place.first <= INT64_MAX && place.length);
+	if (http_destination_decode(text, size, host, sizeof(host) - 1, out, &path) == 0)
+		CHECK(path.len <= HTTP_PATH_MAX && !memchr(out, 0, path.len));
+	free(text);
+}
+
 static enum http_body_result skip_body(const struct http_request *r, const uint8_t *data,
 				       size_t size, size_t piece, size_t *total)
 {
@@ -263,6 +281,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size -= 2;
 	shown = data;
 	shown_len = size;
+	use_write_fields(data, size);
 	struct outcome whole = parse(data, size, 0), cut = parse(data, size, seed | 1);
 	CHECK(whole.result == cut.result && whole.status == cut.status && whole.used == cut.used);
 	CHECK(memcmp(&whole.request, &cut.request, sizeof(whole.request)) == 0);

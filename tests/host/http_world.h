@@ -19,6 +19,15 @@ struct world_knobs {
 	unsigned page_error; // out of 100 pages read cannot be read
 	bool no_acks;	     // world_settle acknowledges nothing
 	uint32_t snd_buf;    // of new connections
+	unsigned write_wait; // out of 100 writes wait for room
+	bool no_room;	     // all writes wait, until it is cleared
+	int write_error;     // of writes, from byte write_error_at of any file on
+	uint64_t write_error_at;
+	int sync_error, durable_error, remove_error;
+	const char *remove_error_path; // whose removal fails
+	bool no_commit;		       // nothing becomes durable
+	bool read_only;
+	uint64_t blocks_free;
 };
 extern struct world_knobs world;
 
@@ -29,7 +38,16 @@ void world_finish(void);
 // A file's bytes are world_byte(number, offset). `path` without a leading slash.
 struct inode *world_file(const char *path, uint64_t number, uint64_t size);
 struct inode *world_directory(const char *path, uint64_t number);
+void world_link(const char *path, uint64_t number, const char *target); // a symbolic link
+char *world_value(struct inode *inode,
+		  const char *name); // an extended attribute's place: up to 31 bytes
 uint8_t world_byte(uint64_t number, uint64_t offset);
+// What a file that was written has, or null: no such file. *len: its size.
+const uint8_t *world_bytes(const char *path, uint64_t *len);
+struct inode *world_find(const char *path); // no reference; null: none
+unsigned world_inodes(void);		    // with a name or without
+// What the world's transactions look like from outside: changes so far, and how many of them are durable.
+extern uint64_t world_changes, world_committed;
 // The page at `index` of the file cannot be read.
 void world_spoil(struct inode *inode, uint64_t index);
 

@@ -9,6 +9,7 @@
 #include "fs/volume.h"
 #include "http_world_private.h"
 #include "kernel/kstring.h"
+#include "kernel/panic.h"
 #include "kernel/pmm.h"
 #include "kernel/pool.h"
 #include "kernel/serial.h"
@@ -17,21 +18,10 @@
 #include "server/http_conn.h"
 #include "shim.h"
 
-#define FILES_MAX 64
-#define PAGES_MAX 300
-
-struct world_file {
-	char path[300];
-	struct inode inode;
-	unsigned references;
-	struct page *pages[PAGES_MAX];
-	bool spoiled[PAGES_MAX];
-};
-
 struct world_knobs world;
-static struct world_file files[FILES_MAX];
-static unsigned file_count;
-static struct volume volume = {.name = "SYS", .id = 1};
+struct world_file world_files[WORLD_FILES_MAX];
+unsigned world_file_count;
+struct volume world_volume = {.name = "SYS", .id = 1, .block_bytes = PAGE_SIZE};
 static void (*forget)(struct inode *inode);
 char world_log[1 << 20];
 static size_t log_len;
@@ -39,14 +29,9 @@ bool world_log_full;
 unsigned world_pages_wired;
 static uint64_t started;
 
-static bool chance(unsigned percent)
+bool world_chance(unsigned percent)
 {
 	return shim_random_below(100) < percent;
-}
-
-static struct world_file *file_of(struct inode *inode)
-{
-	return CONTAINER_OF(inode, struct world_file, inode);
 }
 
 uint8_t world_byte(uint64_t number, uint64_t offset)
@@ -55,18 +40,22 @@ uint8_t world_byte(uint64_t number, uint64_t offset)
 	return (uint8_t)(x >> 56);
 }
 
-static struct inode *add(const char *path, uint64_t number, uint64_t size, enum inode_type type)
+struct inode *world_add(const char *path, uint64_t number, uint64_t size, enum inode_type type)
 {
-	struct world_file *f = &files[file_count++];
+	struct world_file *f = world_files;
 
-	assert_true(file_count <= FILES_MAX && size <= PAGES_MAX * PAGE_SIZE);
+	while (f->inode.number) // a slot whose file has vanished, or a new one
+		f++;
+	ASSERT(f < world_files + WORLD_FILES_MAX && size <= WORLD_PAGES_MAX * PAGE_SIZE);
+	world_file_count = MAX(world_file_count, (unsigned)(f - world_files) + 1);
 	memset(f, 0, sizeof(*f));
 	strcpy(f->path, path);
-	f->inode = (struct inode){.volume = &volume,
+	f->inode = (struct inode){.volume = &world_volume,
 				  .number = number,
 				  .generation = 7,
 				  .type = type,
 				  .size = size,
+				  .links = 1,
 				  .mtime_sec = 784111777,
 				  .mtime_nsec = 5};
 	return &f->inode;
@@ -74,33 +63,76 @@ static struct inode *add(const char *path, uint64_t number, uint64_t size, enum 
 
 struct inode *world_file(const char *path, uint64_t number, uint64_t size)
 {
-	return add(path, number, size, INODE_FILE);
+	return world_add(path, number, size, INODE_FILE);
 }
 
 struct inode *world_directory(const char *path, uint64_t number)
 {
-	return add(path, number, 4096, INODE_DIRECTORY);
+	return world_add(path, number, 4096, INODE_DIRECTORY);
 }
 
 void world_spoil(struct inode *inode, uint64_t index)
 {
-	file_of(inode)->spoiled[index] = true;
+	world_file_of(inode)->spoiled[index] = true;
 }
 
 struct volume *volume_root(void)
 {
-	return &volume;
+	return &world_volume;
 }
 
 void inode_get(struct inode *inode)
 {
-	file_of(inode)->references++;
+	world_file_of(inode)->references++;
 }
 
 void inode_put(struct inode *inode)
 {
-	assert_true(file_of(inode)->references > 0);
-	file_of(inode)->references--;
+	struct world_file *f = world_file_of(inode);
+
+	ASSERT(f->references > 0);
+	if (--f->references == 0 && inode->links == 0)
+		world_vanish(f);
+}
+
+// Pages whose file is not theirs any more, while somebody had them.
+static struct page **old_pages;
+static unsigned old_count;
+
+static void give_up_page(struct page **page)
+{
+	if (*page && (*page)->wire) {
+		old_pages = realloc(old_pages, (old_count + 1) * sizeof(*old_pages));
+		old_pages[old_count++] = *page;
+	} else if (*page) {
+		pmm_free(*page, 0);
+	}
+	*page = NULL;
+}
+
+// The last name and the last reference are gone.
+void world_vanish(struct world_file *f)
+{
+	if (f->inode.server_data)
+		forget(&f->inode);
+	for (unsigned p = 0; p < WORLD_PAGES_MAX; p++)
+		give_up_page(&f->pages[p]);
+	free(f->data);
+	memset(f, 0, sizeof(*f));
+}
+
+void world_changed(struct inode *inode)
+{
+	if (inode->server_data)
+		forget(inode);
+	inode->mtime_nsec++;
+	world_names++;
+}
+
+// A page of the file is not what it was: who has it wired keeps it.
+void world_replace_page(struct world_file *f, uint64_t index)
+{
+	give_up_page(&f->pages[index]);
 }
 
 void inode_set_forget_hook(void (*fn)(struct inode *inode))
@@ -110,9 +142,10 @@ void inode_set_forget_hook(void (*fn)(struct inode *inode))
 
 static int look_up(const char *path, size_t len, struct inode **out)
 {
-	for (unsigned i = 0; i < file_count; i++)
-		if (strlen(files[i].path) == len && memcmp(files[i].path, path, len) == 0) {
-			*out = &files[i].inode;
+	for (unsigned i = 0; i < world_file_count; i++)
+		if (world_files[i].inode.links && strlen(world_files[i].path) == len &&
+		    memcmp(world_files[i].path, path, len) == 0) {
+			*out = &world_files[i].inode;
 			inode_get(*out);
 			return 0;
 		}
@@ -128,7 +161,7 @@ uint64_t name_generation(void)
 
 int name_find_cached(struct volume *v, const char *path, size_t len, struct inode **out)
 {
-	return chance(world.name_miss) ? -EAGAIN : look_up(path, len, out);
+	return world_chance(world.name_miss) ? -EAGAIN : look_up(path, len, out);
 }
 
 static void name_work(struct wtd *work)
@@ -147,7 +180,7 @@ void name_find(struct name_request *r)
 // Half of the time the worker is said to be in the middle of it.
 bool name_cancel(struct name_request *r)
 {
-	return chance(50) && wtd_cancel(&r->work);
+	return world_chance(50) && wtd_cancel(&r->work);
 }
 
 int name_find_wait(struct volume *v, const char *path, size_t len, struct inode **out)
@@ -157,9 +190,9 @@ int name_find_wait(struct volume *v, const char *path, size_t len, struct inode 
 
 int inode_open(struct volume *v, uint64_t number, struct inode **out)
 {
-	for (unsigned i = 0; i < file_count; i++)
-		if (files[i].inode.number == number) {
-			*out = &files[i].inode;
+	for (unsigned i = 0; i < world_file_count; i++)
+		if (world_files[i].inode.links && world_files[i].inode.number == number) {
+			*out = &world_files[i].inode;
 			inode_get(*out);
 			return 0;
 		}
@@ -169,37 +202,47 @@ int inode_open(struct volume *v, uint64_t number, struct inode **out)
 int inode_read_dir(struct inode *dir, uint64_t *cursor,
 		   bool (*visit)(void *ctx, const struct dir_entry *entry), void *ctx)
 {
-	const char *path = file_of(dir)->path;
+	const char *path = world_file_of(dir)->path;
 	size_t len = strlen(path);
 
-	for (unsigned i = 0; i < file_count; i++) {
-		const char *p = files[i].path;
-		if (strncmp(p, path, len) != 0 || (len && p[len] != '/'))
+	for (unsigned i = (unsigned)*cursor; i < world_file_count; i++) {
+		const char *p = world_files[i].path;
+		if (!world_files[i].inode.links || strncmp(p, path, len) != 0 ||
+		    (len && p[len] != '/'))
 			continue;
 		const char *name = p + len + (len > 0);
 		struct dir_entry entry = {.name = name,
 					  .name_len = (uint8_t)strlen(name),
-					  .type = files[i].inode.type,
-					  .number = files[i].inode.number};
+					  .type = world_files[i].inode.type,
+					  .number = world_files[i].inode.number};
+		*cursor = i + 1;
 		if (*name && !strchr(name, '/') && !visit(ctx, &entry))
-			break;
+			return 0;
 	}
+	*cursor = world_file_count;
 	return 0;
 }
 
 // ---- pages -------------------------------------------------------------------------------------------
 
+uint8_t world_content(const struct world_file *f, uint64_t offset)
+{
+	if (!f->data)
+		return world_byte(f->inode.number, offset);
+	return offset < f->inode.size ? f->data[offset] : 0;
+}
+
 static struct page *page_of(struct inode *inode, uint64_t index)
 {
-	struct world_file *f = file_of(inode);
+	struct world_file *f = world_file_of(inode);
 
-	assert_true(index < PAGES_MAX && index * PAGE_SIZE < inode->size);
+	ASSERT(index < WORLD_PAGES_MAX && index * PAGE_SIZE < inode->size);
 	if (!f->pages[index]) {
 		uint8_t bytes[PAGE_SIZE];
 		f->pages[index] = pmm_alloc(0);
-		assert_non_null(f->pages[index]);
+		ASSERT(f->pages[index]);
 		for (size_t i = 0; i < PAGE_SIZE; i++)
-			bytes[i] = world_byte(inode->number, index * PAGE_SIZE + i);
+			bytes[i] = world_content(f, index * PAGE_SIZE + i);
 		shim_dma_write(page_phys(f->pages[index]), bytes, PAGE_SIZE);
 	}
 	page_wire_get(f->pages[index]);
@@ -208,7 +251,7 @@ static struct page *page_of(struct inode *inode, uint64_t index)
 
 struct page *pagecache_probe(struct inode *inode, uint64_t index)
 {
-	if (file_of(inode)->spoiled[index] || chance(world.page_miss))
+	if (world_file_of(inode)->spoiled[index] || world_chance(world.page_miss))
 		return NULL;
 	return page_of(inode, index);
 }
@@ -216,7 +259,7 @@ struct page *pagecache_probe(struct inode *inode, uint64_t index)
 static void get_work(struct wtd *work)
 {
 	struct page_get *get = CONTAINER_OF(work, struct page_get, work);
-	bool bad = file_of(get->inode)->spoiled[get->index] || chance(world.page_error);
+	bool bad = world_file_of(get->inode)->spoiled[get->index] || world_chance(world.page_error);
 
 	get->status = bad ? -EIO : 0;
 	get->page = bad ? NULL : page_of(get->inode, get->index);
@@ -229,9 +272,17 @@ void pagecache_get(struct page_get *get)
 	wtd_post_fast(&get->work);
 }
 
+int pagecache_get_wait(struct inode *inode, uint64_t index, struct page **out)
+{
+	if (world_file_of(inode)->spoiled[index])
+		return -EIO;
+	*out = page_of(inode, index);
+	return 0;
+}
+
 bool pagecache_cancel(struct page_get *get)
 {
-	return chance(50) && wtd_cancel(&get->work);
+	return world_chance(50) && wtd_cancel(&get->work);
 }
 
 void pagecache_stats(struct pagecache_stats *out)
@@ -271,7 +322,9 @@ uint64_t clock_realtime_ns(void)
 void world_start(void)
 {
 	world = (struct world_knobs){.snd_buf = 65536};
-	file_count = 0;
+	memset(world_files, 0, sizeof(world_files));
+	world_file_count = 0;
+	world_write_start();
 	log_len = 0;
 	world_log[0] = 0;
 	world_log_full = false;
@@ -290,16 +343,16 @@ void world_finish(void)
 	world_rights_finish();
 	assert_int_equal(http_conn_count, 0);
 	assert_int_equal(world_pages_wired, 0);
-	for (unsigned i = 0; i < file_count; i++) {
-		struct world_file *f = &files[i];
+	for (unsigned i = 0; i < world_file_count; i++) {
+		struct world_file *f = &world_files[i];
 		if (f->references)
 			fail_msg("%s has %u references", f->path, f->references);
-		if (f->inode.server_data)
-			forget(&f->inode);
-		for (unsigned p = 0; p < PAGES_MAX; p++)
-			if (f->pages[p]) {
-				assert_int_equal(f->pages[p]->wire, 0);
-				pmm_free(f->pages[p], 0);
-			}
+		world_vanish(f);
 	}
+	while (old_count) {
+		assert_int_equal(old_pages[--old_count]->wire, 0);
+		pmm_free(old_pages[old_count], 0);
+	}
+	free(old_pages);
+	old_pages = NULL;
 }

@@ -76,11 +76,6 @@ void verify_start_thread(void) {}
 
 void volume_set_write(bool on) {}
 
-bool volume_writable(const struct volume *volume)
-{
-	return true;
-}
-
 bool rights_hides(const struct inode *inode)
 {
 	return world_hidden && inode->number == world_hidden;

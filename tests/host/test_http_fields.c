@@ -231,6 +231,58 @@ static void conditions_in_the_order_of_the_rfc(void **state)
 	}
 }
 
+static void where_a_body_goes_is_read_strictly(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t first, length; // length 0: refused
+	} puts[] =
+	    {
+		{"bytes 0-0/1", 0, 1},
+		{"Bytes 5-9/10", 5, 5},
+		{"bytes 5-9/*", 5, 5},
+		{"bytes 5-9/9", 0, 0},
+		{"bytes 9-5/10", 0, 0},
+		{"bytes 5-9", 0, 0},
+		{"bytes 5-/10", 0, 0},
+		{"bytes */10", 0, 0},
+		{"bytes 5-9/10 ", 0, 0},
+		{"bytes=5-9/10", 0, 0},
+		{"bytes 5-99999999999999999999/*", 0, 0},
+		{"bytes 99999999999999999999-99999999999999999999/*", 0, 0},
+		{"", 0, 0},
+	    },
+	  patches[] = {
+	      {"append", 1000, UINT64_MAX},
+	      {"APPEND", 1000, UINT64_MAX},
+	      {"append ", 0, 0},
+	      {"bytes=5-9", 5, 5},
+	      {"bytes=5-", 5, UINT64_MAX},
+	      {"bytes=2000-2001", 2000, 2},
+	      {"bytes=-5", 995, UINT64_MAX},
+	      {"bytes=-1001", 0, 0},
+	      {"bytes=9-5", 0, 0},
+	      {"bytes=-", 0, 0},
+	      {"bytes=1-2,4-5", 0, 0},
+	      {"5-9", 0, 0},
+	  };
+	struct http_place place;
+
+	for (size_t i = 0; i < ARRAY_SIZE(puts); i++) {
+		bool ok = http_content_range_parse(puts[i].text, strlen(puts[i].text), &place);
+		if (ok != (puts[i].length > 0) ||
+		    (ok && (place.first != puts[i].first || place.length != puts[i].length)))
+			fail_msg("%s", puts[i].text);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(patches); i++) {
+		const char *text = patches[i].text;
+		bool ok = http_update_range_parse(text, strlen(text), 1000, &place);
+		if (ok != (patches[i].length > 0) ||
+		    (ok && (place.first != patches[i].first || place.length != patches[i].length)))
+			fail_msg("%s", text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,6 +293,7 @@ int main(void)
 	    cmocka_unit_test(dates_agree_with_the_c_library_both_ways),
 	    cmocka_unit_test(obsolete_dates_and_bad_ones),
 	    cmocka_unit_test(conditions_in_the_order_of_the_rfc),
+	    cmocka_unit_test(where_a_body_goes_is_read_strictly),
 	};
 	shim_seed();
 	return cmocka_run_group_tests(tests, NULL, NULL);

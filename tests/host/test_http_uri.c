@@ -232,6 +232,51 @@ static void types_by_extension(void **state)
 	type_is("x.averyveryverylongextension", "application/octet-stream");
 }
 
+static void a_destination_is_on_this_server_or_nowhere(void **state)
+{
+	static const struct {
+		const char *value, *host, *path; // path null: status
+		int status;
+	} cases[] = {
+	    {"/a/b", "h", "a/b", 0},
+	    {"/a/../b/?q#f", "h", "b", 0},
+	    {"http://h/a", "h", "a", 0},
+	    {"http://H:80/a", "h", "a", 0},
+	    {"http://h/a", "h:80", "a", 0},
+	    {"https://h:443/a", "h", "a", 0},
+	    {"http://h:8080/%61", "h:8080", "a", 0},
+	    {"http://[::1]/a", "[::1]", "a", 0},
+	    {"http://h", "h", "", 0},
+	    {"http://h?x", "h", "", 0},
+	    {"http://h:8080/a", "h", NULL, 502},
+	    {"http://h2/a", "h", NULL, 502},
+	    {"http://h@h2/a", "h", NULL, 502},
+	    {"http://u@h/a", "h", NULL, 502},
+	    {"ftp://h/a", "h", NULL, 400},
+	    {"//h/a", "h", NULL, 400},
+	    {"a", "h", NULL, 400},
+	    {"", "h", NULL, 400},
+	    {"/a b", "h", NULL, 400},
+	    {"/a%2", "h", NULL, 400},
+	    {"/a%00", "h", NULL, 400},
+	    {"/a%2fb", "h", NULL, 404},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char out[HTTP_PATH_MAX];
+		struct http_path path;
+		int status =
+		    http_destination_decode(cases[i].value, strlen(cases[i].value), cases[i].host,
+					    strlen(cases[i].host), out, &path);
+		if (status != cases[i].status)
+			fail_msg("%s: %d", cases[i].value, status);
+		if (status)
+			continue;
+		assert_int_equal(path.len, strlen(cases[i].path));
+		assert_memory_equal(out, cases[i].path, path.len);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +290,7 @@ int main(void)
 	    cmocka_unit_test(utf8_is_what_rfc_3629_says),
 	    cmocka_unit_test(a_full_text_says_so_and_stays_in_its_bounds),
 	    cmocka_unit_test(types_by_extension),
+	    cmocka_unit_test(a_destination_is_on_this_server_or_nowhere),
 	};
 	shim_seed();
 	return cmocka_run_group_tests(tests, NULL, NULL);
