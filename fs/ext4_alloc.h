@@ -142,3 +142,11 @@ int ext4_extent_insert(struct transaction *t, struct inode *inode, struct ext4_n
 // [first, first + count) lies in one unwritten extent: it is written now.
 int ext4_extent_convert(struct transaction *t, struct inode *inode, struct ext4_node *node,
 			const struct ext4_new_run *run, uint32_t *meta) MUST_CHECK;
+
+// ---- ext4_indirect_write.c -------------------------------------------------------------------------------
+// The same for inodes mapped by numbers. A run that spot gave lies in one block of numbers.
+struct ext4_extent_spot;
+int ext4_indirect_spot(struct ext4 *fs, const struct ext4_node *node, uint32_t block,
+		       struct ext4_extent_spot *out) MUST_CHECK;
+int ext4_indirect_insert(struct transaction *t, struct inode *inode, struct ext4_node *node,
+			 const struct ext4_new_run *run, uint32_t *meta) MUST_CHECK;

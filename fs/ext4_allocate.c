@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Places for the blocks of files and directories: where in the file, where on the disk (ext4_balloc.c), into
-// the map (ext4_extent_write.c), into the inode (ext4_inode_write.c). Worker context, inside a transaction:
-// the stage of the write path between a dirty page and its disk write.
+// the map (ext4_extent_write.c, ext4_indirect_write.c), into the inode (ext4_inode_write.c). Worker context,
+// inside a transaction: the stage of the write path between a dirty page and its disk write.
 //
 // Data blocks were promised before (ext4_reserve); a directory's are not, and take only what nobody was
 // promised. Unwritten extents have their place already: they are marked written, in the part asked for.
@@ -44,6 +44,13 @@ static bool is_stream(const struct inode *inode, uint64_t file_block, uint64_t c
 	return !whole && !gap && (!file_block || spot->follows);
 }
 
+static int spot_of(struct ext4 *fs, const struct ext4_node *node, uint32_t block,
+		   struct ext4_extent_spot *spot)
+{
+	return node->flags & EXT4_EXTENTS_FL ? ext4_extent_spot(fs, node, block, spot)
+					     : ext4_indirect_spot(fs, node, block, spot);
+}
+
 // Blocks for a hole, as many as there are in one place.
 static int fill_hole(struct transaction *t, struct inode *inode, struct ext4_node *node,
 		     struct ext4_new_run *run, const struct ext4_extent_spot *spot, bool stream,
@@ -59,7 +66,10 @@ static int fill_hole(struct transaction *t, struct inode *inode, struct ext4_nod
 	if (!want.goal)
 		want.goal = ext4_inode_goal(fs, want.inode);
 	int error = ext4_take_blocks(t, fs, &want, &run->disk, &run->count);
-	return error ? error : ext4_extent_insert(t, inode, node, run, meta);
+	if (error)
+		return error;
+	return node->flags & EXT4_EXTENTS_FL ? ext4_extent_insert(t, inode, node, run, meta)
+					     : ext4_indirect_insert(t, inode, node, run, meta);
 }
 
 int ext4_allocate(struct transaction *t, struct inode *inode, uint64_t file_block, uint64_t count,
@@ -71,11 +81,9 @@ int ext4_allocate(struct transaction *t, struct inode *inode, uint64_t file_bloc
 	uint32_t meta = 0;
 	if (inode->type != INODE_FILE || !count)
 		return -EINVAL;
-	if (!(node.flags & EXT4_EXTENTS_FL))
-		return -EOPNOTSUPP;
 	if (file_block >= EXT4_LOGICAL_LIMIT)
 		return -EFBIG;
-	int error = ext4_extent_spot(fs, &node, (uint32_t)file_block, &spot);
+	int error = spot_of(fs, &node, (uint32_t)file_block, &spot);
 	if (error)
 		return error;
 	struct ext4_new_run run = {.first = (uint32_t)file_block,
@@ -108,12 +116,10 @@ int ext4_append_dir_block(struct transaction *t, struct inode *dir, uint64_t *di
 	struct ext4_extent_spot spot;
 	struct ext4_new_run run = {.first = (uint32_t)(dir->size >> fs->block_shift), .count = 1};
 	uint32_t meta = 0;
-	if (!(node.flags & EXT4_EXTENTS_FL))
-		return -EOPNOTSUPP;
 	if (dir->size + fs->block_bytes > fs->dir_bytes_max - fs->block_bytes ||
 	    !ext4_unpromised(fs, 1 + NEW_NODES))
 		return -ENOSPC;
-	int error = ext4_extent_spot(fs, &node, run.first, &spot);
+	int error = spot_of(fs, &node, run.first, &spot);
 	if (!error && (spot.mapped || spot.unwritten))
 		error = ext4_corrupt(fs, dir->number, spot.disk, "block beyond a directory's end");
 	if (!error)

@@ -10,7 +10,9 @@
 //	ext4_space.c	     how much is free, in the superblock and in memory; promises to the cache
 //	ext4_bitmap.c	     bitmaps, with their checksums; making those that are not written yet
 //	ext4_window.c	     room kept next to a stream
+//	ext4_allocate.c	     places for blocks of files and directories, whatever the kind of map
 //	ext4_extent_write.c  extent trees: insert, remove, split, grow
+//	ext4_indirect_write.c  blocks of numbers: insert
 //	ext4_truncate.c	     shrinking, whatever the inode's kind of map, in steps that fit a transaction
 //	ext4_inode_write.c   the public part of an inode, and its map, to the inode table
 //	ext4_orphan.c	     inodes to finish with after a crash: the orphan list and the orphan file
@@ -72,7 +74,7 @@ int ext4_orphan_end(struct volume *volume) MUST_CHECK;
 // the tree says: the caller writes the data in ordered mode, and reserved the blocks before. The size in the table
 // grows with the run, up to the inode's. -ENOSPC; -EAGAIN: there is room, but only such as transactions freed
 // that are not committed: cancel, wait for that (transaction_wait_freed), try again. That goes for every
-// function here that takes blocks. -EOPNOTSUPP: the inode is mapped by blocks, not by extents.
+// function here that takes blocks. -EFBIG: the map has no such block.
 int ext4_allocate(struct transaction *t, struct inode *inode, uint64_t file_block, uint64_t count,
 		  struct fs_extent *out) MUST_CHECK;
 // One block of metadata near `goal` (0: near the inode). It is not mapped into anything.
