@@ -25,11 +25,12 @@ static const struct {
     {INCOMPAT_ENCRYPT, "encrypt"},	   {INCOMPAT_CASEFOLD, "casefold"},
 };
 
-// What is written. Groups of descriptors (meta_bg), directories beyond 2 GB (largedir) and values in inodes (ea_inode)
-// are only read; a second writer is kept out by nobody (mmp).
+// What is written. Values of attributes in inodes of their own (ea_inode) are only read, and how a second writer is
+// kept out (mmp) is not known here. Of the rest: clusters (bigalloc), files that may not change (verity), and
+// counts that every change would have to keep (quota, project).
 #define INCOMPAT_WRITE                                                                             \
 	(INCOMPAT_FILETYPE | INCOMPAT_RECOVER | INCOMPAT_EXTENTS | INCOMPAT_64BIT |                \
-	 INCOMPAT_FLEX_BG | INCOMPAT_CSUM_SEED | INCOMPAT_META_BG)
+	 INCOMPAT_FLEX_BG | INCOMPAT_CSUM_SEED | INCOMPAT_META_BG | INCOMPAT_LARGEDIR)
 #define RO_COMPAT_WRITE                                                                            \
 	(RO_COMPAT_SPARSE_SUPER | RO_COMPAT_LARGE_FILE | RO_COMPAT_HUGE_FILE |                     \
 	 RO_COMPAT_GDT_CSUM | RO_COMPAT_DIR_NLINK | RO_COMPAT_EXTRA_ISIZE |                        \
@@ -42,7 +43,6 @@ static const struct {
     {
 	{INCOMPAT_MMP, "mmp"},
 	{INCOMPAT_EA_INODE, "ea_inode"},
-	{INCOMPAT_LARGEDIR, "large_dir"},
 },
   ro_compat_names[] = {
       {RO_COMPAT_SNAPSHOT, "snapshot"}, {RO_COMPAT_QUOTA, "quota"},

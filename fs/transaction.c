@@ -90,7 +90,8 @@ int transaction_begin(struct transaction *t, struct volume *volume, uint32_t blo
 	return 0;
 }
 
-// The open change knows the block from now on.
+// The open change knows the block from now on. Lock held, or nobody else knows it yet: from here on nobody drops it
+// when it gets home.
 static void touch(struct transaction *t, struct transaction_block *b, unsigned r)
 {
 	if (b->is_touched)
@@ -101,6 +102,18 @@ static void touch(struct transaction *t, struct transaction_block *b, unsigned r
 	b->touched = t->first;
 	t->first = b;
 	t->count++;
+}
+
+// Null: the block is not under way.
+static struct transaction_block *find_and_touch(struct volume_log *log, struct transaction *t,
+						uint64_t block)
+{
+	spin_lock_wtd(&log->lock);
+	struct transaction_block *b = block_find(log, block);
+	if (b)
+		touch(t, b, log->running);
+	spin_unlock_wtd(&log->lock);
+	return b;
 }
 
 static void join_group(struct volume_log *log, struct transaction_block *b, bool forgotten)
@@ -137,12 +150,13 @@ static int save(struct volume_log *log, struct transaction *t, struct transactio
 static int get(struct transaction *t, uint64_t block, void *data, struct page *page)
 {
 	struct volume_log *log = open_log(t);
-	struct transaction_block *b = block_find(log, block);
-	if (!b)
+	struct transaction_block *b = find_and_touch(log, t, block);
+	if (!b) {
 		b = block_add(log, block, data, page);
-	if (!b)
-		return -ENOMEM;
-	touch(t, b, log->running);
+		if (!b)
+			return -ENOMEM;
+		touch(t, b, log->running);
+	}
 	return save(log, t, b);
 }
 
@@ -177,11 +191,9 @@ int transaction_get_fresh(struct transaction *t, uint64_t block, void **data, st
 // A block that is under way will not be logged any more; one that was logged already gets a revoke record.
 static void forget_block(struct transaction *t, struct volume_log *log, uint64_t block)
 {
-	struct transaction_block *b = block_find(log, block);
-	if (b) {
-		touch(t, b, log->running);
+	struct transaction_block *b = find_and_touch(log, t, block);
+	if (b)
 		join_group(log, b, true);
-	}
 	meta_forget(log->volume, block);
 }
 
@@ -267,8 +279,11 @@ void transaction_end(struct transaction *t)
 	}
 	if (group->count > log->group_max / 2 || group->freed.runs > GROUP_RUNS_MAX / 2)
 		commit_request(log);
-	for (struct transaction_block *b = t->first; b; b = b->touched)
+	for (struct transaction_block *b = t->first, *next; b; b = next) {
+		next = b->touched;
 		b->is_touched = b->is_changed = false;
+		(void)block_settled(log, b); // it may not have got into the group
+	}
 	changes++;
 	close_change(log, t, false);
 }

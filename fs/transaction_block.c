@@ -19,20 +19,11 @@ static struct transaction_block **bucket_of(const struct volume_log *log, uint64
 	return &log->hash[(block * 0x9e3779b97f4a7c15UL >> 32) & log->hash_mask];
 }
 
-// Lock held.
-static struct transaction_block *find(const struct volume_log *log, uint64_t block)
+struct transaction_block *block_find(const struct volume_log *log, uint64_t block)
 {
 	struct transaction_block *b = *bucket_of(log, block);
 	while (b && b->block != block)
 		b = b->hash_next;
-	return b;
-}
-
-struct transaction_block *block_find(struct volume_log *log, uint64_t block)
-{
-	spin_lock_wtd(&log->lock);
-	struct transaction_block *b = find(log, block);
-	spin_unlock_wtd(&log->lock);
 	return b;
 }
 
@@ -46,7 +37,7 @@ struct transaction_block *block_add(struct volume_log *log, uint64_t block, void
 	b->data = data;
 	b->page = page;
 	spin_lock_wtd(&log->lock);
-	ASSERT(!find(log, block));
+	ASSERT(!block_find(log, block));
 	b->hash_next = *bucket_of(log, block);
 	*bucket_of(log, block) = b;
 	log->blocks++;
@@ -61,7 +52,7 @@ static bool page_needed(const struct volume_log *log, const struct transaction_b
 	uint64_t per_page = PAGE_SIZE / log->volume->block_bytes;
 	uint64_t first = ALIGN_DOWN(gone->block, per_page);
 	for (uint64_t block = first; block < first + per_page; block++)
-		if (find(log, block))
+		if (block_find(log, block))
 			return true;
 	return false;
 }
@@ -82,7 +73,7 @@ bool block_settled(struct volume_log *log, struct transaction_block *b)
 {
 	spin_lock_wtd(&log->lock);
 	bool gone = !b->copy[0] && !b->copy[1] && !b->home && !b->writing && !b->on_home_list &&
-		    !b->in_group[0] && !b->in_group[1];
+		    !b->in_group[0] && !b->in_group[1] && !b->is_touched;
 	if (gone)
 		block_drop(log, b);
 	spin_unlock_wtd(&log->lock);

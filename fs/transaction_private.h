@@ -107,12 +107,12 @@ static inline struct transaction_group *running_group(struct volume_log *log)
 }
 
 // ---- transaction_block.c ----
-// Any context but interrupt. Null: the block is not under way.
-struct transaction_block *block_find(struct volume_log *log, uint64_t block);
+// Lock held. Null: the block is not under way.
+struct transaction_block *block_find(const struct volume_log *log, uint64_t block);
 // Its page goes from the caller to the block. Null: no memory (and the page is still the caller's).
 struct transaction_block *block_add(struct volume_log *log, uint64_t block, void *data,
 				    struct page *page) MUST_CHECK;
-// Drops it when it has no copy and is in no group any more; true if so.
+// Drops it when it has no copy, is in no group, and no open change knows it; true if so.
 bool block_settled(struct volume_log *log, struct transaction_block *b);
 // A block's worth of memory that a device may read; not zeroed.
 void *copy_alloc(struct volume_log *log) MUST_CHECK;

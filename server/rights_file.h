@@ -16,3 +16,5 @@ void rights_file_start(void); // boot, thread context, after the volumes
 int rights_file_load(void);
 // Thread or worker context. The file's text in kpages of USERS_FILE_MAX bytes. -ENOENT: there is none.
 int rights_file_read(char **text, size_t *len) MUST_CHECK;
+// Thread context. The text becomes the file, durably, and counts. 0, or an error of fs/file.h.
+int rights_file_write(const char *text, size_t len) MUST_CHECK;

@@ -155,7 +155,7 @@ static const char *read_user(struct users *t, const struct words *w)
 static const char *read_trustee(struct users *t, const struct words *w)
 {
 	struct trustee *r = &t->trustees[t->trustee_count];
-	static char decoded[HTTP_PATH_MAX]; // the table's maker is one at a time (users_parse)
+	char *decoded = t->scratch;
 	struct http_path path;
 	unsigned rights;
 	int who;
@@ -210,15 +210,16 @@ static struct users *make(const char *text, size_t len)
 	size_t users = sizeof(struct users);
 	size_t trustees = users + USERS_MAX * sizeof(struct user);
 	size_t copy = trustees + TRUSTEES_MAX * sizeof(struct trustee);
-	char *block = kpages_alloc(copy + len);
+	char *block = kpages_alloc(copy + len + HTTP_PATH_MAX);
 	struct users *t = (struct users *)(void *)block;
 
 	if (!t)
 		return NULL;
 	*t = (struct users){.users = (struct user *)(void *)(block + users),
 			    .trustees = (struct trustee *)(void *)(block + trustees),
-			    .bytes = copy + len,
-			    .text = block + copy};
+			    .bytes = copy + len + HTTP_PATH_MAX,
+			    .text = block + copy,
+			    .scratch = block + copy + len};
 	memcpy(t->text, text, len);
 	return t;
 }

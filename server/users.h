@@ -47,6 +47,7 @@ struct users {
 	bool any_sha256, any_md5; // some user asks for Digest
 	size_t bytes;		  // of the whole block
 	char *text;		  // our copy of the file
+	char *scratch;		  // for a path being read
 };
 
 struct users_error {

@@ -5,6 +5,7 @@
 help:
 	@echo "make                 build/pagewire.elf and build/pagewire.iso"
 	@echo "make run             boot in QEMU and serve a directory: DIR=path PORT=8080 MEM=512"
+	@echo "make run WRITE=1     the same, writable by a user whose password is printed (changes go with QEMU)"
 	@echo "make test            all tests (host, guest, end to end); last line: N passed, N failed"
 	@echo "make test ONLY=host  one part: $(shell tools/test --parts)"
 	@echo "make bench           side by side with Linux + nginx (root, for a network namespace)"
@@ -16,9 +17,15 @@ help:
 
 iso: $(B)/pagewire.iso
 
+# Hashes a password as the kernel does, for the users file that WRITE=1 makes.
+$(B)/tools/password: tools/password.c server/password.c server/password.h $(CRYPTO_HOST_LIB)
+	@mkdir -p $(@D)
+	$(HOST_CC) -std=gnu11 -O2 -Wall -Wextra -Werror -Wno-unused-parameter -DPAGEWIRE_HOST -DPAGEWIRE_HOST_PROGRAM \
+		-Iinclude -I. $(CRYPTO_CFLAGS) -o $@ tools/password.c server/password.c $(CRYPTO_HOST_LIB)
+
 run:
 	@tools/deps build run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all $(if $(WRITE),$(B)/tools/password)
 	@tools/run
 
 debug:
