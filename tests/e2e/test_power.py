@@ -10,6 +10,7 @@ import time
 import pytest
 
 import power
+import writelog
 from vm import VM
 
 SEED = int(os.environ.get("SEED", "0") or 0) or int(time.time())
@@ -56,5 +57,75 @@ def test_killed_at_random_moments(tmp_path, dice, options):
             vm.process.wait()
             promised = power.kept(vm.serial())
             power.check(image, promised, f"SEED={SEED} round {n}")
+        finally:
+            vm.kill()
+
+
+def state_of(image, thread, least):
+    """How many steps of a thread are there; they must be there whole, and no fewer than before."""
+    found = power.listing(image, thread)
+    if found is None:
+        assert least == 0, f"thread {thread} had {least} steps"
+        return 0
+    for steps in range(least, 400):
+        if found == power.after(steps):
+            return steps
+    raise AssertionError(f"thread {thread}: from {least} on no step leaves {sorted(found)[-12:]}")
+
+
+@pytest.mark.parametrize("options", [(), ("-b", "1024", "-J", "size=1", "-O", "orphan_file")],
+                         ids=["default", "small"])
+def test_cut_at_any_point_of_the_write_log(tmp_path, dice, options):
+    image, log = power.make(tmp_path / "scratch.img", "16m", *options), str(tmp_path / "log")
+    before, left = str(tmp_path / "before.img"), str(tmp_path / "left.img")
+    shutil.copyfile(image, before)
+    vm = boot(writelog.drive(image, log))
+    try:
+        vm.wait_for(r"kept \d 120\r?\n", 100)
+        vm.process.terminate()
+        vm.process.wait()
+    finally:
+        vm.kill()
+    entries = writelog.read(log)
+    disk = writelog.Disk(before, entries)
+    cuts = sorted(dice.sample(range(1, len(entries) + 1), 25))
+    least = [0] * power.THREADS
+    for cut in cuts:
+        disk.forward(cut)
+        for how in ("none", "torn"):
+            with open(left, "wb") as f:
+                f.write(disk.after_cut(dice, how))
+            what = f"SEED={SEED}: cut {cut} of {len(entries)}, {how}"
+            power.judge(left, what)
+            now = [state_of(left, thread, least[thread]) for thread in range(power.THREADS)]
+            if how == "none":
+                least = now
+    assert sum(least) > 100
+    print(f"{len(entries)} writes and flushes, cut at {cuts}, steps {least}")
+
+
+def failing(image, folder, event, k):
+    """The disk, every request of that kind from the k-th on failing."""
+    rules = [f'[set-state]\nevent = "{event}"\nstate = "{n}"\nnew_state = "{n + 1}"\n' for n in range(1, k + 1)]
+    rules.append(f'[inject-error]\nevent = "{event}"\nstate = "{k + 1}"\nerrno = "5"\nonce = "off"\n')
+    config = folder / "blkdebug.conf"
+    config.write_text("\n".join(rules))
+    return f"file=blkdebug:{config}:{image},format=raw"
+
+
+@pytest.mark.parametrize("event", ["write_aio", "flush_to_disk"])
+def test_a_disk_that_stops_writing_turns_the_volume_read_only(tmp_path, dice, event):
+    image = power.make(tmp_path / "scratch.img", "16m")
+    fresh = str(tmp_path / "fresh.img")
+    shutil.copyfile(image, fresh)
+    for k in (dice.randrange(4, 20), dice.randrange(20, 150)):
+        shutil.copyfile(fresh, image)
+        vm = boot(failing(image, tmp_path, event, k))
+        try:
+            assert vm.wait_exit(120) == 3  # the work could not be done
+            serial = vm.serial()
+            assert "panic" not in serial.lower(), serial[-3000:]
+            assert re.search(r"volume SCRATCH: read-only from now on", serial), serial[-3000:]
+            power.check(image, power.kept(serial), f"SEED={SEED} {event} {k}")
         finally:
             vm.kill()
