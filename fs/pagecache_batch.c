@@ -98,23 +98,27 @@ static int place_page(struct placing *p, const struct batch_file *f, uint32_t n)
 	return 0;
 }
 
-// What the disk may be told of the file's size, with its pages [first, placed) on their way.
-static uint64_t size_with(const struct write_batch *b, const struct batch_file *f)
+// Lock held. What the disk may be told of the file's size: up to the first page that is neither written nor on
+// its way with this transaction or one before it.
+static uint64_t covered_size(const struct write_batch *b, const struct batch_file *f)
 {
-	if (b->built >= f->first + f->count)
-		return f->disk_size;
-	return MIN(f->disk_size, b->page[b->built]->index << PAGE_SHIFT);
+	const struct page_changes *c = &inode_page_owner(f->inode)->changes;
+	uint64_t size = f->inode->size;
+	if (c->first)
+		size = MIN(size, c->low << PAGE_SHIFT);
+	if (b->built < f->first + f->count)
+		size = MIN(size, b->page[b->built]->index << PAGE_SHIFT);
+	return size;
 }
 
 static int write_inode(struct placing *p, struct batch_file *f)
 {
 	struct page_changes *c = &inode_page_owner(f->inode)->changes;
-	uint64_t size = size_with(p->b, f);
 	spin_lock_wtd(&cache.lock);
 	f->old_disk_size = c->disk_size;
 	f->was_grown = c->grown;
 	if (c->grown)
-		c->disk_size = MAX(c->disk_size, size);
+		c->disk_size = MAX(c->disk_size, covered_size(p->b, f));
 	if (c->grown && c->disk_size >= f->inode->size)
 		c->grown = false;
 	f->sized = true;
@@ -130,6 +134,8 @@ static int place_files(struct placing *p)
 	for (uint32_t i = 0; i < b->files && !error; i++) {
 		struct batch_file *f = &b->file[i];
 		p->ext = (struct fs_extent){0};
+		// A truncation may have come first; with the volume's lock ours, none comes now.
+		f->limit = MIN(f->limit, f->inode->size);
 		while (b->built < f->first + f->count && !error) {
 			error = place_page(p, f, b->built);
 			b->built += !error;

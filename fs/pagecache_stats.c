@@ -101,6 +101,42 @@ KSTAT_GAUGE_FN(sitting, "pagewire_cache_lru_sitting_seconds", NULL,
 KSTAT_GAUGE_FN(long_term, "pagewire_cache_long_term_hits_permille", NULL,
 	       "Hits in 1000 look-ups since boot; below 900: add memory.", long_term_hits_pm);
 
+KSTAT_ROW(dirty_max, .name = "pagewire_cache_dirty_pages_max", .type = KSTAT_GAUGE_T,
+	  .help = "The ceiling: more pages than that may not wait to be written.",
+	  .value = &cache.dirty_max);
+KSTAT_ROW(written, .name = "pagewire_cache_written_pages_total", .type = KSTAT_COUNTER_T,
+	  .help = "Pages given to a disk to be written.", .value = &writeback_figures.pages);
+KSTAT_ROW(write_commands, .name = "pagewire_cache_write_commands_total", .type = KSTAT_COUNTER_T,
+	  .help = "Commands in which they were written.", .value = &writeback_figures.commands);
+KSTAT_ROW(write_errors, .name = "pagewire_cache_write_errors_total", .type = KSTAT_COUNTER_T,
+	  .help = "Files of which something could not be written, each time it was tried.",
+	  .value = &writeback_figures.errors);
+KSTAT_ROW(errors_told, .name = "pagewire_cache_write_errors_told_total", .type = KSTAT_COUNTER_T,
+	  .help = "Errors of writing that somebody who waited for it was told.",
+	  .value = &writeback_figures.errors_told);
+KSTAT_ROW(lost_pages, .name = "pagewire_cache_lost_pages_total", .type = KSTAT_COUNTER_T,
+	  .help = "Pages that could not be written and were given up.",
+	  .value = &writeback_figures.lost_pages);
+KSTAT_ROW(dropped, .name = "pagewire_cache_dropped_pages_total", .type = KSTAT_COUNTER_T,
+	  .help = "Pages of deleted or shortened files that never had to be written.",
+	  .value = &writeback_figures.dropped_pages);
+KSTAT_ROW(room_waits, .name = "pagewire_cache_write_room_waits_total", .type = KSTAT_COUNTER_T,
+	  .help = "Writes that had to wait because a disk is slower than who writes to it.",
+	  .value = &writeback_figures.room_waits);
+KSTAT_ROW(page_waits, .name = "pagewire_cache_write_page_waits_total", .type = KSTAT_COUNTER_T,
+	  .help = "Writes that had to wait for a page that a disk was just writing.",
+	  .value = &writeback_figures.page_waits);
+KSTAT_ROW(refills, .name = "pagewire_cache_write_refills_total", .type = KSTAT_COUNTER_T,
+	  .help = "Pages read from a disk because they were written in part.",
+	  .value = &writeback_figures.refills);
+KSTAT_ROW(
+    replaced, .name = "pagewire_cache_replaced_pages_total", .type = KSTAT_COUNTER_T,
+    .help = "Pages that were on the wire when they were written, and gave their place to others.",
+    .value = &writeback_figures.replaced);
+KSTAT_ROW(syncs, .name = "pagewire_cache_file_syncs_total", .type = KSTAT_COUNTER_T,
+	  .help = "Times that somebody waited for a file to be written.",
+	  .value = &writeback_figures.syncs);
+
 static void print_memory(void)
 {
 	struct pagecache_stats s;
@@ -110,6 +146,10 @@ static void print_memory(void)
 		       (unsigned long)s.pages, (unsigned long)s.pages_max,
 		       (unsigned long)s.pages * 4, (unsigned long)s.pinned,
 		       (unsigned long)cache.reading, (unsigned long)cache.spare_pages);
+	console_printf("  %lu of at most %lu pages wait to be written, %lu written, %lu lost\n",
+		       (unsigned long)s.dirty, (unsigned long)cache.dirty_max,
+		       (unsigned long)writeback_figures.pages,
+		       (unsigned long)writeback_figures.lost_pages);
 	console_printf("  %lu evictions, %lu refused, %lu of %lu pages read ahead were used\n",
 		       (unsigned long)s.evictions, (unsigned long)s.no_page,
 		       (unsigned long)s.readahead_used, (unsigned long)s.readahead_pages);

@@ -148,8 +148,7 @@ static void take_file(struct write_batch *b, struct inode *inode, uint32_t most)
 		take_run(b, c->first, most);
 	f->count = b->pages - f->first;
 	f->limit = inode->size;
-	f->disk_size = c->first ? MIN(inode->size, c->low << PAGE_SHIFT) : inode->size;
-	f->write_inode = c->inode_dirty || (c->grown && f->disk_size > c->disk_size);
+	f->write_inode = c->inode_dirty || c->grown;
 	c->inode_dirty = false;
 	c->hurry = false;
 	bool some = f->count || f->write_inode;
@@ -460,3 +459,20 @@ void writeback_open(struct volume *volume)
 	wb->closed = false;
 	spin_unlock_wtd(&cache.lock);
 }
+
+// SYNC: what is dirty now is durable when the prompt comes back.
+static void run_sync(int argc, char **argv)
+{
+	for (struct volume *v = volume_first(); v; v = v->next) {
+		struct writeback *wb = writeback_of(v);
+		uint64_t pages = wb->dirty, lost = wb->lost;
+		if (!volume_writable(v))
+			continue;
+		writeback_all(v);
+		int error = durable_wait_sync(v, volume_ticket(v));
+		console_printf(
+		    "%-16s %lu pages written%s\n", v->name, (unsigned long)pages,
+		    error || lost != wb->lost || wb->dirty ? "; not everything: see the log" : "");
+	}
+}
+CONSOLE_COMMAND(sync, "SYNC", "SYNC", "Writes everything that waits to be written.", run_sync);

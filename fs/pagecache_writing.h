@@ -195,7 +195,6 @@ struct batch_file {
 	struct inode *inode;   // with a reference
 	uint32_t first, count; // of the batch's pages, ascending by index
 	uint64_t limit;	       // the file's size when they were taken
-	uint64_t disk_size;    // what may be said on the disk once they are there
 	bool write_inode;
 	int status; // why its pages are DIRTY again
 	// batch_place's, for when the transaction is cancelled.

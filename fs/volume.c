@@ -86,8 +86,11 @@ void volume_set_write(bool on)
 // Sleeps. Everything that was changed gets home.
 static void end_writing(struct volume *volume)
 {
-	if (volume_private(volume)->log && volume_filesystem(volume)->writing)
-		volume_filesystem(volume)->writing->end_writing(volume);
+	if (!volume_private(volume)->log || !volume_filesystem(volume)->writing)
+		return;
+	if (writeback_close(volume))
+		kprintf("volume %s: not everything could be written\n", volume->name);
+	volume_filesystem(volume)->writing->end_writing(volume);
 }
 
 static void end_all_writing(void)

@@ -157,7 +157,7 @@ static uint64_t disk_block(const struct node *n, uint64_t block)
 static int fake_map(struct inode *inode, uint64_t block, struct fs_extent *out)
 {
 	const struct node *n = node_of(inode->number);
-	ASSERT(block * fake_rules.block_bytes < inode->size);
+	ASSERT(block * fake_rules.block_bytes < inode->size || fake_rules.writable);
 	fake_counts.maps++;
 	if (n->bad_map == block)
 		return -EUCLEAN;
@@ -236,20 +236,30 @@ uint64_t fake_new_file(uint64_t dir, const char *name)
 	return n->number;
 }
 
-unsigned fake_disk_byte(uint64_t number, uint64_t at)
+bool fake_disk_block(uint64_t number, uint64_t block, uint8_t *out)
 {
 	const struct node *n = node_of(number);
-	uint64_t block = at / fake_rules.block_bytes, disk, words[64];
+	uint64_t disk;
 	if (!fake_block_of(number, block, &disk)) {
 		if (n->written || extent_hole(n, block))
-			return 256;
+			return false;
 		disk = disk_block(n, block);
 	}
-	uint64_t lba = disk * (fake_rules.block_bytes / 512) + at % fake_rules.block_bytes / 512;
-	for (unsigned i = 0; i < 64; i++)
-		words[i] = fake_sector_word(lba, i);
-	fake_sector_get(lba, words);
-	return ((uint8_t *)words)[at % 512];
+	for (uint64_t s = 0; s < fake_rules.block_bytes / 512; s++) {
+		uint64_t words[64], lba = disk * (fake_rules.block_bytes / 512) + s;
+		for (unsigned i = 0; i < 64; i++)
+			words[i] = fake_sector_word(lba, i);
+		fake_sector_get(lba, words);
+		memcpy(out + s * 512, words, 512);
+	}
+	return true;
+}
+
+unsigned fake_disk_byte(uint64_t number, uint64_t at)
+{
+	uint8_t bytes[PAGE_SIZE];
+	bool there = fake_disk_block(number, at / fake_rules.block_bytes, bytes);
+	return there ? bytes[at % fake_rules.block_bytes] : 256;
 }
 
 uint64_t fake_dir(uint64_t dir, const char *name)

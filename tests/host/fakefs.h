@@ -56,6 +56,8 @@ void fake_truncate_blocks(struct inode *inode, uint64_t size);
 uint64_t fake_disk_size(uint64_t number); // as the last transaction says
 uint64_t fake_promised(void);		  // blocks
 bool fake_committed(void);		  // no data is on its way: the journal could commit now
+// A block of the file as the disk has it. False: a hole.
+bool fake_disk_block(uint64_t number, uint64_t block, uint8_t *out);
 // Byte `at` of the file as the disk has it: 256: a hole.
 unsigned fake_disk_byte(uint64_t number, uint64_t at);
 

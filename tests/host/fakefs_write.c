@@ -219,8 +219,6 @@ int transaction_begin(struct transaction *t, struct volume *volume, uint32_t cre
 {
 	assert_may_sleep("transaction_begin");
 	fake_writes.transactions++;
-	while (open_transaction)
-		thread_sleep_ns(1000);
 	if (fake_rules.format_sleeps)
 		thread_sleep_ns(1 + shim_random_below(2000));
 	if (aborted)
@@ -229,6 +227,7 @@ int transaction_begin(struct transaction *t, struct volume *volume, uint32_t cre
 		return -ENOMEM;
 	if (fake_rules.log_blocks && credits > fake_rules.log_blocks)
 		return -E2BIG;
+	rw_lock_exclusive(&volume_private(volume)->lock);
 	ASSERT(!open_transaction);
 	*t = (struct transaction){.volume = volume};
 	open_transaction = true;
@@ -242,6 +241,7 @@ void transaction_end(struct transaction *t)
 {
 	ASSERT(open_transaction);
 	open_transaction = false;
+	rw_unlock_exclusive(&volume_private(t->volume)->lock);
 }
 
 void transaction_cancel(struct transaction *t)
@@ -254,6 +254,7 @@ void transaction_cancel(struct transaction *t)
 	}
 	memcpy(disk_sizes, undo_sizes, sizeof(undo_sizes));
 	open_transaction = false;
+	rw_unlock_exclusive(&volume_private(t->volume)->lock);
 	fake_writes.cancelled++;
 }
 

@@ -1,59 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Writing through the page cache over a make-believe disk: where bytes go, what readers see meanwhile, when and
-// how they reach the disk, what happens when something is full or broken. Every test ends with nothing wired,
-// every frame back and every promise of blocks given back.
+// how they reach the disk. Every test ends with nothing wired, every frame back and every promise of blocks
+// given back.
 // SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
 // SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
-#include "cachebed.h"
-
-#include "kernel/copy.h"
-
-static char bytes[64 * PAGE_SIZE]; // 1 to 127: neither zeros nor what is on a fresh disk
-
-static int setup_bytes(void **state)
-{
-	setup_writable(state);
-	for (unsigned i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (char)(1 + shim_random_below(127));
-	return 0;
-}
-
-static int setup_bytes_small_blocks(void **state)
-{
-	fake_rules.block_bytes = 1024;
-	return setup_bytes(state);
-}
-
-static struct inode *new_file(void)
-{
-	return open_file(fake_new_file(FAKE_ROOT, "new"));
-}
-
-// Byte `at` of the file as a reader gets it.
-static unsigned read_byte(struct inode *inode, uint64_t at)
-{
-	struct page *page;
-	uint8_t byte;
-	assert_int_equal(pagecache_get_wait(inode, at >> PAGE_SHIFT, &page), 0);
-	shim_dma_read(page_phys(page) + at % PAGE_SIZE, &byte, 1);
-	page_wire_put(page);
-	return byte;
-}
-
-static void assert_file(struct inode *inode, uint64_t at, const char *want, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (read_byte(inode, at + i) != (uint8_t)want[i])
-			fail_msg("byte %zu is %u", at + i, read_byte(inode, at + i));
-}
-
-static void assert_on_disk(struct inode *inode, uint64_t at, const char *want, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (fake_disk_byte(inode->number, at + i) != (uint8_t)want[i])
-			fail_msg("byte %zu on the disk is %u", at + i,
-				 fake_disk_byte(inode->number, at + i));
-}
+#include "writebed.h"
 
 static void pieces_of_any_size_make_a_file(void **state)
 {
@@ -188,6 +139,49 @@ static void what_lay_behind_the_end_is_not_in_the_file_when_it_grows(void **stat
 	inode_put(inode);
 }
 
+static void a_truncated_file_ends_in_zeros(void **state)
+{
+	struct inode *inode = new_file();
+	struct page *held;
+	char was[PAGE_SIZE];
+	assert_int_equal(write_at(inode, 0, bytes, 10 * PAGE_SIZE), 0);
+	assert_int_equal(file_sync_wait(inode), 0);
+	held = pagecache_probe(inode, 2);
+	shim_dma_read(page_phys(held), was, PAGE_SIZE);
+	pagecache_truncate_begin(inode);
+	inode->size = 2 * PAGE_SIZE + 100;
+	assert_int_equal(pagecache_truncate(inode, inode->size), 0);
+	fake_truncate_blocks(inode, inode->size);
+	pagecache_truncate_end(inode);
+	assert_int_equal(in_cache(inode), 3);
+	// Who has the page on the wire keeps it; the file's own ends in zeros, here and on the disk.
+	char is[PAGE_SIZE];
+	shim_dma_read(page_phys(held), is, PAGE_SIZE);
+	assert_memory_equal(was, is, PAGE_SIZE);
+	page_wire_put(held);
+	assert_int_equal(file_sync_wait(inode), 0);
+	assert_file(inode, 0, bytes, 2 * PAGE_SIZE + 100);
+	for (unsigned i = 100; i < PAGE_SIZE; i++)
+		assert_int_equal(fake_disk_byte(inode->number, 2 * PAGE_SIZE + i),
+				 i < 1024 || fake_rules.block_bytes > 1024 ? 0 : 256);
+	inode_put(inode);
+}
+
+static void what_is_truncated_is_not_written(void **state)
+{
+	struct inode *inode = new_file();
+	uint64_t free_before = fake_promised();
+	assert_int_equal(write_at(inode, 0, bytes, 50 * PAGE_SIZE), 0);
+	assert_true(fake_promised() > free_before);
+	inode->size = 0;
+	assert_int_equal(pagecache_truncate(inode, 0), 0);
+	assert_int_equal(fake_promised(), free_before);
+	assert_int_equal(in_cache(inode), 0);
+	shim_advance(10 * NS_PER_SEC);
+	assert_int_equal(fake_writes.requests, 0);
+	inode_put(inode);
+}
+
 int main(void)
 {
 #define TEST(name)	 cmocka_unit_test_setup_teardown(name, setup_bytes, teardown)
@@ -203,6 +197,9 @@ int main(void)
 	    TEST(bytes_behind_a_gap_leave_a_hole_of_zeros),
 	    TEST(what_lay_behind_the_end_is_not_in_the_file_when_it_grows),
 	    TEST_SMALL(what_lay_behind_the_end_is_not_in_the_file_when_it_grows),
+	    TEST(a_truncated_file_ends_in_zeros),
+	    TEST_SMALL(a_truncated_file_ends_in_zeros),
+	    TEST(what_is_truncated_is_not_written),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

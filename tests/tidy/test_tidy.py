@@ -26,7 +26,9 @@ FETCHED = {"argon2.h", "encoding.h", "blake2.h", "bearssl_hash.h"}
 DATA_PATH = ["drivers/e1000_rx.c", "drivers/e1000_tx.c", "drivers/e1000_done.c", "net/netdev.c", "net/flow.c",
              "fs/pagecache.c", "server/http_send.c", "drivers/ahci_queue.c", "kernel/block.c", "net/straight.c",
              "net/lwip/tcp_straight.c", "kernel/page.c",
-             "fs/pagecache_get.c", "fs/pagecache_read.c", "fs/pagecache_frame.c", "fs/pagecache_ahead.c"]
+             "fs/pagecache_get.c", "fs/pagecache_read.c", "fs/pagecache_frame.c", "fs/pagecache_ahead.c",
+             "fs/pagecache_write.c", "fs/pagecache_refill.c", "fs/pagecache_truncate.c", "fs/pagecache_dirty.c",
+             "fs/pagecache_writeback.c", "fs/pagecache_command.c"]
 
 
 def tracked():
@@ -132,7 +134,7 @@ def pairs(document):
                 yield token[:-2], path
 
 
-@pytest.mark.parametrize("document", ["docs/read-path.md"])
+@pytest.mark.parametrize("document", ["docs/read-path.md", "docs/write-path.md"])
 def test_documents_name_real_functions(document):
     found = list(pairs(document))
     assert len(found) >= 12, f"{document} names only {len(found)} functions"
