@@ -27,7 +27,7 @@ struct used_nonce {
 	uint32_t top;  // 0: free
 };
 static struct used_nonce used[NONCES];
-static uint64_t floor_ns; // nonces made before are stale: their counts may have been forgotten
+static uint64_t floor_ns; // nonces made until then are stale: their counts may have been forgotten
 static uint64_t serial;
 static uint8_t key[32];
 
@@ -174,7 +174,7 @@ static struct used_nonce *nonce_place(const struct nonce *n)
 			oldest = &used[i];
 	}
 	if (oldest->top)
-		floor_ns = MAX(floor_ns, oldest->made + 1);
+		floor_ns = MAX(floor_ns, oldest->made);
 	*oldest = (struct used_nonce){.made = n->made, .serial = n->serial};
 	return oldest;
 }
@@ -198,7 +198,7 @@ static bool nonce_count(const struct nonce *n, uint32_t count)
 
 static bool nonce_stale(const struct nonce *n)
 {
-	return n->made < floor_ns || clock_ns() - n->made > DIGEST_NONCE_NS;
+	return n->made <= floor_ns || clock_ns() - n->made > DIGEST_NONCE_NS;
 }
 
 static void challenge(const char *algorithm, bool stale, struct text *t)
@@ -368,12 +368,11 @@ enum auth_result digest_ask(struct http_exchange *x, const struct users *users, 
 	}
 	if (!response_right(x, &p, md5, secret))
 		return wrong(source);
-	if (nonce_stale(&nonce)) {
+	// The secret was right; a count that was there is somebody's who listens, or a client's that repeats itself.
+	if (nonce_stale(&nonce) || !nonce_count(&nonce, count)) {
 		x->who.stale = true;
 		return AUTH_WRONG;
 	}
-	if (!nonce_count(&nonce, count))
-		return wrong(source);
 	auth_succeeded(source);
 	x->who.user = (int16_t)user;
 	return AUTH_KNOWN;
