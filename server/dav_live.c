@@ -10,35 +10,7 @@
 #include "server/http_date.h"
 #include "server/http_file.h"
 #include "server/http_mime.h"
-#include "server/http_response.h"
 #include "server/rights.h"
-
-void dav_multistatus_begin(struct text *t)
-{
-	text_str(t,
-		 "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:multistatus xmlns:D=\"DAV:\">\n");
-}
-
-void dav_multistatus_end(struct text *t)
-{
-	text_str(t, "</D:multistatus>\n");
-}
-
-void dav_href(struct text *t, const char *path, size_t len, bool collection)
-{
-	text_str(t, "<D:href>/");
-	text_uri(t, path, len);
-	text_str(t, collection && len ? "/</D:href>" : "</D:href>");
-}
-
-void dav_status(struct text *t, unsigned status)
-{
-	text_str(t, "<D:status>HTTP/1.1 ");
-	text_digits(t, status, 3);
-	text_char(t, ' ');
-	text_str(t, http_status_text(status));
-	text_str(t, "</D:status>");
-}
 
 static bool collection(const struct dav_resource *r)
 {

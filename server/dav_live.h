@@ -15,12 +15,5 @@ struct dav_resource {
 	struct xml *reader; // for it
 };
 
-// The head of the body, and its end.
-void dav_multistatus_begin(struct text *t);
-void dav_multistatus_end(struct text *t);
-// <D:href> with the path as its clients ask for it: a collection's ends with a slash.
-void dav_href(struct text *t, const char *path, size_t len, bool collection);
 // A whole response element. What does not fit: t->full is set.
 void dav_response(struct text *t, const struct dav_resource *r, const struct dav_names *names);
-// <D:status>
-void dav_status(struct text *t, unsigned status);

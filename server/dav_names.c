@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Reading the body of a PROPFIND: see dav_names.h. Pure.
+// Reading the body of a PROPFIND, and the frame of multistatus bodies: see dav_names.h. Pure.
 #include "server/dav_names.h"
 #include "kernel/kstring.h"
+#include "server/http_response.h"
 
 const char *const dav_live_names[DAV_LIVE_COUNT] = {
     "creationdate",  "displayname",	      "getcontentlength", "getcontenttype",
@@ -129,4 +130,33 @@ bool dav_names_parse(struct dav_names *n, const char *body, size_t len, const ch
 	if (n->mode != DAV_PROP)
 		n->live |= DAV_LIVE_ALL;
 	return true;
+}
+
+// ---- the frame of an answer ---------------------------------------------------------------------------
+
+void dav_multistatus_begin(struct text *t)
+{
+	text_str(t,
+		 "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:multistatus xmlns:D=\"DAV:\">\n");
+}
+
+void dav_multistatus_end(struct text *t)
+{
+	text_str(t, "</D:multistatus>\n");
+}
+
+void dav_href(struct text *t, const char *path, size_t len, bool collection)
+{
+	text_str(t, "<D:href>/");
+	text_uri(t, path, len);
+	text_str(t, collection && len ? "/</D:href>" : "</D:href>");
+}
+
+void dav_status(struct text *t, unsigned status)
+{
+	text_str(t, "<D:status>HTTP/1.1 ");
+	text_digits(t, status, 3);
+	text_char(t, ' ');
+	text_str(t, http_status_text(status));
+	text_str(t, "</D:status>");
 }

@@ -46,6 +46,14 @@ struct dav_names {
 
 // An empty body means allprop. False: *reason says why it is no propfind.
 bool dav_names_parse(struct dav_names *names, const char *body, size_t len, const char **reason);
-// <P:local xmlns:P="uri"/>, or without its end: "<P:local xmlns:P="uri">" is dav_name_open's.
+// <P:local xmlns:P="uri"/>
 void dav_name_empty(struct text *t, const char *uri, size_t uri_len, const char *local,
 		    size_t local_len);
+
+// The head of a multistatus body, and its end.
+void dav_multistatus_begin(struct text *t);
+void dav_multistatus_end(struct text *t);
+// <D:href> with the path as its clients ask for it: a collection's ends with a slash.
+void dav_href(struct text *t, const char *path, size_t len, bool collection);
+// <D:status>
+void dav_status(struct text *t, unsigned status);

@@ -2,7 +2,6 @@
 // Reading, applying and answering a PROPPATCH: see dav_patch.h. Pure.
 #include "server/dav_patch.h"
 #include "kernel/kstring.h"
-#include "server/dav_live.h"
 
 static bool keep(struct dav_patch *p, struct xml_view view, uint32_t *at, uint32_t *len)
 {

@@ -14,7 +14,8 @@ void text_bytes(struct text *t, const void *bytes, size_t len)
 		t->full = true;
 		len = room;
 	}
-	memcpy(t->out + t->len, bytes, len);
+	if (len)
+		memcpy(t->out + t->len, bytes, len);
 	t->len += len;
 }
 
