@@ -178,6 +178,7 @@ static void change_drop(struct http_job *job)
 void http_change_start(struct http_change *c, struct http_exchange *x,
 		       void (*run)(struct http_change *c), void (*done)(struct http_change *c))
 {
+	c->who = x->who;
 	c->run = run;
 	c->done = done;
 	c->job.run = change_run;
@@ -219,7 +220,7 @@ bool http_change_may(struct http_change *c, const char *path, size_t len, unsign
 	bool may;
 
 	wtd_disable();
-	may = !c->job.x || rights_check(c->job.x, path, len, rights) == 0;
+	may = (rights_of(&c->who, path, len) & rights) == rights;
 	wtd_enable();
 	return may;
 }

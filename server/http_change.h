@@ -28,10 +28,11 @@ struct http_failures {
 };
 
 struct http_change {
-	struct http_job job; // first
-	size_t size;	     // of this: kpages
-	int error;	     // of run: 0, or why nothing was changed
-	uint16_t status;     // of run: the answer when error is 0
+	struct http_job job;   // first
+	size_t size;	       // of this: kpages
+	struct rights_who who; // whose rights hold, also when the client is gone
+	int error;	       // of run: 0, or why nothing was changed
+	uint16_t status;       // of run: the answer when error is 0
 	void (*run)(struct http_change *c);
 	void (*done)(struct http_change *c);
 	struct inode *dir, *file; // references, or null: verb by verb
@@ -71,7 +72,7 @@ void http_answer_when_durable(struct http_exchange *x);
 // Worker: the directory that the last segment of the path lies in, with a reference, and that segment.
 int http_change_parent(const char *path, size_t len, struct inode **dir, const char **name,
 		       size_t *name_len) MUST_CHECK;
-// Worker: whether the client (if it is still there) may do that below what it asked for.
+// Worker: whether who asked may do that below what they asked for, as far as it was asked who they are.
 bool http_change_may(struct http_change *c, const char *path, size_t len, unsigned rights);
 // Worker: one more member that failed.
 void http_change_failed(struct http_change *c, const char *path, size_t len, bool collection,

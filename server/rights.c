@@ -61,10 +61,20 @@ static bool known(const struct rights_who *who)
 	return who->state == WHO_KNOWN && who->table == table;
 }
 
+static bool reserved(const char *path, size_t len)
+{
+	static const char prefix[] = ".pagewire";
+	size_t n = sizeof(prefix) - 1;
+
+	return len >= n && memcmp(path, prefix, n) == 0 && (len == n || path[n] == '/');
+}
+
 unsigned rights_of(const struct rights_who *who, const char *path, size_t len)
 {
 	unsigned rights = users_rights(users, known(who) ? who->user : USER_ANYBODY, path, len);
 
+	if (reserved(path, len))
+		return 0;
 	return changeable() ? rights : rights & ~(unsigned)CHANGES;
 }
 
@@ -74,14 +84,6 @@ const char *rights_user(const struct http_exchange *x, size_t *len)
 		return NULL;
 	*len = users->users[x->who.user].name_len;
 	return users->users[x->who.user].name;
-}
-
-static bool reserved(const char *path, size_t len)
-{
-	static const char prefix[] = ".pagewire";
-	size_t n = sizeof(prefix) - 1;
-
-	return len >= n && memcmp(path, prefix, n) == 0 && (len == n || path[n] == '/');
 }
 
 static int deny(struct http_exchange *x, int status, const char *reason)

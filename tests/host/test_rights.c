@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
+// SOURCES: tests/host/http_world_rights.c server/rights.c server/users.c server/auth.c server/auth_digest.c
+// SOURCES: server/dav_if.c server/dav_if_weigh.c server/auth_delay.c kernel/siphash.c
+// ARCHIVES: build/host/libcrypto.a
 // SOURCES: tests/host/http_world.c tests/host/http_world_files.c server/http.c server/http_conn.c
 // SOURCES: server/http_timer.c server/http_address.c server/http_exchange.c server/http_decide.c
 // SOURCES: server/http_send.c server/http_response.c server/http_file.c server/http_job.c
@@ -6,11 +9,10 @@
 // SOURCES: server/http_uri.c server/http_range.c server/http_date.c server/http_cond.c
 // SOURCES: server/http_mime.c server/http_mime_table.c server/http_text.c server/dirlist.c
 // SOURCES: server/dirlist_write.c server/metrics.c server/access_log.c kernel/civil.c
-// SOURCES: kernel/string.c server/http_recall.c server/http_method.c server/http_receive.c
-// SOURCES: server/http_held.c server/rights.c server/dav_lock.c server/dav_if.c
-// SOURCES: server/dav_if_weigh.c server/auth_delay.c kernel/siphash.c server/users.c server/auth.c
-// SOURCES: server/auth_digest.c tests/host/http_world_rights.c
-// ARCHIVES: build/host/libcrypto.a
+// SOURCES: kernel/string.c server/http_recall.c
+// SOURCES: server/http_method.c server/http_receive.c server/http_held.c
+// SOURCES: server/http_put.c server/http_upload.c server/http_change.c server/http_tree.c
+// SOURCES: server/http_copy.c server/http_collection.c tests/host/http_world_write.c kernel/copy.c server/dav_lock.c
 // CFLAGS: -Itests/host/fake $(CRYPTO_CFLAGS)
 // Who gets what: Basic and Digest, what is remembered and forgotten, delays after wrong passwords, clients
 // that leave while theirs is verified.
