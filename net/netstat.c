@@ -52,6 +52,14 @@ KSTAT_GAUGE_FN(tcp_tw, "pagewire_tcp_connections_time_wait", NULL, "Connections 
 COUNTER(tcp_opened, "pagewire_tcp_opened_total", "Connections that peers asked for.",
 	mib2.tcppassiveopens);
 COUNTER(tcp_in, "pagewire_tcp_segments_in_total", "Segments received.", mib2.tcpinsegs);
+KSTAT_COUNTER_L(tcp_challenges, "pagewire_tcp_challenge_acks_total", "what=\"sent\"",
+		"Segments that only a mistaken or hostile host sends (RFC 5961), by whether they "
+		"were answered.",
+		tcp_challenges_sent);
+KSTAT_COUNTER_L(tcp_unchallenged, "pagewire_tcp_challenge_acks_total", "what=\"held_back\"",
+		"Segments that only a mistaken or hostile host sends (RFC 5961), by whether they "
+		"were answered.",
+		tcp_challenges_held);
 KSTAT_COUNTER_L(tcp_visits, "pagewire_tcp_timer_visits_total", NULL,
 		"Connections that TCP's timers looked at.", tcp_timer_visits);
 KSTAT_COUNTER_L(tcp_late, "pagewire_tcp_timer_late_total", NULL,

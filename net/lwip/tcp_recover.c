@@ -120,6 +120,7 @@ static void take_duplicates(struct tcp_pcb *pcb, struct tcp_recovery *r, bool du
 
 	if (first || partial)
 		tcp_holes_first(pcb, tcp_seg_unit(pcb));
+	r->at_once |= partial;
 }
 
 static void recover(struct tcp_pcb *pcb, struct tcp_recovery *r)

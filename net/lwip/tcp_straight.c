@@ -75,7 +75,7 @@ static inline void take_window(struct tcp_pcb *pcb, const struct tcp_hdr *header
 	uint32_t seq = pcb->rcv_nxt, ack = lwip_ntohl(header->ackno);
 
 	if (!(TCP_SEQ_LT(pcb->snd_wl1, seq) ||
-	      (pcb->snd_wl1 == seq && TCP_SEQ_LT(pcb->snd_wl2, ack)) ||
+	      (pcb->snd_wl1 == seq && TCP_SEQ_LEQ(pcb->snd_wl2, ack)) ||
 	      (pcb->snd_wl2 == ack && window > pcb->snd_wnd)))
 		return;
 	pcb->snd_wnd = window;
