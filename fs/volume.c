@@ -212,9 +212,11 @@ void volume_unmount_all(void)
 
 static void drop_caches(void)
 {
-	for (struct volume *v = volumes; v; v = v->next)
+	for (struct volume *v = volumes; v; v = v->next) {
+		writeback_all(v);
 		if (volume_writable(v) && transaction_settle(v))
 			kprintf("volume %s: not everything got home\n", v->name);
+	}
 	pagecache_drop();
 	name_cache_drop();
 	inode_drop_unused(SIZE_MAX);

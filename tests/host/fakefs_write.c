@@ -276,6 +276,21 @@ void transaction_abort(struct volume *volume, int error, const char *why)
 	aborted = true;
 }
 
+uint64_t volume_ticket(const struct volume *volume)
+{
+	return tickets;
+}
+
+int durable_wait_sync(struct volume *volume, uint64_t ticket)
+{
+	return aborted ? -EIO : 0;
+}
+
+int transaction_settle(struct volume *volume)
+{
+	return 0;
+}
+
 bool volume_writable(const struct volume *volume)
 {
 	return fake_rules.writable && !aborted;

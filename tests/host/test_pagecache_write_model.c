@@ -403,15 +403,15 @@ static void random_load(uint32_t block_bytes, unsigned steps, bool fails)
 
 static void random_load_on_a_sound_disk(void **state)
 {
-	random_load(4096, 20000, false);
-	random_load(1024, 20000, false);
+	random_load(4096, 8000, false);
+	random_load(1024, 8000, false);
 }
 
 static void random_load_on_a_failing_disk(void **state)
 {
-	random_load(4096, 20000, true);
-	random_load(2048, 20000, true);
-	random_load(1024, 20000, true);
+	random_load(4096, 8000, true);
+	random_load(2048, 8000, true);
+	random_load(1024, 8000, true);
 }
 
 int main(void)
