@@ -54,7 +54,7 @@ int xattr_list(struct inode *inode, char *names, size_t size)
 	return result;
 }
 
-int xattr_set(struct inode *inode, const char *name, const void *value, size_t size)
+static int try_xattr(struct inode *inode, const char *name, const void *value, size_t size)
 {
 	struct change c;
 	int error = change_begin(&c, inode->volume, CHANGE_XATTR, CHANGE_END);
@@ -62,6 +62,16 @@ int xattr_set(struct inode *inode, const char *name, const void *value, size_t s
 		return error;
 	change_inode(&c, inode);
 	return change_end(&c, c.format->xattr_set(&c.t, inode, name, value, size));
+}
+
+int xattr_set(struct inode *inode, const char *name, const void *value, size_t size)
+{
+	unsigned tries = 0;
+	int error;
+	do
+		error = try_xattr(inode, name, value, size);
+	while (change_again(inode->volume, &error, &tries));
+	return error;
 }
 
 void volume_space(const struct volume *volume, struct volume_space *out)

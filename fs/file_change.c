@@ -7,6 +7,8 @@
 #include "kernel/kstring.h"
 #include "kernel/panic.h"
 
+#define AGAIN_MAX 5 // others may take what a commit has made free
+
 int change_begin(struct change *c, struct volume *volume, ...)
 {
 	va_list kinds;
@@ -84,6 +86,14 @@ int change_end(struct change *c, int error)
 		inode_unmake(c->made);
 	transaction_cancel(&c->t);
 	return error;
+}
+
+bool change_again(struct volume *volume, int *error, unsigned *tries)
+{
+	if (*error != -EAGAIN)
+		return false;
+	*error = ++*tries > AGAIN_MAX ? -ENOSPC : transaction_wait_freed(volume);
+	return !*error;
 }
 
 int change_link(struct change *c, struct inode *inode)

@@ -53,6 +53,11 @@ int change_make(struct change *c, struct inode *dir, enum inode_type type,
 // Ends the transaction, or takes everything back. Returns error.
 int change_end(struct change *c, int error);
 
+// After a change that was taken back, the lock not held: true when there was room, but only such as waits for a
+// commit; that is there now, and the whole change is to be made again. False: *error is what it was, -ENOSPC
+// after too many tries. *tries begins with 0.
+bool change_again(struct volume *volume, int *error, unsigned *tries) MUST_CHECK;
+
 // One name more or less leads to the inode, which is written. Without one it is noted for deletion.
 // -EMLINK.
 int change_link(struct change *c, struct inode *inode) MUST_CHECK;

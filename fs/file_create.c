@@ -42,7 +42,8 @@ static int make_named(struct change *c, struct inode *dir, const char *name, siz
 	return error;
 }
 
-int dir_create(struct inode *dir, const char *name, size_t len, uint16_t mode, struct inode **out)
+static int try_dir(struct inode *dir, const char *name, size_t len, uint16_t mode,
+		   struct inode **out)
 {
 	struct change c;
 	*out = NULL;
@@ -62,8 +63,18 @@ int dir_create(struct inode *dir, const char *name, size_t len, uint16_t mode, s
 	return change_end(&c, error);
 }
 
-int symlink_create(struct inode *dir, const char *name, size_t len, const char *target,
-		   size_t target_len, struct inode **out)
+int dir_create(struct inode *dir, const char *name, size_t len, uint16_t mode, struct inode **out)
+{
+	unsigned tries = 0;
+	int error;
+	do
+		error = try_dir(dir, name, len, mode, out);
+	while (change_again(dir->volume, &error, &tries));
+	return error;
+}
+
+static int try_symlink(struct inode *dir, const char *name, size_t len, const char *target,
+		       size_t target_len, struct inode **out)
 {
 	struct change c;
 	*out = NULL;
@@ -85,4 +96,15 @@ int symlink_create(struct inode *dir, const char *name, size_t len, const char *
 		name_forget(dir->volume, dir->number, name, len);
 	}
 	return change_end(&c, error);
+}
+
+int symlink_create(struct inode *dir, const char *name, size_t len, const char *target,
+		   size_t target_len, struct inode **out)
+{
+	unsigned tries = 0;
+	int error;
+	do
+		error = try_symlink(dir, name, len, target, target_len, out);
+	while (change_again(dir->volume, &error, &tries));
+	return error;
 }

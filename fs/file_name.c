@@ -81,8 +81,8 @@ static int check_link(const struct place *place, const struct inode *file, unsig
 	return there == file; // 1: nothing is to be done
 }
 
-static int link(struct place *place, struct inode *file, unsigned mode,
-		const struct condition *condition)
+static int try_link(struct place *place, struct inode *file, unsigned mode,
+		    const struct condition *condition)
 {
 	struct change c;
 	int error = change_check_name(place->name, place->len);
@@ -111,6 +111,18 @@ static int link(struct place *place, struct inode *file, unsigned mode,
 	}
 	error = change_end(&c, same ? 0 : error);
 	put(place->inode);
+	return error;
+}
+
+static int link(struct place *place, struct inode *file, unsigned mode,
+		const struct condition *condition)
+{
+	unsigned tries = 0;
+	int error;
+	do {
+		place->inode = NULL;
+		error = try_link(place, file, mode, condition);
+	} while (change_again(file->volume, &error, &tries));
 	return error;
 }
 
@@ -249,19 +261,16 @@ static void forget_renamed(const struct place *from, const struct place *to)
 		lost_name(to->inode);
 }
 
-int name_rename(struct inode *from_dir, const char *from_name, size_t from_len,
-		struct inode *to_dir, const char *to_name, size_t to_len, unsigned mode)
+static int try_rename(struct place from, struct place to, unsigned mode)
 {
-	struct place from = {.dir = from_dir, .name = from_name, .len = from_len};
-	struct place to = {.dir = to_dir, .name = to_name, .len = to_len};
 	struct change c;
-	int error = change_check_name(from_name, from_len);
+	int error = change_check_name(from.name, from.len);
 	if (!error)
-		error = change_check_name(to_name, to_len);
-	if (!error && from_dir->volume != to_dir->volume)
+		error = change_check_name(to.name, to.len);
+	if (!error && from.dir->volume != to.dir->volume)
 		error = -EXDEV;
 	if (!error)
-		error = change_begin(&c, from_dir->volume, CHANGE_REMOVE_NAME, CHANGE_ADD_NAME,
+		error = change_begin(&c, from.dir->volume, CHANGE_REMOVE_NAME, CHANGE_ADD_NAME,
 				     CHANGE_REMOVE_NAME, CHANGE_INODE, CHANGE_ORPHAN, CHANGE_INODE,
 				     CHANGE_END);
 	if (error)
@@ -279,5 +288,18 @@ int name_rename(struct inode *from_dir, const char *from_name, size_t from_len,
 	error = change_end(&c, same ? 0 : error);
 	put(from.inode);
 	put(to.inode);
+	return error;
+}
+
+int name_rename(struct inode *from_dir, const char *from_name, size_t from_len,
+		struct inode *to_dir, const char *to_name, size_t to_len, unsigned mode)
+{
+	struct place from = {.dir = from_dir, .name = from_name, .len = from_len};
+	struct place to = {.dir = to_dir, .name = to_name, .len = to_len};
+	unsigned tries = 0;
+	int error;
+	do
+		error = try_rename(from, to, mode);
+	while (change_again(from_dir->volume, &error, &tries));
 	return error;
 }

@@ -14,7 +14,8 @@
 #include "kernel/panic.h"
 #include "kernel/timer.h"
 
-#define RUNS_MAX 32 // allocations in one transaction, where the log is large enough
+#define AGAIN_MAX 5  // commits waited for, when nothing else gives room
+#define RUNS_MAX  32 // allocations in one transaction, where the log is large enough
 
 // One call of batch_place.
 struct placing {
@@ -235,6 +236,30 @@ static int begin(struct placing *p)
 	return error;
 }
 
+// In one transaction, or not at all. b->fatal: the volume is of no use.
+static int try_place(struct placing *p)
+{
+	struct write_batch *b = p->b;
+	int error = !volume_writable(b->wb->volume) ? -EROFS : begin(p);
+	b->fatal = error && error != -ENOMEM;
+	for (uint32_t i = 0; i < b->files; i++)
+		b->file[i].status = error;
+	if (error)
+		return error;
+	for (uint32_t i = 0; i < b->files; i++)
+		memcpy(b->file[i].format, inode_format_data(b->file[i].inode),
+		       sizeof(b->file[i].format));
+	error = place_files(p);
+	if (error) {
+		cancel(p);
+	} else {
+		b->ticket = transaction_data_begin(&p->t);
+		transaction_end(&p->t);
+		take_promises(b);
+	}
+	return error;
+}
+
 int batch_place(struct write_batch *b)
 {
 	struct volume *volume = b->wb->volume;
@@ -243,23 +268,14 @@ int batch_place(struct write_batch *b)
 			    .block_bytes = volume->block_bytes,
 			    .per_page = (uint32_t)PAGE_SIZE / volume->block_bytes};
 	b->places = 0;
-	int error = !volume_writable(volume) ? -EROFS : begin(&p);
-	b->fatal = error && error != -ENOMEM;
-	for (uint32_t i = 0; error && i < b->files; i++)
-		b->file[i].status = error;
-	if (!error) {
-		for (uint32_t i = 0; i < b->files; i++)
-			memcpy(b->file[i].format, inode_format_data(b->file[i].inode),
-			       sizeof(b->file[i].format));
-		error = place_files(&p);
-		if (error) {
-			cancel(&p);
-		} else {
-			b->ticket = transaction_data_begin(&p.t);
-			transaction_end(&p.t);
-			take_promises(b);
-		}
-	}
+	int error = try_place(&p);
+	// There is room, but only what a transaction freed that is not committed yet.
+	for (unsigned tries = 0; error == -EAGAIN && tries < AGAIN_MAX; tries++)
+		if (!transaction_wait_freed(volume))
+			error = try_place(&p);
+	for (uint32_t i = 0; error == -EAGAIN && i < b->files; i++)
+		if (b->file[i].status == -EAGAIN)
+			b->file[i].status = -ENOSPC;
 	return_pages(b);
-	return error;
+	return error == -EAGAIN ? -ENOSPC : error;
 }

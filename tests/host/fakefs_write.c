@@ -258,6 +258,19 @@ void transaction_cancel(struct transaction *t)
 	fake_writes.cancelled++;
 }
 
+// What is freed here may be given out at once.
+int transaction_wait_freed(struct volume *volume)
+{
+	assert_may_sleep("transaction_wait_freed");
+	return aborted ? -EIO : 0;
+}
+
+int transaction_settle(struct volume *volume)
+{
+	assert_may_sleep("transaction_settle");
+	return aborted ? -EIO : 0;
+}
+
 uint64_t transaction_data_begin(struct transaction *t)
 {
 	ASSERT(open_transaction);

@@ -170,11 +170,50 @@ static void orphans_are_finished_by_the_next_mount(void **state)
 	orphans("-b 1024 -O ^orphan_file,^metadata_csum", 40);
 }
 
+// What was freed and is not committed may not be given out: who needs it waits for that commit.
+static void room_that_waits_for_a_commit_is_waited_for(void **state)
+{
+	struct inode *large, *dir, *link;
+	struct transaction t;
+	struct fs_extent run;
+	char name[16], target[900];
+	int error = 0;
+	start("-b 1024 -m 0 -N 200", "8m");
+	assert_int_equal(file_create(root, 0644, &large), 0);
+	assert_int_equal(file_link(root, "large", 5, large, NAME_NEW), 0);
+	for (uint64_t at = 0; !error; at += error ? 0 : run.count) {
+		assert_int_equal(transaction_begin(&t, bed_volume, credits(CHANGE_ALLOCATE)), 0);
+		large->size = (at + 1000) << fs->block_shift;
+		error = ext4_allocate(&t, large, at, 1000, &run);
+		if (error)
+			transaction_cancel(&t);
+		else
+			transaction_end(&t);
+	}
+	assert_int_equal(error, -ENOSPC);
+	assert_int_equal(fs->free_blocks, 0);
+	assert_int_equal(dir_create(root, "none", 4, 0755, &dir), -ENOSPC);
+	bed_settle();
+	assert_int_equal(file_truncate(large, 3000 << 10), 0);
+	assert_int_equal(dir_create(root, "dir", 3, 0755, &dir), 0);
+	inode_put(dir);
+	assert_int_equal(file_truncate(large, 1000 << 10), 0);
+	memset(target, 'x', sizeof(target));
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "link%d", i);
+		assert_int_equal(symlink_create(root, name, strlen(name), target, 900, &link), 0);
+		inode_put(link);
+	}
+	inode_put(large);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_inode_is_given_out_once_and_comes_back),
 	    cmocka_unit_test(directories_of_the_root_spread_and_others_stay_near),
+	    cmocka_unit_test(room_that_waits_for_a_commit_is_waited_for),
 	    cmocka_unit_test(orphans_are_finished_by_the_next_mount),
 	};
 	return cmocka_run_group_tests_name("ext4 inodes", tests, NULL, NULL);
