@@ -138,7 +138,8 @@ static void finish(struct volume_log *log, const struct round *round, bool kept)
 	spin_unlock_wtd(&log->lock);
 }
 
-static void go_home(struct volume_log *log)
+// Whether anything could come free.
+static bool go_home(struct volume_log *log)
 {
 	struct round round = take(log);
 	int error = log->error ? -EIO : 0;
@@ -151,6 +152,7 @@ static void go_home(struct volume_log *log)
 		transaction_abort(log->volume, error, "blocks cannot be written home");
 	finish(log, &round, !error);
 	rounds += round.list != NULL;
+	return round.list || round.used || error;
 }
 
 static void home_worker(struct wtd *work)
@@ -165,10 +167,15 @@ static void home_worker(struct wtd *work)
 		log->home_wanted = false;
 		log->home_busy = true;
 		spin_unlock_wtd(&log->lock);
-		go_home(log);
+		bool changed = go_home(log);
 		spin_lock_wtd(&log->lock);
 		log->home_busy = false;
-		room_changed(log);
+		// A round with nothing to do is no event for wait_for_room, which asked for it: it would ask
+		// again and again while a commit is under way.
+		if (changed)
+			room_changed(log);
+		else
+			waitq_wake_all(&log->room);
 	}
 	spin_unlock_wtd(&log->lock);
 }
