@@ -11,7 +11,7 @@
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
 
-#define LOG_BLOCKS_MIN 256 // a quarter of it is the largest transaction
+#define LOG_BLOCKS_MIN 1000 // jbd2 makes none smaller; a quarter of it is the largest transaction
 #define RUNS_MAX       4096
 
 static int refuse(const struct journal_writer *w, int error, const char *why)

@@ -176,6 +176,7 @@ void transaction_abort(struct volume *volume, int error, const char *why)
 		return;
 	aborts++;
 	volume->read_only = true;
+	volume_private(volume)->failed = true;
 	volume->state = "read-only after an error";
 	kprintf("volume %s: read-only from now on: %s (error %d)\n", volume->name, why, -error);
 	waiters_tell(log);

@@ -39,6 +39,16 @@ struct volume *volume_find(const char *name)
 	return v;
 }
 
+uint64_t volumes_failed(void)
+{
+	uint64_t failed = 0;
+	for (struct volume *v = volumes; v; v = v->next)
+		failed += volume_private(v)->failed;
+	return failed;
+}
+KSTAT_GAUGE_FN(volumes_failed, "pagewire_volumes_failed", NULL,
+	       "Volumes that became read-only because of an error.", volumes_failed);
+
 struct volume *volume_root(void)
 {
 	struct volume *sys = volume_find("SYS");

@@ -15,6 +15,7 @@ struct volume_private {
 	struct journal_map replaced; // meta_replace's; constant once mounted
 	struct inode *root;	     // with a reference; constant once mounted
 	struct rwlock lock; // structures: shared to look, exclusive to change (fs/transaction.h)
+	bool failed;	    // by transaction_abort
 	struct volume_log *log; // null: not written; changes while mounting and unmounting only
 	struct writeback writeback;
 };

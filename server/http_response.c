@@ -237,8 +237,11 @@ static size_t short_answer(const struct http_exchange *x, struct text *t)
 
 static size_t health(const struct http_exchange *x, struct text *t)
 {
-	const char *body = x->json ? "{\"status\":\"ok\"}\n" : "ok\n";
+	bool good = !volumes_failed();
+	const char *body = good ? "ok\n" : "degraded: a volume is read-only after an error\n";
 
+	if (x->json)
+		body = good ? "{\"status\":\"ok\"}\n" : "{\"status\":\"degraded\"}\n";
 	field(t, "Content-Type", x->json ? "application/json" : "text/plain; charset=utf-8");
 	field(t, "X-Content-Type-Options", "nosniff");
 	field(t, "Cache-Control", "no-store");

@@ -28,6 +28,8 @@ unsigned volume_mount_all(void);
 void volume_set_write(bool on);
 struct volume *volume_first(void);	      // any context; list through ->next
 struct volume *volume_find(const char *name); // any context, case-insensitive; null: none
+// Any context. Volumes that became read-only because of an error.
+uint64_t volumes_failed(void);
 struct volume *volume_root(void); // SYS, else the first; null: none. What "/" is for HTTP.
 // The inode of the root directory, with a reference for the caller. Any context but interrupt.
 struct inode *volume_root_inode(struct volume *volume);

@@ -129,3 +129,31 @@ def test_a_disk_that_stops_writing_turns_the_volume_read_only(tmp_path, dice, ev
             power.check(image, power.kept(serial), f"SEED={SEED} {event} {k}")
         finally:
             vm.kill()
+
+
+def test_down_leaves_a_clean_volume_and_a_dirty_one_is_taken_over(tmp_path):
+    """Killed, mounted again by us (the log goes home, orphans go), and brought down: nothing is left to do."""
+    image = power.make(tmp_path / "scratch.img", "24m", "-O", "orphan_file")
+    vm = boot(image)
+    try:
+        vm.wait_for(r"kept \d 60\r?\n", 60)
+        vm.process.kill()
+        vm.process.wait()
+        promised = power.kept(vm.serial())
+    finally:
+        vm.kill()
+    assert "needs_recovery" in power.run("/usr/sbin/dumpe2fs", "-h", image)
+    vm = VM(disks=[image], append="write=on", snapshot=False, name="down").spawn()
+    try:
+        vm.wait_for(r"pagewire: ready", 60)
+        assert re.search(r"volume SCRATCH: .*, writable", vm.serial())
+        assert vm.get("/.pagewire/health") == b"ok\n"
+        assert "writable" in vm.command("VOLUMES")
+        assert vm.down() == 0, vm.serial()[-2000:]
+    finally:
+        vm.kill()
+    about = power.run("/usr/sbin/dumpe2fs", "-h", image)
+    assert "needs_recovery" not in about and "orphan_present" not in about
+    assert re.search(r"Filesystem state:\s+clean\n", about) and re.search(r"Mount count:\s+2\n", about)
+    power.run("/usr/sbin/e2fsck", "-fn", image)  # nothing to replay, nothing to repair
+    power.check(image, promised)

@@ -134,7 +134,7 @@ def pairs(document):
                 yield token[:-2], path
 
 
-@pytest.mark.parametrize("document", ["docs/read-path.md", "docs/write-path.md"])
+@pytest.mark.parametrize("document", ["docs/read-path.md", "docs/write-path.md", "docs/journal.md"])
 def test_documents_name_real_functions(document):
     found = list(pairs(document))
     assert len(found) >= 12, f"{document} names only {len(found)} functions"
@@ -145,7 +145,7 @@ def test_documents_name_real_functions(document):
 
 
 def test_documents_are_there():
-    for name in ["ARCHITECTURE", "read-path", "write-path", "locks", "HACKING", "benchmarks", "caveats"]:
+    for name in ["ARCHITECTURE", "read-path", "write-path", "journal", "durability", "locks", "HACKING", "benchmarks", "caveats"]:
         assert f"docs/{name}.md" in FILES
 
 
