@@ -39,6 +39,20 @@ int copy_from_page(void *to, const void *from, size_t len)
 	return 0;
 }
 
+void copy_count(enum copy_site site, uint64_t bytes)
+{
+	__atomic_fetch_add(&bytes_at[site], bytes, __ATOMIC_RELAXED);
+}
+
+void copy_from_cache(void *to, struct page *page, size_t offset, size_t bytes)
+{
+	const char *window = vmm_window_open(page);
+
+	memcpy(to, window + offset, bytes);
+	vmm_window_close(page);
+	copy_count(COPY_STREAM_HEAD, bytes);
+}
+
 // Cache pages are frames of RAM, reached through the direct map only. Pages of metadata are the
 // file system's to read and do not count.
 static inline bool file_page(uintptr_t frame)

@@ -26,12 +26,21 @@ struct table_register {
 } __attribute__((packed));
 
 #define MSR_EFER    0xc0000080
+#define MSR_STAR    0xc0000081
+#define MSR_LSTAR   0xc0000082
+#define MSR_FMASK   0xc0000084
 #define MSR_GS_BASE 0xc0000101
+#define EFER_SCE    BIT(0)
 #define EFER_NX	    BIT(11)
 #define CR4_PGE	    BIT(7)
+#define CR4_FXSR    BIT(9) // OSFXSR and, above it, OSXMMEXCPT
+#define CR4_XMMEXC  BIT(10)
 #define CR4_UMIP    BIT(11)
+#define CR4_XSAVE   BIT(18)
 #define CR4_SMEP    BIT(20)
 #define CR4_SMAP    BIT(21)
+
+void syscall_entry(void); // user.asm
 
 static struct cpu cpus[CPU_MAX];
 static struct tss tss[CPU_MAX];
@@ -93,6 +102,8 @@ static void detect(void)
 	cpu_has.tsc_deadline = basic.ecx & BIT(24);
 	cpu_has.x2apic = basic.ecx & BIT(21);
 	cpu_has.invariant_tsc = power.edx & BIT(8);
+	cpu_has.xsave = basic.ecx & BIT(26);
+	cpu_has.avx = cpu_has.xsave && basic.ecx & BIT(28);
 	has_rdrand = basic.ecx & BIT(30);
 }
 
@@ -118,6 +129,9 @@ static void enable(void)
 		cr4 |= CR4_UMIP;
 		add_feature("umip");
 	}
+	cr4 |= CR4_FXSR | CR4_XMMEXC; // for programs: every 64-bit processor has SSE2
+	if (cpu_has.xsave)
+		cr4 |= CR4_XSAVE;
 	write_cr4(cr4);
 	if (cpu_has.pages_1g)
 		add_feature("1g-pages");
@@ -139,6 +153,8 @@ static void load_segments(void)
 	tss[0].io_map = sizeof(tss[0]);
 	gdt[SELECTOR_CODE / 8] = 0x00af9b000000ffff;
 	gdt[SELECTOR_DATA / 8] = 0x00cf93000000ffff;
+	gdt[SELECTOR_USER_DATA / 8] = 0x00cff3000000ffff;
+	gdt[SELECTOR_USER_CODE / 8] = 0x00affb000000ffff;
 	gdt[SELECTOR_TSS / 8] = (sizeof(tss[0]) - 1) | (base & 0xffffff) << 16 | 0x89UL << 40 |
 				(base >> 24 & 0xff) << 56;
 	gdt[SELECTOR_TSS / 8 + 1] = base >> 32;
@@ -157,6 +173,24 @@ static void load_segments(void)
 			 : "rax", "memory");
 }
 
+void cpu_set_kernel_stack(uintptr_t top)
+{
+	tss[0].rsp[0] = top;
+	this_cpu()->kernel_stack = top;
+}
+
+// SYSCALL (SDM volume 3, 5.8.8): where it goes, and what RFLAGS lose on the way: interrupts, the
+// direction, single steps, nested tasks and the alignment check (which is SMAP's override).
+static void enable_syscall(void)
+{
+	const uint64_t lost = BIT(8) | BIT(9) | BIT(10) | BIT(14) | BIT(18);
+
+	wrmsr(MSR_STAR, (uint64_t)(SELECTOR_USER_DATA - 8) << 48 | (uint64_t)SELECTOR_CODE << 32);
+	wrmsr(MSR_LSTAR, (uintptr_t)syscall_entry);
+	wrmsr(MSR_FMASK, lost);
+	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SCE);
+}
+
 void cpu_init(void)
 {
 	load_segments();
@@ -164,6 +198,7 @@ void cpu_init(void)
 	wrmsr(MSR_GS_BASE, (uintptr_t)&cpus[0]);
 	detect();
 	enable();
+	enable_syscall();
 	read_model();
 	trap_init();
 }

@@ -6,18 +6,24 @@
 
 #define SELECTOR_CODE 0x08
 #define SELECTOR_DATA 0x10
-#define SELECTOR_TSS  0x28 // 0x18 and 0x20 are ring 3's data and code
+#define SELECTOR_TSS  0x28
+// Ring 3's, in the order that SYSRET wants (SDM volume 2, SYSRET), with its privilege level.
+#define SELECTOR_USER_DATA 0x1b
+#define SELECTOR_USER_CODE 0x23
 
 // Interrupt stack table: these three never run on the stack that was interrupted.
 enum { IST_DOUBLE_FAULT, IST_NMI, IST_MACHINE_CHECK, IST_COUNT };
 
 struct cpu_features {
 	bool nx, pages_1g, pge, pat, smep, smap, umip, tsc_deadline, x2apic, invariant_tsc;
+	bool xsave, avx;
 };
 extern struct cpu_features cpu_has; // constant after cpu_init
 extern uintptr_t __stack_chk_guard; // boot/entry.asm
 
 void *cpu_ist_guard(unsigned n); // the page below an interrupt stack
+// Interrupts off. Where the processor goes on from ring 3: interrupts, exceptions and SYSCALL.
+void cpu_set_kernel_stack(uintptr_t top);
 void trap_init(void);		 // the IDT
 void clock_wait_us(unsigned us); // by reads of a port of about a microsecond each; any context
 

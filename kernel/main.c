@@ -3,6 +3,7 @@
 // layer. Each step may use what the ones above it made.
 #include "fs/pagecache.h"
 #include "fs/volume.h"
+#include "fs/userfile.h"
 #include "kernel/acpi.h"
 #include "kernel/bootinfo.h"
 #include "kernel/cmdline.h"
@@ -23,6 +24,7 @@
 #include "kernel/timer.h"
 #include "kernel/vmm.h"
 #include "kernel/wtd.h"
+#include "kernel/process.h"
 #include "net/stack.h"
 #include "server/http.h"
 
@@ -94,6 +96,8 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	pci_init();
 	pci_probe_all();
 	volume_mount_all();
+	userfile_init();
+	process_init();
 	stack_init();
 	http_start();
 	if (cmdline_selftest())

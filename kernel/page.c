@@ -6,9 +6,10 @@
 #include "kernel/kstat.h"
 #include "kernel/panic.h"
 
-static page_release_fn release_hook; // set once at boot
-static uint64_t pinned;		     // (W) pages with wire > 0
-static uint64_t pinned_high;	     // (W) the most there ever were
+static page_release_fn release_hook;	  // set once at boot
+static page_release_fn user_release_hook; // ditto
+static uint64_t pinned;			  // (W) pages with wire > 0
+static uint64_t pinned_high;		  // (W) the most there ever were
 KSTAT_GAUGE(pinned, "pagewire_cache_pinned_pages",
 	    "Pages that a connection, the card or the disk holds now.");
 KSTAT_GAUGE(pinned_high, "pagewire_cache_pinned_pages_high",
@@ -35,7 +36,9 @@ void page_wire_put(struct page *page)
 	if (before > 1)
 		return;
 	__atomic_fetch_sub(&pinned, 1, __ATOMIC_RELAXED);
-	if (release_hook)
+	if (UNLIKELY(page->flags & PAGE_USER))
+		user_release_hook(page);
+	else if (release_hook)
 		release_hook(page);
 }
 
@@ -53,4 +56,10 @@ void page_set_release_hook(page_release_fn fn)
 {
 	ASSERT(!release_hook || release_hook == fn);
 	release_hook = fn;
+}
+
+void page_set_user_release_hook(page_release_fn fn)
+{
+	ASSERT(!user_release_hook);
+	user_release_hook = fn;
 }

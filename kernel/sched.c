@@ -241,6 +241,10 @@ void sched_switch(struct sched *s)
 	s->switches++;
 	cpu->current = next;
 	sched_unlock(s);
+	if (UNLIKELY(previous->task != NULL))
+		task_leave(previous);
+	if (UNLIKELY(next->task != NULL))
+		task_enter(next);
 	context_switch(&previous->sp, next->sp);
 }
 

@@ -51,16 +51,19 @@ struct thread {
 	uint8_t priority;	    // constant: enum thread_priority or THREAD_WORKER
 	bool timed_out;		    // (S) its timer woke it
 	bool leave;		    // (S) worker: end instead of taking more work
-	uint32_t mutexes;	    // own: how many it holds
-	uint64_t quantum;	    // (S) cycles left of its turn
-	uint64_t since;		    // (S) cycles: running since; idle worker: idle since
-	uint64_t stretch;	    // (S) cycles: since when its WTD runs without sleeping
-	const char *item;	    // (S) owner of the WTD that it runs, worker only
-	const char *name;	    // constant
-	void (*fn)(void *);	    // constant
-	void *arg;		    // constant
-	void *stack;		    // constant
-	struct wtd timer;	    // wakes it
+	bool interrupted;   // (S) thread_interrupt was called: interruptible sleeps end at once
+	bool interruptible; // (S) BLOCKED in one
+	uint32_t mutexes;   // own: how many it holds
+	struct task *task;  // constant while it runs: the program's thread that it is, or null
+	uint64_t quantum;   // (S) cycles left of its turn
+	uint64_t since;	    // (S) cycles: running since; idle worker: idle since
+	uint64_t stretch;   // (S) cycles: since when its WTD runs without sleeping
+	const char *item;   // (S) owner of the WTD that it runs, worker only
+	const char *name;   // constant
+	void (*fn)(void *); // constant
+	void *arg;	    // constant
+	void *stack;	    // constant
+	struct wtd timer;   // wakes it
 };
 
 struct wtd_figures {
@@ -219,6 +222,9 @@ static inline void sched_idle_over(struct sched *s, uint64_t now)
 uint64_t sched_tick(struct sched *s, uint64_t now);
 void sched_set_rates(void); // boot and after calibration: limits in cycles
 uintptr_t context_switch(uintptr_t *save, uintptr_t load); // switch.asm
+// process.c, interrupts off: the processor's state that belongs to a program's thread.
+void task_leave(struct thread *previous);
+void task_enter(struct thread *next);
 
 // wtd.c
 // --------------------------------------------------------------------------------------------
@@ -240,5 +246,7 @@ void keeper_wake(struct sched *s);   // (S) there is a dead thread, or a worker 
 // thread.c
 // -----------------------------------------------------------------------------------------
 struct thread *thread_make(const char *name, unsigned priority, void (*fn)(void *), void *arg);
-void thread_free(struct thread *t); // DEAD, switched away from
+void thread_start(struct thread *t);  // made and not yet running
+void thread_unmake(struct thread *t); // ditto: it never will
+void thread_free(struct thread *t);   // DEAD, switched away from
 NORETURN void thread_exit(void);

@@ -9,7 +9,8 @@
 
 // WORKERS_MAX workers and the keeper; the console, housekeeping and the log of each of some ten
 // parts of the system; the test runner's; as many again to spare.
-#define THREADS_MAX (WORKERS_MAX + 128)
+// And the threads of programs (TASKS_MAX in kernel/process.h).
+#define THREADS_MAX (WORKERS_MAX + 128 + 8192)
 
 static struct pool thread_pool = POOL_INIT("thread", struct thread, THREADS_MAX);
 static struct thread boot_thread; // who called thread_init
@@ -148,21 +149,31 @@ void thread_free(struct thread *t)
 	pool_free(&thread_pool, t);
 }
 
-struct thread *thread_create(const char *name, enum thread_priority priority, void (*fn)(void *),
-			     void *arg)
+void thread_start(struct thread *t)
 {
-	struct thread *t = thread_make(name, priority, fn, arg);
 	struct sched *s = sched_self();
-	bool on;
+	bool on = irq_save();
 
-	if (!t)
-		return NULL;
-	on = irq_save();
 	sched_lock(s);
 	sched_ready(s, t);
 	sched_unlock(s);
 	irq_restore(on);
 	sched_kick();
+}
+
+void thread_unmake(struct thread *t)
+{
+	t->state = THREAD_DEAD;
+	thread_free(t);
+}
+
+struct thread *thread_create(const char *name, enum thread_priority priority, void (*fn)(void *),
+			     void *arg)
+{
+	struct thread *t = thread_make(name, priority, fn, arg);
+
+	if (t)
+		thread_start(t);
 	return t;
 }
 

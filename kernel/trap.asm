@@ -14,6 +14,10 @@ extern irq_spurious
 global trap_stubs
 global irq_stubs
 
+extern user_return
+
+%include "kernel/registers.inc"
+
 section .text
 
 %macro TRAP_STUB 1
@@ -24,7 +28,11 @@ section .text
 	push qword 0
 	push qword %1
 %endif
+%if %1 = 2 || %1 = 8 || %1 = 18
+	jmp trap_anywhere
+%else
 	jmp trap_common
+%endif
 %endmacro
 
 %macro IRQ_STUB 1
@@ -55,8 +63,30 @@ irq_stubs:
 %assign vector vector + 1
 %endrep
 
+; NMI, double fault and machine check may come between a program's entry and its SWAPGS (or the other
+; way round), so whose GS it is says GS itself: the kernel's addresses are negative. None of them returns.
+align 16
+trap_anywhere:
+	push rax
+	push rcx
+	push rdx
+	mov ecx, 0xc0000101		; GS base
+	rdmsr
+	test edx, edx
+	js .kernel
+	swapgs
+.kernel:
+	pop rdx
+	pop rcx
+	pop rax
+	jmp trap_save
+
 align 16
 trap_common:
+	test byte [rsp + 3 * 8], 3	; CS: from ring 3?
+	jz trap_save
+	swapgs
+trap_save:
 	push rax
 	push rbx
 	push rcx
@@ -80,26 +110,16 @@ trap_common:
 	call trap_handle
 	pop rbp
 	add rsp, 8
-	pop r15
-	pop r14
-	pop r13
-	pop r12
-	pop r11
-	pop r10
-	pop r9
-	pop r8
-	pop rbp
-	pop rdi
-	pop rsi
-	pop rdx
-	pop rcx
-	pop rbx
-	pop rax
+	test byte [rsp + 18 * 8], 3	; CS
+	jnz user_return
+	RESTORE_REGISTERS
 	add rsp, 16			; vector, error code
 	iretq
 
 align 16
 irq_common:
+	test byte [rsp + 2 * 8], 3	; CS: from ring 3?
+	jnz irq_user
 	push rax
 	push rcx
 	push rdx
@@ -125,3 +145,32 @@ irq_common:
 	pop rax
 	pop rdi
 	iretq
+
+; From ring 3: all registers are saved, as a struct trap_frame, for on the way back a signal may be
+; delivered or the program may end. The stub's RDI lies where the frame has its error code.
+align 16
+irq_user:
+	swapgs
+	push rdi			; vector: the row
+	push rax
+	push rbx
+	push rcx
+	push rdx
+	push rsi
+	push qword [rsp + 6 * 8]	; RDI
+	push rbp
+	push r8
+	push r9
+	push r10
+	push r11
+	push r12
+	push r13
+	push r14
+	push r15
+	cld
+	push qword [rsp + 17 * 8]	; RIP
+	push rbp
+	mov rbp, rsp
+	call irq_dispatch
+	add rsp, 16
+	jmp user_return

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The interrupt descriptor table and the processor's exceptions. The kernel makes none on purpose, so
-// each one is a panic that says what happened in words: which access, to what kind of address.
+// The interrupt descriptor table and the processor's exceptions. Those of programs become signals
+// (kernel/syscall.c). The kernel makes none on purpose but for copies from and to programs, so each one is a
+// panic that says what happened in words: which access, to what kind of address.
 #include "kernel/cpu.h"
 #include "kernel/cpu_private.h"
+#include "kernel/process.h"
 #include "kernel/thread.h"
 #include "kernel/trap.h"
+#include "kernel/usercopy.h"
 #include "kernel/vmm.h"
 
 extern char trap_stubs[], irq_stubs[]; // trap.asm, 16 bytes each
@@ -18,7 +21,13 @@ struct gate { // SDM 3A figure 6-8
 _Static_assert(sizeof(struct gate) == 16, "SDM 3A figure 6-8");
 static struct gate idt[256];
 
-enum { VECTOR_NMI = 2, VECTOR_DOUBLE_FAULT = 8, VECTOR_PAGE_FAULT = 14, VECTOR_MACHINE_CHECK = 18 };
+enum {
+	VECTOR_BREAKPOINT = 3,
+	VECTOR_NMI = 2,
+	VECTOR_DOUBLE_FAULT = 8,
+	VECTOR_PAGE_FAULT = 14,
+	VECTOR_MACHINE_CHECK = 18
+};
 enum {
 	FAULT_PRESENT = BIT(0),
 	FAULT_WRITE = BIT(1),
@@ -76,6 +85,7 @@ void trap_init(void)
 		set_gate(vector, trap_stubs + vector * 16, 0);
 	for (unsigned vector = 32; vector < 256; vector++)
 		set_gate(vector, irq_stubs + (vector - 32) * 16, 0);
+	idt[VECTOR_BREAKPOINT].type = 0xee; // a program may ask for it
 	idt[VECTOR_DOUBLE_FAULT].ist = IST_DOUBLE_FAULT + 1;
 	idt[VECTOR_NMI].ist = IST_NMI + 1;
 	idt[VECTOR_MACHINE_CHECK].ist = IST_MACHINE_CHECK + 1;
@@ -99,13 +109,15 @@ static void double_fault(const struct trap_frame *frame)
 	panic_trap(frame, "double fault");
 }
 
-static void page_fault(const struct trap_frame *frame)
+static void page_fault(struct trap_frame *frame)
 {
 	uintptr_t address = read_cr2();
 	const char *access = frame->error & FAULT_FETCH	  ? "execution"
 			     : frame->error & FAULT_WRITE ? "write"
 							  : "read";
 
+	if (user_copy_fault(frame, address))
+		return;
 	if (vmm_is_guard(address))
 		panic_trap(frame, "stack overflow of thread %s (%s of 0x%lx)", thread_text(),
 			   access, address);
@@ -120,8 +132,14 @@ static void page_fault(const struct trap_frame *frame)
 void trap_handle(struct trap_frame *frame);
 void trap_handle(struct trap_frame *frame)
 {
-	if (frame->vector == VECTOR_PAGE_FAULT)
+	if (frame->cs & 3) {
+		process_trap(frame);
+		return;
+	}
+	if (frame->vector == VECTOR_PAGE_FAULT) {
 		page_fault(frame);
+		return;
+	}
 	if (frame->vector == VECTOR_DOUBLE_FAULT)
 		double_fault(frame);
 	panic_trap(frame, "%s (error code 0x%lx)",

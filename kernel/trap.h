@@ -10,6 +10,8 @@ struct trap_frame {
 	uint64_t vector, error;
 	uint64_t rip, cs, rflags, rsp, ss; // pushed by the processor
 };
+// vector of a frame that no exception made: SYSCALL (user.asm), a program that was never in ring 3.
+enum { TRAP_SYSCALL = 256, TRAP_FRESH = 257 };
 _Static_assert(offsetof(struct trap_frame, rip) == 17 * 8, "trap.asm counts on it");
 
 // panic.c: an exception nobody handles. The frame's registers are printed, the backtrace starts there.

@@ -42,6 +42,11 @@ static bool parse_cache(const char *value)
 CMDLINE_OPTION(cache, "cache", "cache=unmapped  keep cache data pages out of the address space",
 	       parse_cache);
 
+uint64_t *vmm_root(void)
+{
+	return root;
+}
+
 bool vmm_cache_unmapped(void)
 {
 	return cache_unmapped;

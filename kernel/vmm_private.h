@@ -30,7 +30,8 @@ static inline uint64_t level_span(int level)
 	return PAGE_SIZE << (9 * level);
 }
 
-extern uint64_t vmm_nx; // constant after vmm_init: PTE_NX where the processor has it
+uint64_t *vmm_root(void); // the kernel's top table
+extern uint64_t vmm_nx;	  // constant after vmm_init: PTE_NX where the processor has it
 
 // Maps with the largest pages that fit, `largest` at most. False when memory is short. An address range
 // belongs to whoever took it; two callers never map into the same one.

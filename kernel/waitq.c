@@ -74,6 +74,53 @@ bool waitq_sleep_for(struct waitq *q, struct spinlock *lock, uint64_t ns)
 	return !t->timed_out;
 }
 
+bool waitq_sleep_interruptible(struct waitq *q, struct spinlock *lock, uint64_t ns)
+{
+	struct thread *t = this_cpu()->current;
+	struct sched *s = sched_self();
+	struct spin_token token;
+	bool on, interrupted;
+
+	check("waitq_sleep_interruptible", lock);
+	on = irq_save();
+	sched_lock(s);
+	if (t->interrupted) {
+		sched_unlock(s);
+		irq_restore(on);
+		return false;
+	}
+	t->waiting = q;
+	t->interruptible = true;
+	list_push_tail(q, t);
+	token = spin_release_to_sleep(lock);
+	sched_block(s, ns);
+	t->interruptible = false;
+	interrupted = t->interrupted;
+	irq_restore(on);
+	spin_reacquire(lock, token);
+	return !interrupted;
+}
+
+void thread_interrupt(struct thread *t)
+{
+	struct sched *s = sched_self();
+	bool on = irq_save();
+
+	sched_lock(s);
+	t->interrupted = true;
+	if (t->interruptible)
+		sched_wake(s, t, false);
+	sched_unlock(s);
+	irq_restore(on);
+	if (on)
+		sched_kick();
+}
+
+void thread_interrupt_seen(void)
+{
+	this_cpu()->current->interrupted = false;
+}
+
 void waitq_sleep(struct waitq *q, struct spinlock *lock)
 {
 	(void)waitq_sleep_for(q, lock, UINT64_MAX);

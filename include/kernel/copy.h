@@ -21,6 +21,11 @@ struct page;
 // away from the page. Fast WTD or thread context; copy may not sleep.
 int copy_cache_write(struct page *page, size_t offset, const void *from, size_t len,
 		     int (*copy)(void *to, const void *from, size_t len)) MUST_CHECK;
+// Counts bytes that kernel/stream.c moved between a program and the kernel. Any context.
+void copy_count(enum copy_site site, uint64_t bytes);
+// A program's own copy of part of a cache page that it wrote to (private mapping): counted as stream_head.
+// The page is wired; to: kernel memory. Thread context.
+void copy_from_cache(void *to, struct page *page, size_t offset, size_t bytes);
 
 // lwIP's MEMCPY and MEMMOVE land here (net/lwip port), and SMEMCPY where the length is no constant:
 // what has a constant length is a header's field, never file data. Copies of header bytes and other

@@ -11,8 +11,9 @@ struct spinlock;
 
 // Everything here is this processor's own: touched with interrupts off or only from itself.
 struct cpu {
-	struct cpu *self;     // gs:0
-	uint64_t stack_guard; // unused slot kept so that gs offsets stay fixed
+	struct cpu *self;	// gs:0
+	uintptr_t kernel_stack; // gs:8, where SYSCALL finds a stack: the running user thread's
+	uintptr_t user_sp;	// gs:16, the program's stack pointer for a moment at SYSCALL
 	struct thread *current;
 	uint32_t index;
 	uint32_t irq_depth;    // > 0: in an interrupt handler
@@ -29,6 +30,8 @@ struct cpu {
 	const char *fast_owner; // owner of the fast WTD that runs, for panics
 	struct spinlock *locks; // innermost held
 };
+_Static_assert(offsetof(struct cpu, kernel_stack) == 8 && offsetof(struct cpu, user_sp) == 16,
+	       "user.asm counts on it");
 #ifdef PAGEWIRE_HOST
 extern struct cpu host_cpu;
 static inline struct cpu *this_cpu(void)

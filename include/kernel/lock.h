@@ -17,6 +17,10 @@
 // the table with the fields each one guards.
 enum lock_rank {
 	RANK_HTTP = 10,
+	RANK_TERMINAL = 12,
+	RANK_STREAM = 13,
+	RANK_POLL = 14,
+	RANK_PROCESS = 15,
 	RANK_NET = 20,
 	RANK_NAME = 30,
 	RANK_VOLUME = 40,

@@ -35,6 +35,7 @@ enum page_flag {
 	PAGE_META = BIT(5),	  // file-system metadata: read by the CPU, stays mapped
 	PAGE_HEAD = BIT(6),	  // pmm: first frame of a free block
 	PAGE_AHEAD_MARK = BIT(7), // when this page is asked for, the next read-ahead window is due
+	PAGE_USER = BIT(12),	  // a program's frame (kernel/uspace.h)
 	PAGE_VERIFIED =
 	    BIT(8),	     // PAGE_META: checksum of its first 1 KB block was checked; BIT(9) to
 			     // BIT(11): of the second to fourth (fs/filesystem.h: meta_verified)
@@ -84,3 +85,5 @@ uint64_t page_pinned_high(void);
 // last page_wire_put; must not sleep. Registered once, at boot.
 typedef void (*page_release_fn)(struct page *page);
 void page_set_release_hook(page_release_fn fn);
+// The same for frames of programs (PAGE_USER).
+void page_set_user_release_hook(page_release_fn fn);

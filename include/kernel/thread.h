@@ -43,8 +43,13 @@ void waitq_init(struct waitq *q);
 void waitq_sleep(struct waitq *q, struct spinlock *lock);
 // As above, for at most ns; false on time-out.
 bool waitq_sleep_for(struct waitq *q, struct spinlock *lock, uint64_t ns);
-void waitq_wake_one(struct waitq *q); // any context
-void waitq_wake_all(struct waitq *q); // any context
+// As above, and ends early, with false, when thread_interrupt was called for the sleeper, before or
+// meanwhile, until thread_interrupt_seen. When the time is over it returns true like a wake-up.
+bool waitq_sleep_interruptible(struct waitq *q, struct spinlock *lock, uint64_t ns) MUST_CHECK;
+void thread_interrupt(struct thread *t); // any context; t must be there
+void thread_interrupt_seen(void);	 // the running thread has looked why
+void waitq_wake_one(struct waitq *q);	 // any context
+void waitq_wake_all(struct waitq *q);	 // any context
 
 // A lock that sleeps. Thread or worker context only. Not recursive (panic); only its holder may
 // drop it (panic). It is handed to whoever has waited longest. There is no priority inheritance: a

@@ -9,5 +9,7 @@ TRACE_EVENT(THREAD_SLICE, "after %a WTDs in a row a ready thread gets a slice")
 // memory
 TRACE_EVENT(PMM_FAILED, "no block of order %a; %b frames free")
 TRACE_EVENT(POOL_FULL, "pool %sa is at its maximum of %b")
+// programs
+TRACE_EVENT(SYSCALL_UNKNOWN, "system call %a of process %b at %xc is not served")
 // disks
 TRACE_EVENT(DISK_TROUBLE, "disk %sa: %sb; outstanding slots %xc")

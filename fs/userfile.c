@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Volumes as programs see them: "/" is the root volume, "/volumes/NAME" each of them. Files as streams, whose bytes go from
+// the page cache to the program in one copy at the stream head, or by reference (sendfile, mmap).
+#include "fs/inode.h"
+#include "fs/name.h"
+#include "fs/pagecache.h"
+#include "fs/userfile.h"
+#include "fs/volume.h"
+#include "kernel/kstring.h"
+#include "kernel/lock.h"
+#include "kernel/pool.h"
+#include "kernel/stream.h"
+#include "kernel/uspace.h"
+
+#define VOLUMES_PREFIX "/volumes"
+
+struct file {
+	struct stream stream;
+	struct inode *inode; // a reference
+};
+struct file_backing {
+	struct uspace_backing backing;
+	struct inode *inode; // a reference
+};
+
+// Descriptors and mappings of all programs; more is -ENFILE, -ENOMEM.
+static struct pool file_pool = POOL_INIT("program file", struct file, 65536);
+static struct pool backing_pool = POOL_INIT("program mapping", struct file_backing, 65536);
+
+static struct file *file_of(struct stream *s)
+{
+	return CONTAINER_OF(s, struct file, stream);
+}
+
+// ---- reading ----
+
+static int64_t file_read(struct stream *s, struct stream_io *io, uint64_t offset)
+{
+	struct inode *inode = file_of(s)->inode;
+	int64_t done = 0;
+	int error = 0;
+
+	while (io->left && offset < inode->size && !error) {
+		uint64_t at = offset & (PAGE_SIZE - 1);
+		size_t piece = (size_t)MIN(MIN(io->left, PAGE_SIZE - at), inode->size - offset);
+		struct page *page;
+
+		error = pagecache_get_wait(inode, offset >> PAGE_SHIFT, &page);
+		if (error)
+			break;
+		error = stream_io_out_page(io, page, at, piece);
+		page_wire_put(page);
+		if (!error) {
+			done += (int64_t)piece;
+			offset += piece;
+		}
+	}
+	return done ? done : error;
+}
+
+static int64_t file_lend_page(struct stream *s, uint64_t offset, struct page **page)
+{
+	struct inode *inode = file_of(s)->inode;
+	int error;
+
+	if (offset >= inode->size)
+		return 0;
+	error = pagecache_get_wait(inode, offset >> PAGE_SHIFT, page);
+	return error ? error
+		     : (int64_t)MIN(PAGE_SIZE - (offset & (PAGE_SIZE - 1)), inode->size - offset);
+}
+
+static int64_t file_size(struct stream *s)
+{
+	return (int64_t)file_of(s)->inode->size;
+}
+
+static void fill_stat(const struct inode *inode, struct stream_stat *out)
+{
+	static const uint32_t types[] = {[INODE_FILE] = 0100000,
+					 [INODE_DIRECTORY] = 040000,
+					 [INODE_SYMLINK] = 0120000,
+					 [INODE_OTHER] = 020000};
+
+	*out = (struct stream_stat){.device = inode->volume->id,
+				    .number = inode->number,
+				    .links = inode->links,
+				    .size = inode->size,
+				    .blocks = (inode->size + 511) / 512,
+				    .mode = types[inode->type] | (inode->mode & 07777),
+				    .mtime_sec = inode->mtime_sec,
+				    .ctime_sec = inode->mtime_sec,
+				    .atime_sec = inode->mtime_sec,
+				    .mtime_nsec = inode->mtime_nsec,
+				    .block_bytes = PAGE_SIZE};
+}
+
+static int file_stat(struct stream *s, struct stream_stat *out)
+{
+	fill_stat(file_of(s)->inode, out);
+	return 0;
+}
+
+static int file_sync_nothing(struct stream *s)
+{
+	return 0;
+}
+
+static void file_close(struct stream *s)
+{
+	struct file *f = file_of(s);
+
+	inode_put(f->inode);
+	pool_free(&file_pool, f);
+}
+
+// ---- mapping ----
+
+static int backing_page(struct uspace_backing *backing, uint64_t index, struct page **out)
+{
+	struct inode *inode = CONTAINER_OF(backing, struct file_backing, backing)->inode;
+
+	if (index << PAGE_SHIFT >= inode->size)
+		return -ERANGE;
+	return pagecache_get_wait(inode, index, out);
+}
+
+static void backing_release(struct uspace_backing *backing)
+{
+	struct file_backing *b = CONTAINER_OF(backing, struct file_backing, backing);
+
+	inode_put(b->inode);
+	pool_free(&backing_pool, b);
+}
+static const struct uspace_backing_ops backing_ops = {.page = backing_page,
+						      .release = backing_release};
+
+static struct uspace_backing *file_backing(struct stream *s)
+{
+	struct file_backing *b = pool_alloc(&backing_pool);
+
+	if (!b)
+		return NULL;
+	b->backing = (struct uspace_backing){.ops = &backing_ops, .references = 1};
+	b->inode = file_of(s)->inode;
+	inode_get(b->inode);
+	return &b->backing;
+}
+
+// ---- directories ----
+
+static unsigned dirent_type(enum inode_type type)
+{
+	return type == INODE_FILE	 ? 8
+	       : type == INODE_DIRECTORY ? 4
+	       : type == INODE_SYMLINK	 ? 10
+					 : 0;
+}
+
+struct one_entry {
+	char name[256];
+	struct dir_entry entry;
+	bool found;
+};
+
+static bool take_one(void *ctx, const struct dir_entry *entry)
+{
+	struct one_entry *one = ctx;
+
+	one->entry = *entry;
+	memcpy(one->name, entry->name, entry->name_len);
+	one->found = true;
+	return false;
+}
+
+// One entry at a time, for an entry that the program's buffer has no room for must come again.
+static int dir_read(struct stream *s, uint64_t *cursor,
+		    bool (*visit)(void *ctx, const char *name, size_t len, uint64_t number,
+				  unsigned type, uint64_t next),
+		    void *ctx)
+{
+	struct one_entry one;
+	uint64_t next;
+	int error;
+
+	do {
+		one.found = false;
+		next = *cursor;
+		error = inode_read_dir(file_of(s)->inode, &next, take_one, &one);
+		if (error || !one.found ||
+		    !visit(ctx, one.name, one.entry.name_len, one.entry.number,
+			   dirent_type(one.entry.type), next))
+			return error;
+		*cursor = next;
+	} while (true);
+}
+
+static const struct stream_ops file_ops = {.kind = STREAM_FILE,
+					   .read = file_read,
+					   .stat = file_stat,
+					   .size = file_size,
+					   .sync = file_sync_nothing,
+					   .backing = file_backing,
+					   .lend_page = file_lend_page,
+					   .close = file_close};
+static const struct stream_ops dir_ops = {.kind = STREAM_DIRECTORY,
+					  .stat = file_stat,
+					  .sync = file_sync_nothing,
+					  .read_dir = dir_read,
+					  .close = file_close};
+
+// ---- names ----
+
+// The volume that a path leads to; *path and *len lose what named it.
+static struct volume *volume_of(const char **path, size_t *len)
+{
+	size_t prefix = sizeof(VOLUMES_PREFIX) - 1, end;
+	char name[sizeof(((struct volume *)NULL)->name)];
+
+	if (*len <= prefix || memcmp(*path, VOLUMES_PREFIX "/", prefix + 1))
+		return volume_root();
+	*path += prefix + 1;
+	*len -= prefix + 1;
+	for (end = 0; end < *len && (*path)[end] != '/'; end++)
+		;
+	if (end >= sizeof(name))
+		return NULL;
+	memcpy(name, *path, end);
+	name[end] = 0;
+	*path += end;
+	*len -= end;
+	return volume_find(name);
+}
+
+static int find(const char *path, size_t len, struct inode **out)
+{
+	struct volume *volume = volume_of(&path, &len);
+
+	if (!volume)
+		return -ENOENT;
+	if (len && path[0] == '/') {
+		path++;
+		len--;
+	}
+	return name_find_wait(volume, path, len, out);
+}
+
+static int volumes_open(const char *path, size_t len, unsigned flags, uint32_t mode,
+			struct stream **out)
+{
+	struct inode *inode;
+	struct file *f;
+	int error = find(path, len, &inode);
+
+	if (error)
+		return error == -ENOENT && flags & OPEN_CREATE ? -EROFS : error;
+	if (flags & STREAM_ACCMODE)
+		error = inode->type == INODE_DIRECTORY ? -EISDIR : -EROFS;
+	else if (inode->type != INODE_FILE && inode->type != INODE_DIRECTORY)
+		error = inode->type == INODE_SYMLINK ? -ELOOP : -ENXIO;
+	f = error ? NULL : pool_alloc(&file_pool);
+	if (!f) {
+		inode_put(inode);
+		return error ? error : -ENFILE;
+	}
+	f->inode = inode;
+	stream_init(&f->stream, inode->type == INODE_FILE ? &file_ops : &dir_ops,
+		    flags & (STREAM_ACCMODE | STREAM_NONBLOCK));
+	*out = &f->stream;
+	return 0;
+}
+
+static int volumes_stat(const char *path, size_t len, bool follow, struct stream_stat *out)
+{
+	struct inode *inode;
+	int error = find(path, len, &inode);
+
+	if (error)
+		return error;
+	fill_stat(inode, out);
+	inode_put(inode);
+	return 0;
+}
+
+static struct name_provider provider = {.prefix = "/", .open = volumes_open, .stat = volumes_stat};
+
+void userfile_init(void)
+{
+	name_provider_register(&provider);
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Processes: programs in ring 3. A process is an address space, descriptors, signal actions and a number; its
+// tasks are kernel threads that spend most of their time in ring 3. Programs are ordinary static Linux x86-64
+// executables; docs/linux-abi.md says which calls they find.
+//
+//	             fork, LOAD                exit, a fatal signal               wait4, or nobody to wait
+//	(nothing) ------------> RUNNING -------------------------> ZOMBIE --------------------------------> gone
+//	                         | ^ SIGCONT
+//	                 SIGSTOP v |
+//	                        STOPPED
+//
+// Lock key. T: process_lock (a spin lock, WTDs off). own: the task itself. O: only its own tasks, one at a time
+// (process->mutex).
+#pragma once
+
+#include "kernel/lock.h"
+#include "kernel/signal.h"
+#include "kernel/thread.h"
+#include "kernel/trap.h"
+#include "kernel/uspace.h"
+#include "kernel/wtd.h"
+
+#define PROCESSES_MAX 4096
+#define TASKS_MAX     8192 // of all processes
+#define TASKS_EACH    1024 // of one
+#define PATH_BYTES    4096 // PATH_MAX of Linux
+
+struct files;
+
+struct process_limits {
+	uint64_t stack_bytes, memory_frames, open_files, tasks, address_pages, file_bytes,
+	    core_bytes;
+};
+
+enum process_state { PROCESS_RUNNING, PROCESS_STOPPED, PROCESS_ZOMBIE };
+
+struct process {
+	int pid;			    // constant
+	uint32_t references;		    // (T)
+	enum process_state state;	    // (T)
+	struct process *parent;		    // (T) null: the kernel started it
+	struct process *children;	    // (T) list through sibling
+	struct process *sibling, *all_next; // (T)
+	struct task *tasks;		    // (T) list through process_next
+	uint32_t task_count;		    // (T)
+	int group, session;		    // (T)
+	struct waitq waiters;		    // (T) in wait4
+	int exit_status;		    // (T) as wait4 tells it
+	bool exiting;			    // (T) all tasks are to end
+	struct task *single;		    // (T) who execs: the others are to end
+	bool stop_told, continued;	    // (T) for WUNTRACED, WCONTINUED
+	int stop_signal;		    // (T)
+	bool executed;			    // (T) has called execve: setpgid by its parent is over
+	struct uspace *space;		    // (O)
+	struct files *files;		    // (O)
+	struct signal_actions *actions;	    // (T)
+	struct signal_pending pending;	    // (T) for any task
+	struct waitq vfork_done;	    // (T) its parent waits here
+	bool vforked;			    // (T) the parent waits
+	char *directory;		    // (O) working directory: absolute path, PATH_BYTES
+	char *program;			    // (O) path of the executable, PATH_BYTES
+	char name[16];			    // (T) comm
+	uint32_t umask;			    // (O)
+	struct process_limits limits;	    // (O)
+	uint64_t started_ns, user_ns, system_ns, children_ns; // (T)
+	uint64_t faults;				      // (O)
+	void (*ended)(struct process *p,
+		      void *ctx); // (T) for who started it from the kernel: thread context
+	void *ended_ctx;
+	struct mutex mutex;
+	// alarm and setitimer(ITIMER_REAL)
+	struct wtd alarm;
+	uint64_t alarm_due_ns, alarm_interval_ns;     // (T)
+	uintptr_t auxv_stack_top, arg_start, arg_end; // (O) for /proc
+};
+
+struct task {
+	struct thread *thread;	   // constant
+	struct process *process;   // constant, a reference
+	int tid;		   // constant; the first one's is the pid
+	struct task *process_next; // (T)
+	struct task *tid_next;	   // (T) hash chain
+	struct uspace
+	    *space; // own: whose tables are loaded while it runs (process->space; vfork's parent)
+	struct trap_frame *frame;	 // own: its registers while it is in the kernel
+	struct trap_frame start;	 // how it begins
+	uint64_t fs_base, gs_base;	 // own
+	void *fpu;			 // own: XSAVE area, FPU_AREA bytes
+	uintptr_t stack_top;		 // constant: of its kernel stack
+	volatile bool attention;	 // (T) something to do before ring 3: a signal, the end
+	uint64_t blocked, saved_blocked; // (T)
+	bool restore_blocked; // own: sigsuspend, ppoll: saved_blocked comes back after the handler
+	struct signal_pending pending; // (T) for this task
+	struct signal_stack alternate; // own
+	uintptr_t clear_tid;	       // own: set to 0 and woken at the end (CLONE_CHILD_CLEARTID)
+	uintptr_t robust_list;	       // own
+	uint64_t user_ns, system_ns;   // own
+	uint64_t restart_until_ns;     // own: for restart_syscall
+	int exit_code;		       // own
+	bool is_exiting;	       // own: in task_exit
+};
+
+// Any context: the running thread's task, null for the kernel's own threads. The others: only there.
+struct task *task_current(void);
+static inline struct process *process_current(void)
+{
+	return task_current()->process;
+}
+struct uspace *process_space(void); // the running task's
+
+extern struct spinlock process_lock;
+
+// ---- process.c: making and ending ----
+struct process_start {
+	const char *path;		       // absolute
+	const char *const *argv, *const *envp; // null-terminated
+	const char *directory;
+	void (*ended)(struct process *p, void *ctx); // may be null
+	void *ctx;
+};
+// Thread context, not a program's. Starts a program with descriptors 0 to 2 on the console. Its pid or an error.
+int process_start(const struct process_start *how);
+struct process *process_find(int pid); // with a reference; null
+void process_get(struct process *p);
+void process_put(struct process *p);
+NORETURN void task_exit(int code);	// this task; the process with its last one
+NORETURN void process_exit(int status); // all tasks; status as wait4 tells it
+void process_each(void (*visit)(const struct process *p, void *ctx),
+		  void *ctx); // (T) held meanwhile
+// Made and not yet running; null: a limit, or no memory. `parent` null: the kernel's.
+struct process *process_make(struct process *parent);
+void process_unmake(struct process *p); // never ran
+// A task that will enter ring 3 with `frame`; it runs after task_run.
+struct task *task_make(struct process *p, const struct trap_frame *frame) MUST_CHECK;
+void task_run(struct task *t);
+void task_unmake(struct task *t);
+
+void process_reap(struct process *p); // a zombie that was told: the list's reference goes
+struct task *task_find(int tid);      // (T held)
+void task_interrupt(struct task *t);  // (T held) it looks for signals soon
+void process_alarm_init(struct process *p);
+void process_alarm_stop(struct process *p);
+NORETURN void user_enter(const struct trap_frame *frame, uintptr_t top); // user.asm
+struct files *files_new_console(void); // descriptors 0 to 2 on the console; null: no memory
+
+// ---- process_wait.c ----
+int64_t process_wait4(int which, uintptr_t status, int options, uintptr_t usage);
+// (T held) Something that wait4 of its parent may tell. True: the parent does not want to know of the end.
+bool process_tell_parent(struct process *p);
+
+// ---- process_exec.c, elf.c ----
+struct elf_image {
+	uintptr_t entry, phdr, base, brk;
+	uint16_t phnum;
+};
+// Maps the program that stream reads into an empty space. 0, -ENOEXEC, -ENOMEM, -EIO.
+struct stream;
+int elf_load(struct uspace *space, struct stream *program, struct elf_image *out);
+struct exec_args { // strings behind each other, in kernel memory
+	char *text;
+	size_t bytes, size;
+	unsigned argc, envc;
+};
+int exec_args_add(struct exec_args *a, const char *text, size_t len); // -E2BIG
+int exec_args_init(struct exec_args *a);
+void exec_args_free(struct exec_args *a);
+// Builds space and first frame for a program. 0 or an error; the caller installs or puts them.
+int exec_build(const char *path, struct exec_args *args, struct process *p, struct uspace **space,
+	       struct trap_frame *frame);
+int64_t process_execve(const char *path,
+		       struct exec_args *args); // returns only with an error, or 0 for ring 3
+
+void process_name(struct process *p, const char *path);
+int process_single(
+    struct process *p); // ends the other tasks of the running one's process; 0 or -EINTR
+void process_vfork_over(struct process *p);		       // its parent may go on
+void task_use_space(struct task *t, struct uspace *space);     // the running task's, from now on
+void task_set_bases(struct task *t, uint64_t fs, uint64_t gs); // ditto
+
+// ---- process_fork.c ----
+int64_t process_clone(uint64_t flags, uintptr_t stack, uintptr_t parent_tid, uintptr_t child_tid,
+		      uint64_t tls);
+
+// ---- fpu.c ----
+#define FPU_AREA PAGE_SIZE
+void fpu_init(void); // boot
+void fpu_reset(void *area);
+void fpu_save(void *area);
+void fpu_restore(const void *area);
+uint32_t fpu_bytes(void); // of an area that mean something
+
+// ---- user_switch, called by the scheduler with interrupts off ----
+void task_leave(struct thread *previous);
+void task_enter(struct thread *next);
+
+// trap.c: an exception in ring 3.
+void process_trap(struct trap_frame *frame);
+void process_init(void); // boot, last before the console: tables, limits, providers; then AUTOEXEC

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Sending signals and keeping what is pending (contract in kernel/signal.h). Under process_lock; delivery is
+// signal_deliver.c's.
+#include "kernel/signal.h"
+#include "kernel/cpu.h"
+#include "kernel/kprintf.h"
+#include "kernel/kstat.h"
+#include "kernel/panic.h"
+#include "kernel/pool.h"
+#include "kernel/process.h"
+
+// What comes with signals that wait: as many as there can be tasks, twice. One without it is delivered all the same.
+static struct pool queued_pool = POOL_INIT("signal", struct signal_queued, 2 * TASKS_MAX);
+static struct pool actions_pool = POOL_INIT("signal actions", struct signal_actions, PROCESSES_MAX);
+static uint64_t sent; // (T)
+KSTAT_COUNTER(sent, "pagewire_signals_total", "Signals sent to programs.");
+
+#define UNBLOCKABLE (SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP))
+#define STOPPERS                                                                                   \
+	(SIGNAL_BIT(SIGSTOP) | SIGNAL_BIT(SIGTSTP) | SIGNAL_BIT(SIGTTIN) | SIGNAL_BIT(SIGTTOU))
+
+struct signal_actions *signal_actions_new(const struct signal_actions *like)
+{
+	struct signal_actions *a = pool_alloc(&actions_pool);
+
+	if (!a)
+		return NULL;
+	if (like)
+		*a = *like;
+	a->references = 1;
+	return a;
+}
+
+void signal_actions_put(struct signal_actions *actions)
+{
+	if (__atomic_sub_fetch(&actions->references, 1, __ATOMIC_ACQ_REL) == 0)
+		pool_free(&actions_pool, actions);
+}
+
+void signal_pending_drop(struct signal_pending *pending)
+{
+	struct signal_queued *q, *next;
+
+	for (q = pending->first; q; q = next) {
+		next = q->next;
+		pool_free(&queued_pool, q);
+	}
+	*pending = (struct signal_pending){0};
+}
+
+bool signal_is_ignored_by_default(int signal)
+{
+	return signal == SIGCHLD || signal == SIGURG || signal == SIGWINCH || signal == SIGCONT;
+}
+
+// process_lock held from here on.
+
+static void remove_bits(struct signal_pending *pending, uint64_t bits)
+{
+	struct signal_queued **link = &pending->first, *q;
+
+	pending->bits &= ~bits;
+	pending->last = NULL;
+	while ((q = *link) != NULL) {
+		if (bits & SIGNAL_BIT(q->info.signal)) {
+			*link = q->next;
+			pool_free(&queued_pool, q);
+		} else {
+			pending->last = q;
+			link = &q->next;
+		}
+	}
+}
+
+// A signal below 32 is pending once; from 32 on (real-time) each one counts.
+static void enqueue(struct signal_pending *pending, int signal, const struct signal_info *info)
+{
+	struct signal_queued *q;
+
+	if (signal < 32 && pending->bits & SIGNAL_BIT(signal))
+		return;
+	pending->bits |= SIGNAL_BIT(signal);
+	q = info ? pool_alloc(&queued_pool) : NULL;
+	if (!q)
+		return;
+	q->info = *info;
+	q->info.signal = signal;
+	*(pending->last ? &pending->last->next : &pending->first) = q;
+	pending->last = q;
+}
+
+int signal_take(struct signal_pending *pending, uint64_t blocked, struct signal_info *info)
+{
+	uint64_t ready = pending->bits & ~blocked;
+	struct signal_queued **link = &pending->first, *q, *before = NULL;
+	int signal;
+	bool more = false;
+
+	if (!ready)
+		return 0;
+	signal = __builtin_ctzl(ready) + 1;
+	*info = (struct signal_info){.signal = signal};
+	for (; (q = *link) != NULL && q->info.signal != signal; link = &q->next)
+		before = q;
+	if (q) {
+		*info = q->info;
+		*link = q->next;
+		if (pending->last == q)
+			pending->last = before;
+		pool_free(&queued_pool, q);
+		for (q = *link; q; q = q->next)
+			more |= q->info.signal == signal;
+	}
+	if (!more)
+		pending->bits &= ~SIGNAL_BIT(signal);
+	return signal;
+}
+
+static void resume(struct process *p)
+{
+	if (p->state != PROCESS_STOPPED)
+		return;
+	p->state = PROCESS_RUNNING;
+	p->continued = true;
+	p->stop_told = false;
+	waitq_wake_all(&p->waiters);
+	for (struct task *t = p->tasks; t; t = t->process_next)
+		task_interrupt(t);
+	if (p->parent)
+		(void)process_tell_parent(p);
+}
+
+static bool ignores(const struct process *p, int signal)
+{
+	uint64_t handler = p->actions->action[signal - 1].handler;
+
+	return handler == SIG_IGN || (handler == SIG_DFL && signal_is_ignored_by_default(signal));
+}
+
+// Continuing and stopping cancel each other; SIGKILL and SIGCONT wake who is stopped.
+static bool prepare(struct process *p, int signal)
+{
+	if (!p->actions || p->state == PROCESS_ZOMBIE)
+		return false;
+	sent++;
+	if (signal == SIGCONT || signal == SIGKILL) {
+		remove_bits(&p->pending, STOPPERS);
+		for (struct task *t = p->tasks; t; t = t->process_next)
+			remove_bits(&t->pending, STOPPERS);
+		resume(p);
+	} else if (STOPPERS & SIGNAL_BIT(signal)) {
+		remove_bits(&p->pending, SIGNAL_BIT(SIGCONT));
+		for (struct task *t = p->tasks; t; t = t->process_next)
+			remove_bits(&t->pending, SIGNAL_BIT(SIGCONT));
+	}
+	return true;
+}
+
+void signal_process_locked(struct process *p, int signal, const struct signal_info *info)
+{
+	bool blocked_by_all = true;
+
+	if (!prepare(p, signal))
+		return;
+	for (struct task *t = p->tasks; t; t = t->process_next)
+		blocked_by_all &= (t->blocked & SIGNAL_BIT(signal)) != 0;
+	if (ignores(p, signal) && !blocked_by_all)
+		return;
+	enqueue(&p->pending, signal, info);
+	for (struct task *t = p->tasks; t; t = t->process_next)
+		if (!(t->blocked & SIGNAL_BIT(signal)) || UNBLOCKABLE & SIGNAL_BIT(signal))
+			task_interrupt(t);
+}
+
+void signal_task_locked(struct task *t, int signal, const struct signal_info *info)
+{
+	bool blocked = t->blocked & SIGNAL_BIT(signal);
+
+	if (!prepare(t->process, signal) || (ignores(t->process, signal) && !blocked))
+		return;
+	enqueue(&t->pending, signal, info);
+	if (!blocked || UNBLOCKABLE & SIGNAL_BIT(signal))
+		task_interrupt(t);
+}
+
+// ---- the public calls; process_lock not held ----
+
+void signal_process(struct process *p, int signal, const struct signal_info *info)
+{
+	spin_lock_wtd(&process_lock);
+	signal_process_locked(p, signal, info);
+	spin_unlock_wtd(&process_lock);
+}
+
+void signal_task(struct task *t, int signal, const struct signal_info *info)
+{
+	spin_lock_wtd(&process_lock);
+	signal_task_locked(t, signal, info);
+	spin_unlock_wtd(&process_lock);
+}
+
+struct group_send {
+	int group, signal;
+	const struct signal_info *info;
+	unsigned count;
+};
+
+static void send_if_member(const struct process *p, void *ctx)
+{
+	struct group_send *g = ctx;
+
+	if (p->group != g->group || p->state == PROCESS_ZOMBIE)
+		return;
+	g->count++;
+	if (g->signal)
+		signal_process_locked((struct process *)(uintptr_t)p, g->signal, g->info);
+}
+
+unsigned signal_group(int group, int signal, const struct signal_info *info)
+{
+	struct group_send g = {group, signal, info, 0};
+
+	process_each(send_if_member, &g);
+	return g.count;
+}
+
+// A fault cannot wait and cannot be refused.
+void signal_force(int signal, int code, uint64_t address)
+{
+	struct task *t = task_current();
+	struct signal_action *a = &t->process->actions->action[signal - 1];
+	struct signal_info info = {.signal = signal, .code = code, .address = address};
+
+	spin_lock_wtd(&process_lock);
+	if (a->handler == SIG_IGN || t->blocked & SIGNAL_BIT(signal)) {
+		a->handler = SIG_DFL;
+		t->blocked &= ~SIGNAL_BIT(signal);
+	}
+	signal_task_locked(t, signal, &info);
+	spin_unlock_wtd(&process_lock);
+}
+
+bool signal_waits(void)
+{
+	const struct task *t = task_current();
+
+	return t->process->exiting || (t->process->single && t->process->single != t) ||
+	       ((t->pending.bits | t->process->pending.bits) & (~t->blocked | UNBLOCKABLE));
+}
+
+void signal_exec(struct process *p)
+{
+	spin_lock_wtd(&process_lock);
+	for (unsigned n = 0; n < SIGNALS; n++) {
+		bool ignored = p->actions->action[n].handler == SIG_IGN;
+
+		p->actions->action[n] =
+		    (struct signal_action){.handler = ignored ? SIG_IGN : SIG_DFL};
+	}
+	spin_unlock_wtd(&process_lock);
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The stream head (contract in include/kernel/stream.h): the copies between programs and kernel, waiting, and the
+// calls that every kind of stream shares.
+#include "kernel/stream.h"
+#include "kernel/copy.h"
+#include "kernel/cpu.h"
+#include "kernel/kstring.h"
+#include "kernel/lock.h"
+#include "kernel/panic.h"
+#include "kernel/pmm.h"
+#include "kernel/process.h"
+#include "kernel/signal.h"
+#include "kernel/timer.h"
+#include "kernel/usercopy.h"
+#include "kernel/vmm.h"
+
+static struct spinlock wait_lock = SPINLOCK_INIT("stream", RANK_STREAM);
+
+// ---- copies ----
+
+static void advance(struct stream_io *io, uint64_t bytes)
+{
+	io->at += bytes;
+	io->left -= bytes;
+	while (io->now < io->count && io->at == io->parts[io->now].len) {
+		io->now++;
+		io->at = 0;
+	}
+}
+
+// One piece: what is left of the part, at most `bytes`.
+static size_t next_piece(struct stream_io *io, size_t bytes, uintptr_t *address)
+{
+	while (io->at == io->parts[io->now].len) { // empty parts
+		io->now++;
+		io->at = 0;
+	}
+	*address = io->parts[io->now].base + io->at;
+	return (size_t)MIN((uint64_t)bytes, io->parts[io->now].len - io->at);
+}
+
+static int move(struct stream_io *io, void *kernel, size_t bytes, bool in)
+{
+	struct stream_io start = *io;
+
+	ASSERT(bytes <= io->left);
+	for (size_t done = 0; done < bytes;) {
+		uintptr_t user;
+		size_t piece = next_piece(io, bytes - done, &user);
+		char *at = (char *)kernel + done;
+		int error = 0;
+
+		if (io->kernel)
+			in ? memcpy(at, (void *)user, piece) : memcpy((void *)user, at, piece);
+		else
+			error = in ? user_read(at, user, piece) : user_write(user, at, piece);
+		if (error) {
+			*io = start;
+			return error;
+		}
+		advance(io, piece);
+		done += piece;
+	}
+	copy_count(COPY_STREAM_HEAD, bytes);
+	return 0;
+}
+
+int stream_io_in(struct stream_io *io, void *to, size_t bytes)
+{
+	return move(io, to, bytes, true);
+}
+
+int stream_io_out(struct stream_io *io, const void *from, size_t bytes)
+{
+	return move(io, (void *)(uintptr_t)from, bytes, false);
+}
+
+// A hidden page's window keeps WTDs out and may not be held across a fault: the program's side is made present
+// first, and the copy is tried without sleeping.
+static int move_page(struct stream_io *io, struct page *page, size_t offset, size_t bytes, bool in)
+{
+	struct stream_io start = *io;
+
+	if (!(page->flags & PAGE_HIDDEN))
+		return move(io, (char *)page_virt(page) + offset, bytes, in);
+	while (bytes) {
+		uintptr_t user;
+		size_t piece = next_piece(io, bytes, &user),
+		       to_end = PAGE_SIZE - (user & (PAGE_SIZE - 1));
+		struct page *theirs = NULL;
+		char *window;
+		int error = 0;
+
+		if (!io->kernel) {
+			piece = MIN(piece, to_end);
+			error = uspace_page(process_space(), user, in ? USPACE_READ : USPACE_WRITE,
+					    &theirs);
+		}
+		if (!error) {
+			window = (char *)vmm_window_open(page) + offset;
+			if (io->kernel)
+				in ? memcpy(window, (void *)user, piece)
+				   : memcpy((void *)user, window, piece);
+			else
+				error = in ? user_read_now(window, user, piece)
+					   : user_write_now(user, window, piece);
+			vmm_window_close(page);
+		}
+		if (theirs)
+			page_wire_put(theirs);
+		if (error) {
+			*io = start;
+			return error;
+		}
+		advance(io, piece);
+		copy_count(COPY_STREAM_HEAD, piece);
+		offset += piece;
+		bytes -= piece;
+	}
+	return 0;
+}
+
+int stream_io_out_page(struct stream_io *io, struct page *page, size_t offset, size_t bytes)
+{
+	return move_page(io, page, offset, bytes, false);
+}
+
+int stream_io_in_page(struct stream_io *io, struct page *page, size_t offset, size_t bytes)
+{
+	return move_page(io, page, offset, bytes, true);
+}
+
+// ---- life ----
+
+void stream_init(struct stream *s, const struct stream_ops *ops, unsigned flags)
+{
+	*s = (struct stream){.ops = ops, .references = 1, .flags = flags};
+	s->position_lock = (struct mutex)MUTEX_INIT("stream position");
+	waitq_init(&s->waiters);
+}
+
+void stream_get(struct stream *s)
+{
+	__atomic_fetch_add(&s->references, 1, __ATOMIC_RELAXED);
+}
+
+void stream_put(struct stream *s)
+{
+	if (__atomic_sub_fetch(&s->references, 1, __ATOMIC_ACQ_REL))
+		return;
+	ASSERT(!s->watches);
+	if (s->path)
+		kpages_free(s->path, s->path_len + 1);
+	s->ops->close(s);
+}
+
+// ---- waiting ----
+
+void stream_notify(struct stream *s)
+{
+	spin_lock_wtd(&wait_lock);
+	waitq_wake_all(&s->waiters);
+	for (struct stream_watch *w = s->watches, *next; w; w = next) {
+		next = w->next;
+		w->notify(w);
+	}
+	spin_unlock_wtd(&wait_lock);
+}
+
+void stream_watch_add(struct stream_watch *w, struct stream *s)
+{
+	spin_lock_wtd(&wait_lock);
+	w->stream = s;
+	w->prev = NULL;
+	w->next = s->watches;
+	if (w->next)
+		w->next->prev = w;
+	s->watches = w;
+	spin_unlock_wtd(&wait_lock);
+}
+
+void stream_watch_remove(struct stream_watch *w)
+{
+	spin_lock_wtd(&wait_lock);
+	*(w->prev ? &w->prev->next : &w->stream->watches) = w->next;
+	if (w->next)
+		w->next->prev = w->prev;
+	spin_unlock_wtd(&wait_lock);
+}
+
+unsigned stream_poll(struct stream *s)
+{
+	return s->ops->poll ? s->ops->poll(s) : STREAM_IN | STREAM_OUT;
+}
+
+int stream_wait(struct stream *s, unsigned events, uint64_t ns)
+{
+	uint64_t end = ns == UINT64_MAX ? UINT64_MAX : clock_ns() + ns, now;
+	int error = 0;
+
+	events |= STREAM_ERR | STREAM_HUP;
+	spin_lock_wtd(&wait_lock);
+	while (!(stream_poll(s) & events) && !error) {
+		now = end == UINT64_MAX ? 0 : clock_ns();
+		if (now >= end)
+			error = -EAGAIN;
+		else if (!waitq_sleep_interruptible(&s->waiters, &wait_lock,
+						    end == UINT64_MAX ? UINT64_MAX : end - now))
+			error = -ERESTART;
+	}
+	spin_unlock_wtd(&wait_lock);
+	return error;
+}
+
+// ---- reading and writing ----
+
+static bool positioned(const struct stream *s)
+{
+	return s->ops->kind == STREAM_FILE;
+}
+
+// Calls the operation until it moves something, or may not wait. What was moved counts before an error.
+static int64_t transfer(struct stream *s, struct stream_io *io, uint64_t offset, bool in)
+{
+	int64_t (*op)(struct stream *, struct stream_io *, uint64_t) =
+	    in ? s->ops->write : s->ops->read;
+	int64_t done = 0, moved;
+
+	if (!op)
+		return s->ops->kind == STREAM_DIRECTORY ? -EISDIR : -EINVAL;
+	while (io->left || !done) {
+		moved = op(s, io, offset + (uint64_t)done);
+		if (moved == -EAGAIN && !(s->flags & STREAM_NONBLOCK) && (in || !done)) {
+			int error = stream_wait(s, in ? STREAM_OUT : STREAM_IN, UINT64_MAX);
+
+			if (error)
+				return done ? done : error;
+			continue;
+		}
+		if (moved <= 0)
+			return done ? done : moved;
+		done += moved;
+		if (!in && s->ops->kind != STREAM_FILE)
+			break; // a reader takes what there is
+	}
+	return done;
+}
+
+int64_t stream_read_at(struct stream *s, struct stream_io *io, uint64_t offset)
+{
+	if ((s->flags & STREAM_ACCMODE) == STREAM_WRONLY)
+		return -EBADF;
+	return io->left ? transfer(s, io, offset, false) : 0;
+}
+
+int64_t stream_write_at(struct stream *s, struct stream_io *io, uint64_t offset)
+{
+	if ((s->flags & STREAM_ACCMODE) == STREAM_RDONLY)
+		return -EBADF;
+	return io->left ? transfer(s, io, offset, true) : 0;
+}
+
+int64_t stream_read(struct stream *s, struct stream_io *io)
+{
+	int64_t done;
+
+	if (!positioned(s))
+		return stream_read_at(s, io, 0);
+	mutex_lock(&s->position_lock);
+	done = stream_read_at(s, io, s->position);
+	if (done > 0)
+		s->position += (uint64_t)done;
+	mutex_unlock(&s->position_lock);
+	return done;
+}
+
+int64_t stream_write(struct stream *s, struct stream_io *io)
+{
+	int64_t done, size;
+
+	if (!positioned(s))
+		return stream_write_at(s, io, 0);
+	mutex_lock(&s->position_lock);
+	if (s->flags & STREAM_APPEND && s->ops->size) {
+		size = s->ops->size(s);
+		if (size >= 0)
+			s->position = (uint64_t)size;
+	}
+	done = stream_write_at(s, io, s->position);
+	if (done > 0)
+		s->position += (uint64_t)done;
+	mutex_unlock(&s->position_lock);
+	return done;
+}
+
+// ---- sendfile: pages go by reference ----
+
+// One page's worth. 0: the end.
+static int64_t send_piece(struct stream *to, struct stream *from, uint64_t offset, uint64_t bytes)
+{
+	struct page *page;
+	int64_t have = from->ops->lend_page(from, offset, &page), taken;
+
+	if (have <= 0)
+		return have;
+	taken = to->ops->take_page(to, page, offset & (PAGE_SIZE - 1),
+				   (uint32_t)MIN((uint64_t)have, bytes), bytes > (uint64_t)have);
+	page_wire_put(page);
+	return taken;
+}
+
+int64_t stream_send_file(struct stream *to, struct stream *from, uint64_t *offset, uint64_t bytes)
+{
+	uint64_t done = 0;
+	int64_t moved;
+
+	if (!from->ops->lend_page || !to->ops->take_page)
+		return -EINVAL;
+	while (done < bytes) {
+		moved = send_piece(to, from, *offset, bytes - done);
+		if (moved == -EAGAIN && !(to->flags & STREAM_NONBLOCK)) {
+			moved = stream_wait(to, STREAM_OUT, UINT64_MAX);
+			if (!moved)
+				continue;
+		}
+		if (moved <= 0)
+			return done ? (int64_t)done : moved;
+		done += (uint64_t)moved;
+		*offset += (uint64_t)moved;
+	}
+	return (int64_t)done;
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The way of a system call: from user.asm through the table to its function and back; the way of an exception
+// from ring 3 to a signal; and what happens last before ring 3. What is not in the table is -ENOSYS, counted and
+// named in the trace.
+#include "kernel/syscall.h"
+#include "kernel/cpu.h"
+#include "kernel/cpu_private.h"
+#include "kernel/kprintf.h"
+#include "kernel/kstat.h"
+#include "kernel/panic.h"
+#include "kernel/timer.h"
+#include "kernel/trace.h"
+#include "kernel/usercopy.h"
+
+#define CALLS_MAX 512
+
+extern const struct syscall __start_syscalls[] __attribute__((weak));
+extern const struct syscall __stop_syscalls[] __attribute__((weak));
+
+static const struct syscall *table[CALLS_MAX]; // constant after boot
+static uint64_t calls, unknown;
+KSTAT_COUNTER(calls, "pagewire_syscalls_total", "System calls of programs.");
+KSTAT_COUNTER(unknown, "pagewire_syscalls_unknown_total", "Of them, calls that are not served.");
+
+void syscall_init(void)
+{
+	for (const struct syscall *row = __start_syscalls; row < __stop_syscalls; row++) {
+		if (row->number >= CALLS_MAX || table[row->number])
+			PANIC("system call %u (%s) is out of range or there twice", row->number,
+			      row->name);
+		table[row->number] = row;
+	}
+}
+
+const struct syscall *syscall_find(uint64_t number)
+{
+	return number < CALLS_MAX ? table[number] : NULL;
+}
+
+void syscall_dispatch(struct trap_frame *f);
+void syscall_dispatch(struct trap_frame *f)
+{
+	const uint64_t a[6] = {f->rdi, f->rsi, f->rdx, f->r10, f->r8, f->r9};
+	const struct syscall *row = syscall_find(f->rax);
+
+	calls++;
+	if (LIKELY(row != NULL)) {
+		f->rax = (uint64_t)row->call(a);
+		return;
+	}
+	unknown++;
+	trace(TRACE_SYSCALL_UNKNOWN, f->rax, (uint64_t)process_current()->pid, f->rip);
+	f->rax = (uint64_t)-ENOSYS;
+}
+
+// Interrupts off, the frame at the top of the task's kernel stack.
+void user_leave(struct trap_frame *f);
+void user_leave(struct trap_frame *f)
+{
+	struct task *t = task_current();
+
+	while (UNLIKELY(t->attention)) {
+		irq_restore(true);
+		signal_deliver(f);
+		irq_off();
+	}
+	ASSERT(f->cs == SELECTOR_USER_CODE && f->rip <= USER_END && !this_cpu()->locks &&
+	       !this_cpu()->wtd_disabled);
+}
+
+// ---- exceptions ----
+
+enum {
+	SI_KERNEL = 0x80,
+	SEGV_MAPERR = 1,
+	SEGV_ACCERR = 2,
+	BUS_ADRERR = 2,
+	FPE_INTDIV = 1,
+	ILL_ILLOPN = 2,
+	TRAP_BRKPT = 1
+};
+enum { FAULT_PRESENT = BIT(0), FAULT_WRITE = BIT(1), FAULT_FETCH = BIT(4) };
+
+static void page_fault(const struct trap_frame *f, uintptr_t address)
+{
+	unsigned access = f->error & FAULT_FETCH   ? USPACE_EXEC
+			  : f->error & FAULT_WRITE ? USPACE_WRITE
+						   : USPACE_READ;
+	int error = uspace_fault(process_space(), address, access);
+
+	if (!error)
+		return;
+	if (error == -ENOMEM) {
+		kprintf("program %s (%d): out of memory\n", process_current()->name,
+			process_current()->pid);
+		signal_force(SIGKILL, SI_KERNEL, address);
+	} else if (error == -EFAULT) {
+		signal_force(SIGSEGV, f->error & FAULT_PRESENT ? SEGV_ACCERR : SEGV_MAPERR,
+			     address);
+	} else {
+		signal_force(SIGBUS, BUS_ADRERR, address);
+	}
+}
+
+void process_trap(struct trap_frame *f)
+{
+	uintptr_t address = f->vector == 14 ? read_cr2() : 0;
+
+	irq_restore(true);
+	switch (f->vector) {
+	case 0:
+		signal_force(SIGFPE, FPE_INTDIV, f->rip);
+		break;
+	case 1:
+	case 3:
+		f->rflags &= ~BIT(8);
+		signal_force(SIGTRAP, TRAP_BRKPT, f->rip);
+		break;
+	case 6:
+		signal_force(SIGILL, ILL_ILLOPN, f->rip);
+		break;
+	case 14:
+		page_fault(f, address);
+		break;
+	case 16:
+	case 19:
+		signal_force(SIGFPE, SI_KERNEL, f->rip);
+		break;
+	case 17:
+		signal_force(SIGBUS, 1, f->rip);
+		break;
+	default:
+		signal_force(SIGSEGV, SI_KERNEL, 0);
+		break;
+	}
+	irq_off();
+}

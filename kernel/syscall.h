@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// System calls: Linux's numbers, arguments and errors for x86-64. A call is a row of a table, in the file that its
+// noun belongs to; docs/linux-abi.md lists them. Structures as programs see them stand here.
+//
+//	SYSCALL(3, close)
+//	{
+//		return files_close((int)a[0]);
+//	}
+#pragma once
+
+#include "kernel/process.h"
+
+struct syscall {
+	uint32_t number;
+	const char *name;
+	int64_t (*call)(const uint64_t a[6]); // thread context of the program; -errno or the result
+};
+#define SYSCALL(call_number, call_name)                                                            \
+	static int64_t sys_##call_name(const uint64_t a[6]);                                       \
+	static const struct syscall syscall_##call_name TABLE_ROW(syscalls) = {                    \
+	    .number = call_number, .name = #call_name, .call = sys_##call_name};                   \
+	static int64_t sys_##call_name(const uint64_t a[6])
+
+// The row of a number; null: not served. Any context.
+const struct syscall *syscall_find(uint64_t number);
+void syscall_init(void); // boot
+
+#define AT_FDCWD	    (-100)
+#define AT_SYMLINK_NOFOLLOW 0x100
+#define AT_REMOVEDIR	    0x200
+#define AT_EMPTY_PATH	    0x1000
+
+struct linux_timespec {
+	int64_t sec, nsec;
+};
+struct linux_timeval {
+	int64_t sec, usec;
+};
+struct linux_rusage {
+	struct linux_timeval user, system;
+	int64_t rest[14];
+};
+struct linux_stat {
+	uint64_t dev, ino, nlink;
+	uint32_t mode, uid, gid, pad;
+	uint64_t rdev;
+	int64_t size, blksize, blocks;
+	struct linux_timespec atime, mtime, ctime;
+	int64_t unused[3];
+};
+_Static_assert(sizeof(struct linux_stat) == 144, "struct stat");
+
+// 0 or -EFAULT, -EINVAL (not a time). *ns: the time as nanoseconds.
+int syscall_get_time(uintptr_t at, uint64_t *ns) MUST_CHECK;
+int files_directory_path(int fd, char *out); // PATH_BYTES; -EBADF, -ENOTDIR
+// An iovec array of the program, in kernel memory; ended with put. 0 or an error.
+struct stream_io;
+struct stream_stat;
+struct stream;
+int syscall_get_parts(uintptr_t at, uint64_t count, struct stream_io *io) MUST_CHECK;
+void syscall_put_parts(struct stream_io *io, uint64_t count);
+int syscall_put_stat(uintptr_t at, const struct stream_stat *st) MUST_CHECK;
+int stream_stat_of(struct stream *s,
+		   struct stream_stat *st) MUST_CHECK; // with an answer for every kind

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Memory: mmap and its kin, brk.
+#include "kernel/files.h"
+#include "kernel/kstring.h"
+#include "kernel/syscall.h"
+#include "kernel/usercopy.h"
+
+enum { PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4, PROT_KNOWN = 7 };
+enum {
+	MAP_SHARED = 1,
+	MAP_PRIVATE = 2,
+	MAP_TYPE = 3,
+	MAP_FIXED = 0x10,
+	MAP_ANONYMOUS = 0x20,
+	MAP_GROWSDOWN = 0x100,
+	MAP_FIXED_NOREPLACE = 0x100000,
+};
+enum { MREMAP_MAYMOVE = 1, MREMAP_FIXED = 2 };
+enum {
+	MADV_NORMAL,
+	MADV_RANDOM,
+	MADV_SEQUENTIAL,
+	MADV_WILLNEED,
+	MADV_DONTNEED,
+	MADV_FREE = 8,
+	MADV_HUGEPAGE = 14,
+	MADV_NOHUGEPAGE,
+	MADV_DONTDUMP,
+	MADV_DODUMP
+};
+
+static unsigned access_of(uint64_t prot)
+{
+	// A page that can be written or run can be read: so the processor has it.
+	return (prot ? USPACE_READ : 0) | (prot & PROT_WRITE ? USPACE_WRITE : 0) |
+	       (prot & PROT_EXEC ? USPACE_EXEC : 0);
+}
+
+// The file side of a mapping: its backing (a reference) and how many of its bytes count.
+static int file_backing(int fd, uint64_t flags, uint64_t prot, struct uspace_backing **out,
+			uint64_t *file_bytes)
+{
+	struct stream *s = files_find(fd);
+	struct stream_stat st;
+	int error = s ? 0 : -EBADF;
+
+	if (!error && (s->flags & STREAM_ACCMODE) == STREAM_WRONLY)
+		error = -EACCES;
+	if (!error && (!s->ops->backing || !s->ops->stat))
+		error = -ENODEV;
+	if (!error && flags & MAP_SHARED && prot & PROT_WRITE)
+		error = -ENODEV; // writing through a mapping: docs/linux-abi.md
+	if (!error)
+		error = s->ops->stat(s, &st);
+	if (!error) {
+		*out = s->ops->backing(s);
+		*file_bytes = st.size;
+		error = *out ? 0 : -ENODEV;
+	}
+	if (s)
+		stream_put(s);
+	return error;
+}
+
+static int64_t place(struct uspace *u, uintptr_t hint, uint64_t bytes, uint64_t flags)
+{
+	if (flags & MAP_FIXED && !(flags & MAP_FIXED_NOREPLACE)) {
+		int error = hint >= USPACE_LOWEST ? uspace_unmap(u, hint, bytes) : -EPERM;
+
+		return error ? (error == -EINVAL ? -ENOMEM : error) : (int64_t)hint;
+	}
+	if (flags & MAP_FIXED_NOREPLACE)
+		return uspace_is_free(u, hint, bytes) ? (int64_t)hint : -EEXIST;
+	if (hint && uspace_is_free(u, ALIGN_DOWN(hint, PAGE_SIZE), bytes))
+		return (int64_t)ALIGN_DOWN(hint, PAGE_SIZE);
+	hint = uspace_find_free(u, bytes);
+	return hint ? (int64_t)hint : -ENOMEM;
+}
+
+SYSCALL(9, mmap)
+{
+	struct uspace *u = process_space();
+	uint64_t bytes = ALIGN_UP(a[1], PAGE_SIZE), flags = a[3], offset = a[5], file_bytes = 0;
+	unsigned access = access_of(a[2]);
+	struct uspace_backing *backing = NULL;
+	int64_t at;
+	int error = 0;
+
+	if (!a[1] || (flags & MAP_TYPE) == 0 || offset & (PAGE_SIZE - 1) ||
+	    a[2] & ~(uint64_t)PROT_KNOWN ||
+	    (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) && a[0] & (PAGE_SIZE - 1)))
+		return -EINVAL;
+	if (bytes < a[1] || bytes > USER_END)
+		return -ENOMEM;
+	if (!(flags & MAP_ANONYMOUS))
+		error = file_backing((int)a[4], flags, a[2], &backing, &file_bytes);
+	if (error)
+		return error;
+	if (flags & MAP_GROWSDOWN)
+		access |= USPACE_GROWS_DOWN;
+	if ((flags & MAP_TYPE) != MAP_PRIVATE && !backing)
+		access |= USPACE_SHARED;
+	at = place(u, a[0], bytes, flags);
+	if (at >= 0) {
+		file_bytes = file_bytes > offset ? MIN(file_bytes - offset, bytes) : 0;
+		error = uspace_map(u, (uintptr_t)at, bytes, access, backing, offset >> PAGE_SHIFT,
+				   file_bytes);
+		at = error ? error : at;
+	}
+	if (backing)
+		backing_put(backing);
+	return at;
+}
+
+SYSCALL(10, mprotect)
+{
+	if (a[0] & (PAGE_SIZE - 1) || a[2] & ~(uint64_t)PROT_KNOWN)
+		return -EINVAL;
+	return a[1] ? uspace_protect(process_space(), a[0], ALIGN_UP(a[1], PAGE_SIZE),
+				     access_of(a[2]))
+		    : 0;
+}
+
+SYSCALL(11, munmap)
+{
+	return uspace_unmap(process_space(), a[0], ALIGN_UP(a[1], PAGE_SIZE));
+}
+
+SYSCALL(12, brk)
+{
+	struct uspace *u = process_space();
+	uintptr_t old = ALIGN_UP(u->brk, PAGE_SIZE), wanted = ALIGN_UP(a[0], PAGE_SIZE);
+	int error = 0;
+
+	if (a[0] < u->brk_start || a[0] >= USER_END)
+		return (int64_t)u->brk;
+	if (wanted > old)
+		error = uspace_map(u, old, wanted - old, USPACE_READ | USPACE_WRITE, NULL, 0, 0);
+	else if (wanted < old)
+		error = uspace_unmap(u, wanted, old - wanted);
+	if (!error)
+		u->brk = a[0];
+	return (int64_t)u->brk;
+}
+
+SYSCALL(25, mremap)
+{
+	uint64_t old = ALIGN_UP(a[1], PAGE_SIZE), new = ALIGN_UP(a[2], PAGE_SIZE);
+
+	if (a[0] & (PAGE_SIZE - 1) || !new || a[3] & ~(uint64_t)(MREMAP_MAYMOVE | MREMAP_FIXED) ||
+	    (a[3] & MREMAP_FIXED && !(a[3] & MREMAP_MAYMOVE)))
+		return -EINVAL;
+	return uspace_move(process_space(), a[0], old, new, a[3] & MREMAP_MAYMOVE,
+			   a[3] & MREMAP_FIXED ? a[4] : 0);
+}
+
+SYSCALL(26, msync)
+{
+	return a[0] & (PAGE_SIZE - 1) ? -EINVAL : 0; // no mapping is written through
+}
+
+SYSCALL(28, madvise)
+{
+	if (a[0] & (PAGE_SIZE - 1))
+		return -EINVAL;
+	switch (a[2]) {
+	case MADV_DONTNEED:
+	case MADV_FREE:
+		return a[1] ? uspace_discard(process_space(), a[0], ALIGN_UP(a[1], PAGE_SIZE)) : 0;
+	case MADV_NORMAL:
+	case MADV_RANDOM:
+	case MADV_SEQUENTIAL:
+	case MADV_WILLNEED:
+	case MADV_HUGEPAGE:
+	case MADV_NOHUGEPAGE:
+	case MADV_DONTDUMP:
+	case MADV_DODUMP:
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}

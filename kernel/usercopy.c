@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Moving bytes over the border (kernel/usercopy.h). Page by page of the program's side, interrupts off
+// while one is moved: so a fault is about the whole piece, and SMAP is open for nobody else.
+#include "kernel/usercopy.h"
+#include "kernel/cpu.h"
+#include "kernel/cpu_private.h"
+#include "kernel/kstring.h"
+#include "kernel/process.h"
+#include "kernel/trap.h"
+#include "kernel/uspace.h"
+
+bool user_move(void *to, const void *from, size_t bytes, bool smap); // user.asm
+extern char user_move_end[], user_move_fault[];
+
+static bool in_range(uintptr_t address, size_t bytes)
+{
+	return address < USER_END && bytes <= USER_END - address;
+}
+
+static bool move(void *to, const void *from, size_t bytes)
+{
+	bool on = irq_save();
+	bool failed = user_move(to, from, bytes, cpu_has.smap);
+
+	irq_restore(on);
+	return !failed;
+}
+
+static size_t to_page_end(uintptr_t address, size_t bytes)
+{
+	return MIN(bytes, PAGE_SIZE - (address & (PAGE_SIZE - 1)));
+}
+
+// Moves a piece; a page that is missing is brought in and the piece is moved again.
+static int move_piece(void *to, const void *from, size_t bytes, uintptr_t user, bool writes)
+{
+	int error;
+
+	if (move(to, from, bytes))
+		return 0;
+	error = uspace_fault(process_space(), user, writes ? USPACE_WRITE : USPACE_READ);
+	if (error)
+		return -EFAULT;
+	return move(to, from, bytes) ? 0 : -EFAULT;
+}
+
+int user_read(void *to, uintptr_t from, size_t bytes)
+{
+	int error = in_range(from, bytes) ? 0 : -EFAULT;
+
+	while (!error && bytes) {
+		size_t piece = to_page_end(from, bytes);
+
+		error = move_piece(to, (const void *)from, piece, from, false);
+		to = (char *)to + piece;
+		from += piece;
+		bytes -= piece;
+	}
+	return error;
+}
+
+int user_write(uintptr_t to, const void *from, size_t bytes)
+{
+	int error = in_range(to, bytes) ? 0 : -EFAULT;
+
+	while (!error && bytes) {
+		size_t piece = to_page_end(to, bytes);
+
+		error = move_piece((void *)to, from, piece, to, true);
+		from = (const char *)from + piece;
+		to += piece;
+		bytes -= piece;
+	}
+	return error;
+}
+
+int user_zero(uintptr_t to, size_t bytes)
+{
+	static const uint8_t zeros[256];
+	int error = 0;
+
+	while (!error && bytes) {
+		size_t piece = MIN(bytes, sizeof(zeros));
+
+		error = user_write(to, zeros, piece);
+		to += piece;
+		bytes -= piece;
+	}
+	return error;
+}
+
+int64_t user_read_text(char *to, uintptr_t from, size_t size)
+{
+	size_t have = 0;
+
+	while (have < size) {
+		size_t piece = to_page_end(from + have, MIN(size - have, 64UL));
+		const char *end;
+		int error = user_read(to + have, from + have, piece);
+
+		if (error)
+			return error;
+		end = memchr(to + have, 0, piece);
+		if (end)
+			return end - to;
+		have += piece;
+	}
+	return -ENAMETOOLONG;
+}
+
+int user_read_now(void *to, uintptr_t from, size_t bytes)
+{
+	return in_range(from, bytes) && move(to, (const void *)from, bytes) ? 0 : -EFAULT;
+}
+
+int user_write_now(uintptr_t to, const void *from, size_t bytes)
+{
+	return in_range(to, bytes) && move((void *)to, from, bytes) ? 0 : -EFAULT;
+}
+
+bool user_copy_fault(struct trap_frame *frame, uintptr_t address)
+{
+	bool ours = frame->rip >= (uintptr_t)user_move && frame->rip < (uintptr_t)user_move_end;
+
+	if (!ours || address >= USER_END)
+		return false;
+	frame->rip = (uintptr_t)user_move_fault;
+	return true;
+}

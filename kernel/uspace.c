@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Address spaces of programs: regions (contract in kernel/uspace.h). Everything that changes them holds the
+// space's lock; page tables follow.
+#include "kernel/uspace.h"
+#include "kernel/cpu.h"
+#include "kernel/cpu_private.h"
+#include "kernel/kstat.h"
+#include "kernel/kstring.h"
+#include "kernel/panic.h"
+#include "kernel/pmm.h"
+#include "kernel/pool.h"
+#include "kernel/usercopy.h"
+#include "kernel/uspace_private.h"
+#include "kernel/vmm.h"
+#include "kernel/vmm_private.h"
+
+// A space for each process (PROCESSES_MAX) and one that a fork or exec is making for each.
+static struct pool space_pool = POOL_INIT("address space", struct uspace, 2 * 4096);
+// Some thirty regions are usual; a program that maps thousands is bounded by USPACE_REGIONS_MAX.
+static struct pool region_pool = POOL_INIT("region", struct uspace_region, 1 << 20);
+static uint64_t frames_used;
+KSTAT_GAUGE(frames_used, "pagewire_user_frames", "Page frames that programs have.");
+
+// ---- frames ----
+
+struct page *user_frame_alloc(void)
+{
+	void *memory = kpages_alloc(PAGE_SIZE);
+	struct page *page;
+
+	if (!memory)
+		return NULL;
+	page = page_of_phys(virt_to_phys(memory));
+	page->flags |= PAGE_USER;
+	page->index = 1;
+	__atomic_fetch_add(&frames_used, 1, __ATOMIC_RELAXED);
+	return page;
+}
+
+void user_frame_get(struct page *page)
+{
+	__atomic_fetch_add(&page->index, 1, __ATOMIC_RELAXED);
+}
+
+static void frame_free(struct page *page)
+{
+	page->flags &= (uint16_t)~PAGE_USER;
+	__atomic_fetch_sub(&frames_used, 1, __ATOMIC_RELAXED);
+	kpages_free(page_virt(page), PAGE_SIZE);
+}
+
+// Whoever sees both counts at 0 frees; with fast WTDs kept out nobody comes between.
+void user_frame_put(struct page *page)
+{
+	wtd_disable();
+	ASSERT(page->flags & PAGE_USER && page->index);
+	if (--page->index == 0 && page->wire == 0)
+		frame_free(page);
+	wtd_enable();
+}
+
+// page.c: a program's frame came off the wire.
+static void frame_released(struct page *page)
+{
+	if (page->index == 0)
+		frame_free(page);
+}
+
+// ---- backings ----
+
+void backing_get(struct uspace_backing *backing)
+{
+	wtd_disable();
+	backing->references++;
+	wtd_enable();
+}
+
+void backing_put(struct uspace_backing *backing)
+{
+	bool last;
+
+	wtd_disable();
+	last = --backing->references == 0;
+	wtd_enable();
+	if (last)
+		backing->ops->release(backing);
+}
+
+// ---- regions; lock held ----
+
+static struct uspace_region *region_new(const struct uspace_region *like)
+{
+	struct uspace_region *r = pool_alloc(&region_pool);
+
+	if (!r)
+		return NULL;
+	*r = *like;
+	if (r->backing)
+		backing_get(r->backing);
+	return r;
+}
+
+static void region_free(struct uspace_region *r)
+{
+	if (r->backing)
+		backing_put(r->backing);
+	pool_free(&region_pool, r);
+}
+
+static void insert_after(struct uspace *u, struct uspace_region *before, struct uspace_region *r)
+{
+	r->prev = before;
+	r->next = before ? before->next : u->first;
+	if (r->next)
+		r->next->prev = r;
+	*(before ? &before->next : &u->first) = r;
+	u->region_count++;
+	u->mapped += (r->end - r->start) >> PAGE_SHIFT;
+}
+
+static void take_out(struct uspace *u, struct uspace_region *r)
+{
+	*(r->prev ? &r->prev->next : &u->first) = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	u->region_count--;
+	u->mapped -= (r->end - r->start) >> PAGE_SHIFT;
+	if (u->recent == r)
+		u->recent = NULL;
+}
+
+// The last region that starts at or below the address.
+static struct uspace_region *at_or_below(struct uspace *u, uintptr_t address)
+{
+	struct uspace_region *r = u->recent && u->recent->start <= address ? u->recent : u->first;
+
+	if (!r || r->start > address)
+		return NULL;
+	while (r->next && r->next->start <= address)
+		r = r->next;
+	return r;
+}
+
+struct uspace_region *uspace_region_at(struct uspace *u, uintptr_t address)
+{
+	struct uspace_region *r = at_or_below(u, address);
+
+	if (!r || address >= r->end)
+		return NULL;
+	u->recent = r;
+	return r;
+}
+
+// Cuts r at the address, which lies inside it; r keeps the lower part. Null: no memory.
+static struct uspace_region *split(struct uspace *u, struct uspace_region *r, uintptr_t address)
+{
+	struct uspace_region *upper;
+	uint64_t below = address - r->start;
+
+	if (u->region_count >= USPACE_REGIONS_MAX || !(upper = region_new(r)))
+		return NULL;
+	u->mapped -= (r->end - address) >> PAGE_SHIFT;
+	upper->start = address;
+	upper->offset += below >> PAGE_SHIFT;
+	upper->bytes -= MIN(upper->bytes, below);
+	r->bytes = MIN(r->bytes, below);
+	r->end = address;
+	insert_after(u, r, upper);
+	return upper;
+}
+
+// Makes region boundaries at both ends of [start, end). False: no memory; then nothing has changed but how
+// many regions say the same.
+static bool cut_out(struct uspace *u, uintptr_t start, uintptr_t end)
+{
+	struct uspace_region *r = uspace_region_at(u, start);
+
+	if (r && r->start < start && !split(u, r, start))
+		return false;
+	r = uspace_region_at(u, end - 1);
+	return !r || r->end == end || split(u, r, end) != NULL;
+}
+
+// The first region with an address in [start, end), or null.
+static struct uspace_region *first_in(struct uspace *u, uintptr_t start, uintptr_t end)
+{
+	struct uspace_region *r = at_or_below(u, start);
+
+	if (!r || r->end <= start)
+		r = r ? r->next : u->first;
+	return r && r->start < end ? r : NULL;
+}
+
+static bool range_ok(uintptr_t start, uint64_t bytes)
+{
+	return bytes && !((start | bytes) & (PAGE_SIZE - 1)) && start >= USPACE_LOWEST &&
+	       start < USER_END && bytes <= USER_END - start;
+}
+
+// ---- the public calls ----
+
+int uspace_map(struct uspace *u, uintptr_t start, uint64_t bytes, unsigned access,
+	       struct uspace_backing *backing, uint64_t offset_pages, uint64_t file_bytes)
+{
+	struct uspace_region like = {.start = start,
+				     .end = start + bytes,
+				     .access = access,
+				     .backing = backing,
+				     .offset = offset_pages,
+				     .bytes = file_bytes},
+			     *r;
+	int error = 0;
+
+	if (!range_ok(start, bytes))
+		return -ENOMEM;
+	mutex_lock(&u->lock);
+	if (first_in(u, start, start + bytes))
+		error = -EEXIST;
+	else if (u->region_count >= USPACE_REGIONS_MAX ||
+		 u->mapped + (bytes >> PAGE_SHIFT) > u->mapped_max || !(r = region_new(&like)))
+		error = -ENOMEM;
+	else
+		insert_after(u, at_or_below(u, start), r);
+	mutex_unlock(&u->lock);
+	return error;
+}
+
+// An entry goes, and with it what it held.
+void uspace_drop_entry(struct uspace *u, uintptr_t address, uint64_t *entry, void *ctx)
+{
+	struct page *page = page_of_phys(*entry & PTE_FRAME);
+
+	*entry = 0;
+	uspace_flush(u, address);
+	if (page->flags & PAGE_USER) {
+		u->frames--;
+		user_frame_put(page);
+	} else if (page != uspace_zero_page()) {
+		page_wire_put(page);
+	}
+}
+
+int uspace_unmap(struct uspace *u, uintptr_t start, uint64_t bytes)
+{
+	struct uspace_region *r, *next;
+	int error = 0;
+
+	if (!range_ok(start, bytes))
+		return -EINVAL;
+	mutex_lock(&u->lock);
+	if (!cut_out(u, start, start + bytes))
+		error = -ENOMEM;
+	for (r = error ? NULL : first_in(u, start, start + bytes); r && r->start < start + bytes;
+	     r = next) {
+		next = r->next;
+		uspace_each_entry(u, r->start, r->end, uspace_drop_entry, NULL);
+		take_out(u, r);
+		region_free(r);
+	}
+	mutex_unlock(&u->lock);
+	return error;
+}
+
+static bool all_mapped(struct uspace *u, uintptr_t start, uintptr_t end)
+{
+	const struct uspace_region *r = uspace_region_at(u, start);
+
+	while (r && r->end < end)
+		r = r->next && r->next->start == r->end ? r->next : NULL;
+	return r != NULL;
+}
+
+// Takes from an entry what the region no longer allows; what it allows more comes with the next fault.
+static void reduce_entry(struct uspace *u, uintptr_t address, uint64_t *entry, void *ctx)
+{
+	unsigned access = *(unsigned *)ctx;
+
+	if (!(access & USPACE_WRITE))
+		*entry &= ~(uint64_t)PTE_WRITE;
+	*entry = access & USPACE_EXEC ? *entry & ~vmm_nx : *entry | vmm_nx;
+	uspace_flush(u, address);
+	if (!(access & (USPACE_READ | USPACE_WRITE | USPACE_EXEC)))
+		*entry &= ~(
+		    uint64_t)4; // PTE_USER: present for its frame's sake, out of the program's reach
+	else
+		*entry |= 4;
+}
+
+int uspace_protect(struct uspace *u, uintptr_t start, uint64_t bytes, unsigned access)
+{
+	const unsigned bits = USPACE_READ | USPACE_WRITE | USPACE_EXEC;
+	int error = 0;
+
+	if (!range_ok(start, bytes))
+		return -ENOMEM;
+	access &= bits;
+	mutex_lock(&u->lock);
+	if (!all_mapped(u, start, start + bytes) || !cut_out(u, start, start + bytes))
+		error = -ENOMEM;
+	for (struct uspace_region *r = error ? NULL : first_in(u, start, start + bytes);
+	     r && r->start < start + bytes; r = r->next) {
+		r->access = (r->access & ~bits) | access;
+		uspace_each_entry(u, r->start, r->end, reduce_entry, &access);
+	}
+	mutex_unlock(&u->lock);
+	return error;
+}
+
+int uspace_discard(struct uspace *u, uintptr_t start, uint64_t bytes)
+{
+	int error = 0;
+
+	if (!range_ok(start, bytes))
+		return -EINVAL;
+	mutex_lock(&u->lock);
+	if (all_mapped(u, start, start + bytes))
+		uspace_each_entry(u, start, start + bytes, uspace_drop_entry, NULL);
+	else
+		error = -ENOMEM;
+	mutex_unlock(&u->lock);
+	return error;
+}
+
+bool uspace_is_free(struct uspace *u, uintptr_t start, uint64_t bytes)
+{
+	bool is_free;
+
+	mutex_lock(&u->lock);
+	is_free = range_ok(start, bytes) && !first_in(u, start, start + bytes);
+	mutex_unlock(&u->lock);
+	return is_free;
+}
+
+uintptr_t uspace_find_free(struct uspace *u, uint64_t bytes)
+{
+	uintptr_t end, found = 0;
+	struct uspace_region *r;
+
+	mutex_lock(&u->lock);
+	end = u->mmap_top;
+	for (r = at_or_below(u, end - 1); bytes && bytes < end && !found; r = r->prev) {
+		uintptr_t floor = r ? r->end : USPACE_LOWEST;
+
+		if (floor <= end && end - floor >= bytes && end - bytes >= USPACE_LOWEST)
+			found = end - bytes;
+		if (!r)
+			break;
+		end = MIN(end, r->start);
+	}
+	mutex_unlock(&u->lock);
+	return found;
+}
+
+// ---- spaces ----
+
+struct uspace *uspace_new(void)
+{
+	struct uspace *u = pool_alloc(&space_pool);
+	struct pmm_stats stats;
+
+	if (!u)
+		return NULL;
+	u->root = kpages_alloc(PAGE_SIZE);
+	if (!u->root) {
+		pool_free(&space_pool, u);
+		return NULL;
+	}
+	memcpy(u->root + ENTRIES / 2, vmm_root() + ENTRIES / 2, PAGE_SIZE / 2);
+	u->lock = (struct mutex)MUTEX_INIT("address space");
+	u->references = 1;
+	u->stack_max = 8 << 20;
+	pmm_stats(&stats);
+	u->frames_max = stats.frames_total / 2;
+	u->mapped_max = (1UL << 46) >> PAGE_SHIFT;
+	return u;
+}
+
+void uspace_get(struct uspace *u)
+{
+	__atomic_fetch_add(&u->references, 1, __ATOMIC_RELAXED);
+}
+
+void uspace_put(struct uspace *u)
+{
+	struct uspace_region *r;
+
+	if (__atomic_sub_fetch(&u->references, 1, __ATOMIC_ACQ_REL))
+		return;
+	uspace_leave(u);
+	uspace_each_entry(u, 0, USER_END, uspace_drop_entry, NULL);
+	while ((r = u->first) != NULL) {
+		take_out(u, r);
+		region_free(r);
+	}
+	ASSERT(!u->frames && !u->mapped);
+	uspace_free_tables(u);
+	kpages_free(u->root, PAGE_SIZE);
+	pool_free(&space_pool, u);
+}
+
+// The kernel's own table does for whoever has no program to run.
+void uspace_leave(struct uspace *u)
+{
+	if (read_cr3() == virt_to_phys(u->root))
+		write_cr3(virt_to_phys(vmm_root()));
+}
+
+struct fork {
+	struct uspace *copy;
+	bool failed;
+};
+
+// Both sides read the same frame from now on; whoever writes makes its own.
+static void share_entry(struct uspace *u, uintptr_t address, uint64_t *entry, void *ctx)
+{
+	struct fork *fork = ctx;
+	uint64_t *other = fork->failed ? NULL : uspace_entry(fork->copy, address, true);
+	struct page *page = page_of_phys(*entry & PTE_FRAME);
+	const struct uspace_region *r = uspace_region_at(u, address);
+
+	if (!other) {
+		fork->failed = true;
+		return;
+	}
+	if (!(r->access & USPACE_SHARED))
+		*entry &= ~(uint64_t)PTE_WRITE;
+	uspace_flush(u, address);
+	*other = *entry;
+	if (page->flags & PAGE_USER) {
+		user_frame_get(page);
+		fork->copy->frames++;
+	} else if (page != uspace_zero_page()) {
+		page_wire_get(page);
+	}
+}
+
+struct uspace *uspace_fork(struct uspace *u)
+{
+	struct fork fork = {.copy = uspace_new()};
+	struct uspace *copy = fork.copy;
+	struct uspace_region *last = NULL;
+
+	if (!copy)
+		return NULL;
+	mutex_lock(&u->lock);
+	for (const struct uspace_region *r = u->first; r && !fork.failed; r = r->next) {
+		struct uspace_region *twin = region_new(r);
+
+		fork.failed = !twin;
+		if (twin) {
+			insert_after(copy, last, twin);
+			last = twin;
+		}
+	}
+	if (!fork.failed)
+		uspace_each_entry(u, 0, USER_END, share_entry, &fork);
+	copy->brk_start = u->brk_start;
+	copy->brk = u->brk;
+	copy->mmap_top = u->mmap_top;
+	copy->stack_max = u->stack_max;
+	copy->frames_max = u->frames_max;
+	copy->mapped_max = u->mapped_max;
+	copy->frames_high = copy->frames;
+	mutex_unlock(&u->lock);
+	if (!fork.failed)
+		return copy;
+	uspace_put(copy);
+	return NULL;
+}
+
+void uspace_init(void)
+{
+	page_set_user_release_hook(frame_released);
+	uspace_fault_init();
+}
