@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Volumes as programs see them: "/" is the root volume, "/volumes/NAME" each of them. Files as streams, whose bytes go from
-// the page cache to the program in one copy at the stream head, or by reference (sendfile, mmap).
+// Volumes as programs see them: "/" is the root volume, "/volumes/NAME" each of them. Files as streams, whose
+// bytes go from the page cache to the program in one copy at the stream head, or by reference (sendfile, mmap).
 #include "fs/inode.h"
 #include "fs/name.h"
 #include "fs/pagecache.h"

@@ -19,85 +19,17 @@
 #include "kernel/vmm.h"
 #include "kernel/vmm_private.h"
 
-#define MSR_FS_BASE	   0xc0000100
-#define MSR_KERNEL_GS_BASE 0xc0000102
-#define TID_BUCKETS	   1024
-#define TID_MAX		   (1 << 22) // Linux's pid_max
-
 struct spinlock process_lock = SPINLOCK_INIT("process", RANK_PROCESS);
 static struct pool process_pool = POOL_INIT("process", struct process, PROCESSES_MAX);
-static struct pool task_pool = POOL_INIT("task", struct task, TASKS_MAX);
 static struct process *all;		 // (T)
-static struct task *tids[TID_BUCKETS];	 // (T)
-static int last_tid;			 // (T)
-static uint64_t processes, tasks;	 // (T)
+static uint64_t processes;		 // (T)
 static uint64_t started, ended, crashed; // (T)
 KSTAT_GAUGE(processes, "pagewire_processes", "Processes, zombies included.");
-KSTAT_GAUGE(tasks, "pagewire_tasks", "Threads of programs.");
 KSTAT_COUNTER(started, "pagewire_processes_started_total", "Processes ever made.");
 KSTAT_COUNTER(ended, "pagewire_processes_ended_total", "Processes that ended.");
 KSTAT_COUNTER(crashed, "pagewire_processes_killed_total", "Of them, by a signal.");
 
-struct task *task_current(void)
-{
-	return this_cpu()->current->task;
-}
-
-struct uspace *process_space(void)
-{
-	return task_current()->space;
-}
-
-// ---- what the scheduler calls; interrupts off ----
-
-void task_leave(struct thread *previous)
-{
-	fpu_save(previous->task->fpu);
-}
-
-void task_enter(struct thread *next)
-{
-	struct task *t = next->task;
-	uint64_t root = virt_to_phys(t->space->root);
-
-	fpu_restore(t->fpu);
-	wrmsr(MSR_FS_BASE, t->fs_base);
-	wrmsr(MSR_KERNEL_GS_BASE, t->gs_base);
-	cpu_set_kernel_stack(t->stack_top);
-	if (read_cr3() != root)
-		write_cr3(root);
-}
-
-void task_set_bases(struct task *t, uint64_t fs, uint64_t gs)
-{
-	bool on = irq_save();
-
-	t->fs_base = fs;
-	t->gs_base = gs;
-	wrmsr(MSR_FS_BASE, fs);
-	wrmsr(MSR_KERNEL_GS_BASE, gs);
-	irq_restore(on);
-}
-
-void task_use_space(struct task *t, struct uspace *space)
-{
-	bool on = irq_save();
-
-	t->space = space;
-	write_cr3(virt_to_phys(space->root));
-	irq_restore(on);
-}
-
 // ---- numbers ----
-
-static struct task *find_task(int tid)
-{
-	struct task *t = tids[(unsigned)tid % TID_BUCKETS];
-
-	while (t && t->tid != tid)
-		t = t->tid_next;
-	return t;
-}
 
 static struct process *find_process(int pid)
 {
@@ -108,24 +40,13 @@ static struct process *find_process(int pid)
 	return p;
 }
 
-// A number that is neither a task's nor a process' nor a process group's. process_lock held.
-static int new_tid(void)
+bool process_number_taken(int number)
 {
-	bool taken;
+	const struct process *p = all;
 
-	do {
-		last_tid = last_tid % TID_MAX + 1;
-		taken = find_task(last_tid) != NULL;
-		for (const struct process *p = all; p && !taken; p = p->all_next)
-			taken =
-			    p->pid == last_tid || p->group == last_tid || p->session == last_tid;
-	} while (taken);
-	return last_tid;
-}
-
-struct task *task_find(int tid)
-{
-	return find_task(tid);
+	while (p && p->pid != number && p->group != number && p->session != number)
+		p = p->all_next;
+	return p != NULL;
 }
 
 struct process *process_find(int pid)
@@ -159,6 +80,7 @@ void process_put(struct process *p)
 	kpages_free(p->directory, PATH_BYTES);
 	kpages_free(p->program, PATH_BYTES);
 	pool_free(&process_pool, p);
+	user_memory_give(PROCESS_FRAMES);
 }
 
 void process_each(void (*visit)(const struct process *p, void *ctx), void *ctx)
@@ -184,22 +106,34 @@ static void default_limits(struct process_limits *limits)
 					  .file_bytes = UINT64_MAX};
 }
 
-struct process *process_make(struct process *parent)
+static struct process *process_alloc(void)
 {
-	struct process *p = pool_alloc(&process_pool);
+	struct process *p;
 
-	if (!p)
+	if (!user_memory_take(PROCESS_FRAMES))
 		return NULL;
-	p->directory = kpages_alloc(PATH_BYTES);
-	p->program = kpages_alloc(PATH_BYTES);
-	if (!p->directory || !p->program) {
+	p = pool_alloc(&process_pool);
+	if (p) {
+		p->directory = kpages_alloc(PATH_BYTES);
+		p->program = kpages_alloc(PATH_BYTES);
+		if (p->directory && p->program)
+			return p;
 		if (p->directory)
 			kpages_free(p->directory, PATH_BYTES);
 		if (p->program)
 			kpages_free(p->program, PATH_BYTES);
 		pool_free(&process_pool, p);
-		return NULL;
 	}
+	user_memory_give(PROCESS_FRAMES);
+	return NULL;
+}
+
+struct process *process_make(struct process *parent)
+{
+	struct process *p = process_alloc();
+
+	if (!p)
+		return NULL;
 	p->references = 1; // for being in the list of all
 	p->mutex = (struct mutex)MUTEX_INIT("process");
 	p->umask = 022;
@@ -212,7 +146,7 @@ struct process *process_make(struct process *parent)
 	else
 		default_limits(&p->limits);
 	spin_lock_wtd(&process_lock);
-	p->pid = new_tid();
+	p->pid = task_number();
 	p->group = parent ? parent->group : p->pid;
 	p->session = parent ? parent->session : p->pid;
 	p->parent = parent;
@@ -275,89 +209,6 @@ void process_unmake(struct process *p)
 	process_reap(p);
 }
 
-static void begin(void *arg)
-{
-	struct task *t = arg;
-
-	t->frame = (struct trap_frame *)(t->stack_top - sizeof(*t->frame));
-	user_enter(&t->start, t->stack_top);
-}
-
-struct task *task_make(struct process *p, const struct trap_frame *frame)
-{
-	struct task *t = p->task_count < p->limits.tasks ? pool_alloc(&task_pool) : NULL;
-
-	if (!t)
-		return NULL;
-	t->fpu = kpages_alloc(FPU_AREA);
-	t->thread = t->fpu ? thread_make("program", THREAD_NORMAL, begin, t) : NULL;
-	if (!t->thread) {
-		if (t->fpu)
-			kpages_free(t->fpu, FPU_AREA);
-		pool_free(&task_pool, t);
-		return NULL;
-	}
-	fpu_reset(t->fpu);
-	t->process = p;
-	t->space = p->space;
-	t->start = *frame;
-	t->alternate.flags = SS_DISABLE;
-	t->stack_top = (uintptr_t)t->thread->stack + THREAD_STACK;
-	t->thread->task = t;
-	spin_lock_wtd(&process_lock);
-	p->references++;
-	t->tid = p->tasks ? new_tid() : p->pid;
-	t->process_next = p->tasks;
-	p->tasks = t;
-	p->task_count++;
-	t->tid_next = tids[(unsigned)t->tid % TID_BUCKETS];
-	tids[(unsigned)t->tid % TID_BUCKETS] = t;
-	tasks++;
-	spin_unlock_wtd(&process_lock);
-	return t;
-}
-
-void task_run(struct task *t)
-{
-	thread_start(t->thread);
-}
-
-// process_lock held. Returns whether it was the last.
-static bool strike_off(struct task *t)
-{
-	struct process *p = t->process;
-	struct task **link = &p->tasks;
-
-	while (*link != t)
-		link = &(*link)->process_next;
-	*link = t->process_next;
-	for (link = &tids[(unsigned)t->tid % TID_BUCKETS]; *link != t; link = &(*link)->tid_next)
-		;
-	*link = t->tid_next;
-	tasks--;
-	return --p->task_count == 0;
-}
-
-static void task_free(struct task *t)
-{
-	signal_pending_drop(&t->pending);
-	kpages_free(t->fpu, FPU_AREA);
-	pool_free(&task_pool, t);
-}
-
-void task_unmake(struct task *t)
-{
-	struct process *p = t->process;
-
-	spin_lock_wtd(&process_lock);
-	strike_off(t);
-	spin_unlock_wtd(&process_lock);
-	t->thread->task = NULL;
-	thread_unmake(t->thread);
-	task_free(t);
-	process_put(p);
-}
-
 // ---- ending ----
 
 // Its children get the kernel for a parent, which waits for nobody: those that ended already go now.
@@ -384,7 +235,7 @@ static void leave_children(struct process *p)
 }
 
 // The last task is in the kernel for good: everything goes, the parent is told.
-static void process_end(struct process *p)
+void process_end(struct process *p)
 {
 	bool orphan;
 
@@ -405,89 +256,12 @@ static void process_end(struct process *p)
 		process_reap(p);
 }
 
-void task_exit(int code)
-{
-	struct task *t = task_current();
-	struct process *p = t->process;
-	bool on, last;
-
-	t->is_exiting = true;
-	if (t->clear_tid) {
-		uint32_t zero = 0;
-
-		if (!user_put(t->clear_tid, &zero))
-			futex_wake_one(t->clear_tid);
-	}
-	futex_robust_exit(t);
-	spin_lock_wtd(&process_lock);
-	last = strike_off(t);
-	p->user_ns += t->user_ns;
-	p->system_ns += t->system_ns;
-	if (last && !p->exiting) {
-		p->exiting = true;
-		p->exit_status = code;
-	}
-	waitq_wake_all(&p->waiters); // process_single, too
-	spin_unlock_wtd(&process_lock);
-	on = irq_save(); // from here on it is a kernel thread
-	t->thread->task = NULL;
-	write_cr3(virt_to_phys(vmm_root()));
-	irq_restore(on);
-	if (last)
-		process_end(p);
-	task_free(t);
-	process_put(p);
-	thread_exit();
-}
-
-void process_exit(int status)
-{
-	struct process *p = process_current();
-
-	spin_lock_wtd(&process_lock);
-	if (!p->exiting) {
-		p->exiting = true;
-		p->exit_status = status;
-		for (struct task *t = p->tasks; t; t = t->process_next)
-			task_interrupt(t);
-	}
-	spin_unlock_wtd(&process_lock);
-	task_exit(status);
-}
-
-int process_single(struct process *p)
-{
-	struct task *self = task_current();
-
-	spin_lock_wtd(&process_lock);
-	if (p->exiting || p->single) {
-		spin_unlock_wtd(&process_lock);
-		return -EINTR;
-	}
-	p->single = self;
-	for (struct task *t = p->tasks; t; t = t->process_next)
-		if (t != self)
-			task_interrupt(t);
-	while (p->task_count > 1)
-		waitq_sleep(&p->waiters, &process_lock);
-	p->single = NULL;
-	spin_unlock_wtd(&process_lock);
-	return 0;
-}
-
 void process_vfork_over(struct process *p)
 {
 	spin_lock_wtd(&process_lock);
 	p->vforked = false;
 	waitq_wake_all(&p->vfork_done);
 	spin_unlock_wtd(&process_lock);
-}
-
-// process_lock held. Something waits for it before ring 3; a sleep that may be broken off is.
-void task_interrupt(struct task *t)
-{
-	t->attention = true;
-	thread_interrupt(t->thread);
 }
 
 // ---- from the kernel ----

@@ -24,6 +24,10 @@
 #define TASKS_MAX     8192 // of all processes
 #define TASKS_EACH    1024 // of one
 #define PATH_BYTES    4096 // PATH_MAX of Linux
+// What the kernel keeps for each, in frames: paths, descriptors, top table and the tables of a small program; a stack
+// and its guard's tables, the floating-point area.
+#define PROCESS_FRAMES 10
+#define TASK_FRAMES    6
 
 struct files;
 
@@ -135,9 +139,12 @@ struct task *task_make(struct process *p, const struct trap_frame *frame) MUST_C
 void task_run(struct task *t);
 void task_unmake(struct task *t);
 
-void process_reap(struct process *p); // a zombie that was told: the list's reference goes
-struct task *task_find(int tid);      // (T held)
-void task_interrupt(struct task *t);  // (T held) it looks for signals soon
+void process_reap(struct process *p);  // a zombie that was told: the list's reference goes
+void process_end(struct process *p);   // by its last task
+bool process_number_taken(int number); // (T held)
+int task_number(void);		       // (T held) one that is free
+struct task *task_find(int tid);       // (T held)
+void task_interrupt(struct task *t);   // (T held) it looks for signals soon
 void process_alarm_init(struct process *p);
 void process_alarm_stop(struct process *p);
 NORETURN void user_enter(const struct trap_frame *frame, uintptr_t top); // user.asm

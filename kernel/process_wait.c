@@ -91,8 +91,10 @@ static int wait_for_news(struct process *self, int which, int options, struct pr
 		else if (!waitq_sleep_interruptible(&self->waiters, &process_lock, UINT64_MAX))
 			error = -ERESTART;
 	}
-	if (*child)
+	if (*child) {
 		(*child)->references++;
+		error = 0; // the signal that broke off the sleep may be the child's
+	}
 	spin_unlock_wtd(&process_lock);
 	return error;
 }

@@ -98,8 +98,13 @@ SYSCALL(9, mmap)
 		return error;
 	if (flags & MAP_GROWSDOWN)
 		access |= USPACE_GROWS_DOWN;
-	if ((flags & MAP_TYPE) != MAP_PRIVATE && !backing)
+	if ((flags & MAP_TYPE) != MAP_PRIVATE && !backing) {
 		access |= USPACE_SHARED;
+		file_bytes = offset + bytes;
+		backing = uspace_shared_new(file_bytes);
+		if (!backing)
+			return -ENOMEM;
+	}
 	at = place(u, a[0], bytes, flags);
 	if (at >= 0) {
 		file_bytes = file_bytes > offset ? MIN(file_bytes - offset, bytes) : 0;

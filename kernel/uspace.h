@@ -36,6 +36,8 @@ struct uspace_backing_ops {
 };
 void backing_get(struct uspace_backing *backing);
 void backing_put(struct uspace_backing *backing);
+struct uspace_backing *
+uspace_shared_new(uint64_t bytes); // memory that fork shares; null: none to be had
 
 // Lock key. M: uspace.lock.
 struct uspace_region {
@@ -79,8 +81,8 @@ int uspace_map(struct uspace *u, uintptr_t start, uint64_t bytes, unsigned acces
 	       uint64_t file_bytes) MUST_CHECK;
 int uspace_unmap(struct uspace *u, uintptr_t start, uint64_t bytes) MUST_CHECK;
 int uspace_protect(struct uspace *u, uintptr_t start, uint64_t bytes, unsigned access) MUST_CHECK;
-// mremap: the mapping at [start, start + old) gets `new` bytes, in place or (may_move) elsewhere, at `to` if that is not
-// 0. Its address, or -EFAULT (not one mapping), -ENOMEM, -EINVAL.
+// mremap: the mapping at [start, start + old) gets `new` bytes, in place or (may_move) elsewhere, at `to` if
+// that is not 0. Its address, or -EFAULT (not one mapping), -ENOMEM, -EINVAL.
 int64_t uspace_move(struct uspace *u, uintptr_t start, uint64_t old, uint64_t new, bool may_move,
 		    uintptr_t to) MUST_CHECK;
 // Drops what pages hold (MADV_DONTNEED): they read as at first.
@@ -118,4 +120,8 @@ void uspace_flush(struct uspace *u,
 struct page *user_frame_alloc(void) MUST_CHECK; // one mapping; contents undefined
 void user_frame_get(struct page *page);		// one more
 void user_frame_put(struct page *page);
+// What the kernel itself needs for a program (stacks, tables) counts against the half of the memory that all
+// programs together may have. False: it is used up. Give back what was taken.
+bool user_memory_take(uint32_t frames) MUST_CHECK;
+void user_memory_give(uint32_t frames);
 void uspace_init(void); // boot

@@ -103,6 +103,13 @@ static int fill_from_backing(struct uspace *u, const struct uspace_region *r, ui
 
 	if (error)
 		return error;
+	if (r->access & USPACE_SHARED && page->flags & PAGE_USER) {
+		user_frame_get(page);
+		u->frames++;
+		set_entry(u, address, entry, page, flags_for(r->access, true));
+		page_wire_put(page);
+		return 0;
+	}
 	if (!write && bytes == PAGE_SIZE) {
 		faults_from_cache++;
 		u->faults_from_cache++;
@@ -127,7 +134,7 @@ static int fill(struct uspace *u, const struct uspace_region *r, uintptr_t addre
 	u->faults++;
 	if (r->backing && bytes_here(r, address))
 		return fill_from_backing(u, r, address, entry, write);
-	if (!write && !(r->access & USPACE_SHARED)) {
+	if (!write) {
 		set_entry(u, address, entry, zero_page, flags_for(r->access, false));
 		return 0;
 	}

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Programs in ring 3: Debian's static busybox, unchanged, and programs of tests/programs built with musl. A program
+may do anything but harm: whatever happens to it, the machine goes on and everything it had comes back."""
+import hashlib
+import os
+import subprocess
+import time
+
+import pytest
+
+from vm import ROOT, VM, make_volume
+
+SCRIPTS = {
+    "pipes": """echo one; for n in 3 1 2; do echo $n; done | sort -r; echo $((6 * 7)) | cat | cat""",
+    "sum": """md5sum /bin/busybox; cat /bin/busybox | md5sum; head -c 100000 /bin/busybox | tail -c 1000 | md5sum""",
+    "jobs": """sleep 100 & kill $!; wait $!; echo status $?; (exit 3); echo status $?; sh -c 'kill -9 $$'; echo status $?""",
+    "names": """ls / | grep -c bin; cd /bin; pwd; test -x busybox && echo there; test -e nothing || echo absent
+cat /nothing; echo status $?; echo x > /y; echo status $?""",
+    "devices": """head -c 4096 /dev/zero | md5sum; echo gone > /dev/null; ls /dev; head -c 32 /dev/urandom | wc -c""",
+    "thousand": """n=0; while [ $n -lt 1000 ]; do /bin/busybox true; n=$((n + 1)); done; echo ran $n""",
+    "harm": "for what in null read direct write jump noncanonical text data stack hlt cli port cr3 divide ud gs memory; "
+            "do harm $what 2>/dev/null; echo $what $?; done; harm forks; echo forks $?; harm pointers; echo pointers $?",
+}
+APPLETS = ["sh", "sort", "cat", "md5sum", "head", "tail", "sleep", "ls", "grep", "wc", "test", "true", "seq"]
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("programs")
+    (root / "bin").mkdir()
+    subprocess.run(["cp", "/bin/busybox", root / "bin"], check=True)
+    for name in APPLETS:
+        os.symlink("busybox", root / "bin" / name)
+    for name in ("harm", "threads"):
+        subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / name,
+                        os.path.join(ROOT, "tests", "programs", name + ".c"), "-lpthread"], check=True)
+    for name, text in SCRIPTS.items():
+        script = root / "bin" / f"{name}.sh"
+        script.write_text("#!/bin/sh\n" + text + "\n")
+        script.chmod(0o755)
+    return root, make_volume(root, str(root) + ".img")
+
+
+MODES = {"small": dict(append="cache=unmapped", mem=96), "max": dict(cpu="max")}
+
+
+@pytest.fixture(scope="module", params=MODES, ids=list(MODES))
+def machine(request, programs):
+    with VM(disks=[programs[1]], name="programs", **MODES[request.param]) as vm:
+        yield vm
+
+
+HELD = ("pagewire_user_frames", "pagewire_processes", "pagewire_tasks", "pagewire_cache_pinned_pages")
+POOLS = ("process", "task", "signal", "signal actions", "address space", "region", "descriptor table", "pipe",
+         "device stream", "tty", "program file", "program mapping", "shared memory")
+
+
+def held(vm):
+    values = vm.metrics()
+    names = HELD + tuple(f'pagewire_pool_used{{pool="{p}"}}' for p in POOLS)
+    return {n: values.get(n, 0) for n in names}
+
+
+def run(vm, line, seconds=120):
+    before, end = held(vm), time.monotonic() + 30
+    out = vm.command("LOAD " + line, seconds=seconds)
+    while held(vm) != before:  # children that outlive their parents
+        assert time.monotonic() < end, (before, held(vm))
+        time.sleep(0.2)
+    return out.split("\n", 1)[1].rsplit("\n", 1)[0]
+
+
+def test_a_shell_with_pipes(machine):
+    assert run(machine, "pipes.sh").splitlines()[:5] == ["one", "3", "2", "1", "42"]
+
+
+def test_bytes_of_files_are_right_by_every_way(machine, programs):
+    data = (programs[0] / "bin" / "busybox").read_bytes()
+    whole, part = hashlib.md5(data).hexdigest(), hashlib.md5(data[99000:100000]).hexdigest()
+    lines = run(machine, "sum.sh").split()
+    assert [word for word in lines if len(word) == 32] == [whole, whole, part]
+
+
+def test_children_end_as_their_parents_are_told(machine):
+    text = run(machine, "jobs.sh")
+    assert [line for line in text.splitlines() if line.startswith("status")] == ["status 143", "status 3", "status 137"]
+
+
+def test_names_and_directories(machine):
+    text = run(machine, "names.sh")
+    assert text.splitlines()[:4] == ["1", "/bin", "there", "absent"]
+    assert text.count("status 1") == 2 and "No such file" in text and "Read-only file system" in text
+
+
+def test_devices(machine):
+    text = run(machine, "devices.sh").split()
+    assert text[0] == hashlib.md5(bytes(4096)).hexdigest() and text[-1] == "32"
+    assert {"console", "full", "null", "random", "tty", "urandom", "zero"} <= set(text)
+
+
+def test_a_thousand_short_lived_processes_leave_nothing_behind(machine):
+    assert "ran 1000" in run(machine, "thousand.sh", seconds=240)
+
+
+def test_threads_locks_signals_and_floating_point(machine):
+    text = run(machine, "threads", seconds=240)
+    assert "all ok" in text and "not ok" not in text
+
+
+def test_a_program_that_harms_ends_and_nothing_else_does(machine):
+    ends = dict(line.rsplit(" ", 1) for line in run(machine, "harm.sh", seconds=300).splitlines()
+                if line.count(" ") == 1 and line.rsplit(" ", 1)[1].isdigit())
+    fatal = {name: "139" for name in ("null", "read", "direct", "write", "jump", "noncanonical", "text", "data", "stack",
+                                      "hlt", "cli", "port", "cr3", "gs")}
+    fatal.update(divide="136", ud="132", memory="137", forks="137", pointers="0")
+    assert ends == fatal
+    machine.assert_alive()
+
+
+def test_interrupt_from_the_console_and_the_kernels_latency_while_a_program_spins(machine):
+    machine.command("LOAD harm spin &")
+    before = machine.metrics()
+    machine.get("/bin/harm.sh")
+    after = machine.metrics()
+    hogs = [n for n in after if n.startswith("pagewire_wtd_hogs")]
+    assert sum(after[n] for n in hogs) == sum(before[n] for n in hogs)
+    pid = next(line.split()[0] for line in machine.command("PS").splitlines() if line.endswith(" harm"))
+    machine.command(f"UNLOAD {pid}")
+    machine.assert_alive()
