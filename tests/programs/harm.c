@@ -51,7 +51,7 @@ static void fork_for_ever(void)
 static void bad_pointers(void)
 {
 	static const uint64_t bad[] = {
-	    1, 0xfff, 0x7ffffffff000, 0x800000000000, 0xffff800000000000, 0xffffffff80100000, ~0UL};
+	    40, 0xfff, 0x7ffffffff000, 0x800000000000, 0xffff800000000000, 0xffffffff80100000, ~0UL};
 
 	int zero = open("/dev/zero", O_RDWR);
 
