@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Anonymous memory that fork shares (MAP_SHARED | MAP_ANONYMOUS): a backing whose pages are frames of its own, made when
-// they are first touched and given back with the last mapping. Each mapping's entry counts on the frame like any
+// Anonymous memory that fork shares (MAP_SHARED | MAP_ANONYMOUS): a backing whose pages are frames of its own, made
+// when they are first touched and given back with the last mapping. Each mapping's entry counts on the frame like any
 // other; the backing itself holds one count.
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
