@@ -112,7 +112,8 @@ def test_a_program_that_harms_ends_and_nothing_else_does(machine):
                 if line.count(" ") == 1 and line.rsplit(" ", 1)[1].isdigit())
     fatal = {name: "139" for name in ("null", "read", "direct", "write", "jump", "noncanonical", "text", "data", "stack",
                                       "hlt", "cli", "port", "cr3", "gs")}
-    fatal.update(divide="136", ud="132", memory="137", forks="137", pointers="0")
+    fatal.update(divide="136", ud="132", memory="137", pointers="0")
+    assert ends.pop("forks") in ("11", "137")  # fork failed, or a page that it had promised could not be had
     assert ends == fatal
     machine.assert_alive()
 
@@ -126,5 +127,7 @@ def test_files_are_served_and_the_console_answers_while_programs_spin(machine, p
     assert len(pids) == 3
     for pid in pids:
         machine.command(f"UNLOAD {pid}")
-    assert " harm" not in machine.command("PS")
+    end = time.monotonic() + 20
+    while " harm" in machine.command("PS"):
+        assert time.monotonic() < end
     machine.assert_alive()
