@@ -265,12 +265,6 @@ int transaction_wait_freed(struct volume *volume)
 	return aborted ? -EIO : 0;
 }
 
-int transaction_settle(struct volume *volume)
-{
-	assert_may_sleep("transaction_settle");
-	return aborted ? -EIO : 0;
-}
-
 uint64_t transaction_data_begin(struct transaction *t)
 {
 	ASSERT(open_transaction);
