@@ -67,6 +67,7 @@ struct e1000_rx {
 	bool skipping;	// inside a frame that spans buffers: drop up to its EOP
 	bool hungry;	// the pool had no buffer and `refill` is armed
 	struct wtd poll;
+	struct wtd_watch watch;
 	struct wtd refill;
 };
 
@@ -128,7 +129,7 @@ static inline void e1000_write(struct e1000 *nic, uint32_t reg, uint32_t value)
 
 // Counted where it happens, for all cards together; exported by e1000_stats.c.
 struct e1000_stats {
-	uint64_t interrupts, polls;
+	uint64_t interrupts, looked, polls;
 	uint64_t rx_packets, rx_bytes, rx_batches, rx_doorbells, rx_no_buffer, rx_ring_dry;
 	uint64_t rx_error, rx_long, rx_short;
 	uint64_t rx_high; // most frames found waiting in one pass
@@ -153,6 +154,7 @@ void e1000_quiesce(struct e1000 *nic);
 // e1000_rx.c
 bool e1000_interrupt(void *nic);
 void e1000_poll(struct wtd *work);
+void e1000_look(struct wtd_watch *watch);
 void e1000_refill_late(struct wtd *work);
 void e1000_fill(struct e1000 *nic);
 void e1000_rx_give_back(struct e1000 *nic); // after the DMA has stopped

@@ -15,6 +15,8 @@ struct e1000_stats e1000_stats;
 		  .value = &e1000_stats.field)
 
 COUNTER(interrupts, "interrupts_total", NULL, "Interrupts that were the card's.");
+COUNTER(looked, "looked_total", NULL,
+	"Of these, frames that an idle processor found before the card interrupted.");
 COUNTER(polls, "polls_total", NULL, "Runs of the polling work.");
 COUNTER(rx_packets, "rx_packets_total", NULL, "Frames given to the stack.");
 COUNTER(rx_bytes, "rx_bytes_total", NULL, "Bytes of frames given to the stack.");

@@ -189,6 +189,41 @@ static void halt(struct sched *s)
 	s->idle = false;
 }
 
+static struct wtd_watch *watches; // never removed
+
+void wtd_watch_for(struct wtd_watch *watch, uint64_t ns)
+{
+	watch->until = MAX(watch->until, sched_cycles() + clock_ns_to_cycles(ns));
+	if (watch->known)
+		return;
+	watch->known = true;
+	watch->next = watches;
+	watches = watch;
+}
+
+// In place of a HLT while somebody expects work: interrupts get their chance, then devices are looked at.
+static bool look_around(struct sched *s)
+{
+	uint64_t now = sched_cycles();
+	bool any = false;
+
+	for (struct wtd_watch *watch = watches; watch; watch = watch->next)
+		any |= watch->until > now;
+	if (LIKELY(!any))
+		return false;
+	s->idle = true;
+	s->idle_since = now;
+	sched_unlock(s);
+	__asm__ volatile("sti; nop; cli" ::: "memory");
+	for (struct wtd_watch *watch = watches; watch; watch = watch->next)
+		if (watch->until > now)
+			watch->look(watch);
+	sched_lock(s);
+	sched_idle_over(s, sched_cycles());
+	s->idle = false;
+	return true;
+}
+
 static void run_fast(struct sched *s)
 {
 	sched_unlock(s);
@@ -229,7 +264,7 @@ void sched_switch(struct sched *s)
 		next = pick(s);
 		if (next)
 			break;
-		if (!wtd_pending())
+		if (!wtd_pending() && !look_around(s))
 			halt(s);
 	}
 	cpu->need_switch = false;

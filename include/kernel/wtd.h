@@ -69,6 +69,18 @@ bool wtd_post_after(struct wtd *work, enum wtd_class class, uint64_t delay_ns);
 // function may be running, on this processor only further down the stack).
 bool wtd_cancel(struct wtd *work);
 
+// Whoever has just been busy may expect more soon: for some time a processor that has nothing to do does not
+// halt but calls `look` again and again, which posts what it finds. It takes the interrupt's way to the
+// work out of the answer to a single client.
+struct wtd_watch {
+	void (*look)(struct wtd_watch *watch); // interrupts off, no lock held
+	uint64_t until;			       // clock_cycles; sched.c's, as what follows
+	struct wtd_watch *next;
+	bool known;
+};
+// From now on for `ns`, or longer if it was to be longer. Fast WTD context.
+void wtd_watch_for(struct wtd_watch *watch, uint64_t ns);
+
 // Figures of one processor's queue of one class, for metrics and MONITOR. Any context.
 #define WTD_LATENCY_BUCKETS                                                                        \
 	24 // bucket n counts latencies below 2^(n+6) nanoseconds; the last, the rest

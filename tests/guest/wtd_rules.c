@@ -404,6 +404,29 @@ KTEST("wtd", sleeper_no_hog, "a-wtd-that-sleeps-for-long-is-no-hog")
 	wtd_set_hog_limit(WTD_HOG_LIMIT);
 }
 
+static volatile unsigned looks;
+static void look(struct wtd_watch *watch)
+{
+	looks++;
+}
+
+KTEST("wtd", watch, "an-idle-processor-looks-at-who-expects-work-and-then-halts")
+{
+	static struct wtd_watch watch = {.look = look};
+	unsigned then;
+
+	looks = 0;
+	wtd_disable();
+	wtd_watch_for(&watch, NS_PER_MS);
+	wtd_enable();
+	thread_sleep_ns(5 * NS_PER_MS);
+	then = looks;
+	EXPECT(then > 0);
+	thread_sleep_ns(5 * NS_PER_MS);
+	EXPECT_EQ(looks, then);
+	EXPECT(watch.until < clock_cycles());
+}
+
 KTEST("wtd", figures, "posted-run-depth-and-latency-are-counted-per-class")
 {
 	for (int class = 0; class < WTD_CLASSES; class ++) {

@@ -157,6 +157,8 @@ WEAK void wtd_init(struct wtd *work, wtd_fn fn, const char *owner)
 	*work = (struct wtd){.fn = fn, .owner = owner};
 }
 
+WEAK void wtd_watch_for(struct wtd_watch *watch, uint64_t ns) {}
+
 WEAK bool wtd_post_fast(struct wtd *work)
 {
 	return enqueue(work, WTD_FAST);
