@@ -102,13 +102,23 @@ void cache_unhash(struct page *page)
 	page->owner = NULL;
 }
 
-void cache_touch(struct page *page)
+static inline void touch(struct page *page, uint64_t now)
 {
-	uint64_t now = clock_ns();
 	if (now - page->stamp_ns < cache.touch_ns || page->flags & PAGE_HELD)
 		return;
 	cache_unlru(page);
 	cache_lru_add(page);
+}
+
+void cache_touch(struct page *page)
+{
+	touch(page, clock_ns());
+}
+
+void cache_touch_run(struct page *page, const struct page *end)
+{
+	for (uint64_t now = clock_ns(); page < end; page++)
+		touch(page, now);
 }
 
 struct page *pagecache_probe(struct inode *inode, uint64_t index)

@@ -3,6 +3,7 @@
 //
 //	pagecache.c        identity -> page: the hash, the LRU; probe; detach and replace
 //	pagecache_frame.c  where frames come from (pmm, eviction) and go to (pmm, reclaim)
+//	pagecache_run.c    pages whose frames lie behind each other
 //	pagecache_get.c    pagecache_get and cancel: who waits for a page
 //	pagecache_read.c   the disk reads that fill pages, from start to completion
 //	pagecache_plan.c   from pages of a file to block requests
@@ -74,6 +75,7 @@ void cache_unhash(struct page *page);
 // Out of the cache; its frame goes with the last reference. Not WRITING.
 void cache_detach(struct page *page);
 void cache_touch(struct page *page);
+void cache_touch_run(struct page *page, const struct page *end); // the same for page .. end-1
 // Out of the cache; its frame goes with the last reference.
 void cache_detach(struct page *page);
 static inline bool page_readable(const struct page *page)

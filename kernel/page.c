@@ -15,15 +15,28 @@ KSTAT_GAUGE(pinned, "pagewire_cache_pinned_pages",
 KSTAT_GAUGE(pinned_high, "pagewire_cache_pinned_pages_high",
 	    "The most pages ever held at one time.");
 
-void page_wire_get(struct page *page)
+static inline void more_pinned(unsigned count)
 {
-	uint64_t now;
+	uint64_t now = __atomic_add_fetch(&pinned, count, __ATOMIC_RELAXED);
 
-	if (__atomic_fetch_add(&page->wire, 1, __ATOMIC_ACQ_REL) != 0)
-		return;
-	now = __atomic_add_fetch(&pinned, 1, __ATOMIC_RELAXED);
 	if (now > __atomic_load_n(&pinned_high, __ATOMIC_RELAXED))
 		__atomic_store_n(&pinned_high, now, __ATOMIC_RELAXED);
+}
+
+void page_wire_get(struct page *page)
+{
+	if (__atomic_fetch_add(&page->wire, 1, __ATOMIC_ACQ_REL) == 0)
+		more_pinned(1);
+}
+
+void page_wire_get_run(struct page *first, unsigned count)
+{
+	unsigned fresh = 0;
+
+	for (struct page *page = first; page < first + count; page++)
+		fresh += __atomic_fetch_add(&page->wire, 1, __ATOMIC_ACQ_REL) == 0;
+	if (fresh)
+		more_pinned(fresh);
 }
 
 void page_wire_put(struct page *page)
@@ -40,6 +53,12 @@ void page_wire_put(struct page *page)
 		user_release_hook(page);
 	else if (release_hook)
 		release_hook(page);
+}
+
+void page_wire_put_run(struct page *first, unsigned count)
+{
+	for (struct page *page = first; page < first + count; page++)
+		page_wire_put(page);
 }
 
 uint64_t page_pinned(void)

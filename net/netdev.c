@@ -23,6 +23,7 @@
 #include "net/rxpool.h"
 #include "net/stack.h"
 #include "net/straight.h"
+#include "tcp_straight.h"
 
 // More cards than a PC has slots.
 static struct pool iface_pool = POOL_INIT("iface", struct iface, 32);
@@ -200,6 +201,9 @@ static void rx_input(void *ctx, void *cookie, uint32_t bytes)
 
 static void rx_batch_end(void *ctx)
 {
+	struct iface *iface = ctx;
+
+	tcp_straight_settle(&iface->netif);
 	stack_flush();
 }
 

@@ -15,9 +15,13 @@
 #include "kernel/vmm.h"
 #include "lwip/priv/tcp_priv.h"
 
+// What is written at a time where segments are short anyway.
+#define RUN_MOST (15 * PAGE_SIZE)
+
 struct pagebuf {
 	struct pbuf_custom custom; // first: the free function is given its pbuf
-	struct page *page;	   // one wire reference
+	struct page *page;	   // the first of a run; one wire reference to each
+	unsigned pages;
 };
 
 // One for each page piece queued: TCP_SND_BUF of each of 1,000 busy connections in whole pages
@@ -36,9 +40,16 @@ static void pagebuf_free(struct pbuf *p)
 {
 	struct pagebuf *buf = (struct pagebuf *)(void *)p;
 	struct page *page = buf->page;
+	unsigned count = buf->pages;
 
 	pool_free(&pagebufs, buf);
-	page_wire_put(page);
+	page_wire_put_run(page, count);
+}
+
+// Pages that so many bytes from there are in.
+static inline unsigned pages_of(uint32_t offset, uint32_t len)
+{
+	return (offset + len + PAGE_SIZE - 1) / PAGE_SIZE;
 }
 
 static struct pbuf *new_pbuf(struct page *page, uint16_t offset, uint16_t len)
@@ -48,6 +59,7 @@ static struct pbuf *new_pbuf(struct page *page, uint16_t offset, uint16_t len)
 	if (!buf)
 		return NULL;
 	buf->page = page;
+	buf->pages = pages_of(offset, len);
 	buf->custom.custom_free_function = pagebuf_free;
 	return pbuf_alloced_custom(PBUF_RAW, len, PBUF_ROM, &buf->custom,
 				   (uint8_t *)page_virt(page) + offset, len);
@@ -64,7 +76,7 @@ err_t pagebuf_give(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uint
 	struct pbuf *p;
 	err_t err;
 
-	ASSERT(len > 0 && (uint32_t)offset + len <= PAGE_SIZE);
+	ASSERT(len > 0 && offset < PAGE_SIZE);
 	p = new_pbuf(page, offset, len);
 	if (!p)
 		return ERR_MEM;
@@ -82,11 +94,23 @@ err_t pagebuf_write(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uin
 {
 	err_t err;
 
-	page_wire_get(page);
+	page_wire_get_run(page, pages_of(offset, len));
 	err = pagebuf_give(pcb, page, offset, len, more);
 	if (err != ERR_OK)
-		page_wire_put(page);
+		page_wire_put_run(page, pages_of(offset, len));
 	return err;
+}
+
+uint16_t pagebuf_fit(const struct tcp_pcb *pcb)
+{
+	const struct tcp_seg *last = pcb->unsent;
+	uint16_t limit = pcb->tso_limit;
+
+	if (limit <= pcb->mss)
+		return RUN_MOST;
+	while (last && last->next)
+		last = last->next;
+	return last && last->len < limit ? limit - last->len : limit;
 }
 
 err_t genbuf_write(struct tcp_pcb *pcb, const void *data, uint16_t len, bool more)

@@ -144,9 +144,11 @@ bool straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes)
 	struct tcp_pcb *pcb;
 	struct pbuf *p;
 
-	if (UNLIKELY(!straight_on) || !plain(h, netif, bytes) || !sound(h, segment))
+	if (UNLIKELY(!straight_on) || !plain(h, netif, bytes) || !sound(h, segment)) {
+		tcp_straight_settle(netif);
 		return false;
-	pcb = tcp_straight_takes(h->dest, h->source, &h->tcp, payload);
+	}
+	pcb = tcp_straight_takes(h->dest, h->source, &h->tcp, payload, netif);
 	if (LIKELY(pcb)) {
 		established(netif, pcb, buf, h, bytes, payload);
 		return true;

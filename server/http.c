@@ -85,6 +85,8 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 	struct http_conn *conn = arg;
 
 	http_conn_acked(conn, len);
+	if (conn->x && conn->x->wants > tcp_sndbuf(pcb) && conn->unacked && !conn->unusual)
+		return ERR_OK;
 	if (conn->x || conn->held)
 		http_conn_run(conn);
 	return http_conn_settle(conn);

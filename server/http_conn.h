@@ -224,6 +224,8 @@ struct http_exchange {
 	struct http_stream *stream;
 	struct http_job *job;
 	uint64_t sent; // body bytes queued
+	uint32_t
+	    wants; // room in the send buffer without which it cannot go on; 0: that is not what it waits for
 	// The request's body (http_receive.h).
 	const struct http_receiver *receiver;
 	bool body_begun;	  // its bytes go to the receiver, or went

@@ -60,12 +60,37 @@ static enum http_progress send_head(struct http_exchange *x)
 	return progress;
 }
 
+// From the byte `at`, which is in the exchange's page, up to `most` bytes as far as they lie behind each other in
+// memory, as one piece.
+static enum http_progress send_run(struct http_exchange *x, uint32_t most, bool last)
+{
+	uint32_t offset = x->at % PAGE_SIZE, pages = (offset + most - 1) / PAGE_SIZE, more = 0;
+	enum http_progress progress;
+	uint32_t len;
+
+	if (pages)
+		more = pagecache_follow(x->inode, x->page, x->page_index, pages);
+	len = (uint32_t)MIN(most, (more + 1) * PAGE_SIZE - offset);
+	progress = after(x,
+			 pagebuf_give(x->conn->pcb, x->page, (uint16_t)offset, (uint16_t)len,
+				      !last || x->at + len < x->end),
+			 len);
+	if (progress != HTTP_SENT) {
+		page_wire_put_run(x->page + 1, more);
+		return progress;
+	}
+	x->page = NULL;
+	x->at += len;
+	x->sent += len;
+	return HTTP_SENT;
+}
+
 // Bytes at..end of the file. `last`: nothing follows them in this answer.
 static enum http_progress send_pages(struct http_exchange *x, bool last)
 {
+	x->wants = 0;
 	while (x->at < x->end) {
-		uint16_t offset = x->at % PAGE_SIZE;
-		uint16_t len = (uint16_t)MIN(PAGE_SIZE - offset, x->end - x->at);
+		uint32_t best = (uint32_t)MIN(pagebuf_fit(x->conn->pcb), x->end - x->at), room;
 		enum http_progress progress;
 		int status;
 
@@ -81,16 +106,15 @@ static enum http_progress send_pages(struct http_exchange *x, bool last)
 				http_read_errors++;
 			return status && status != -ENOMEM ? HTTP_FAILED : HTTP_BLOCKED;
 		}
-		if (tcp_sndbuf(x->conn->pcb) < len)
+		// Whole segments, unless no acknowledgement would bring the room for one.
+		room = tcp_sndbuf(x->conn->pcb);
+		if (room < best && (x->conn->unacked || !room)) {
+			x->wants = best;
 			return blocked(x);
-		progress = after(x,
-				 pagebuf_write(x->conn->pcb, x->page, offset, len,
-					       !last || x->at + len < x->end),
-				 len);
+		}
+		progress = send_run(x, MIN(best, room), last);
 		if (progress != HTTP_SENT)
 			return progress;
-		x->at += len;
-		x->sent += len;
 	}
 	return HTTP_SENT;
 }

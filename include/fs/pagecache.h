@@ -20,6 +20,11 @@
 // now (CLEAN, DIRTY or WRITING); null when it is not in the cache. Counts the hit or nothing.
 struct page *pagecache_probe(struct inode *inode, uint64_t index);
 
+// Goes on where a probe ended: `page` is the inode's page `index`, wired for the caller. Of the `most` pages
+// behind it, those whose frames lie behind its frame, without a gap, each with a wire reference for the
+// caller: how many. Fast WTD or thread context, never sleeps.
+unsigned pagecache_follow(struct inode *inode, struct page *page, uint64_t index, unsigned most);
+
 // Reads a page in. Exactly one call of done follows, in fast WTD context and never from inside
 // pagecache_get, unless cancelled. Sequential use is noticed and read ahead of.
 struct page_get {

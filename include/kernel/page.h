@@ -77,6 +77,10 @@ static inline struct page *page_of_phys(paddr_t addr)
 void page_wire_get(struct page *page);
 void page_wire_put(struct page *page);
 
+// The same for each of `count` pages whose frames follow each other.
+void page_wire_get_run(struct page *first, unsigned count);
+void page_wire_put_run(struct page *first, unsigned count);
+
 // Pages with wire > 0 now, and the most there ever were: pagewire_cache_pinned_pages.
 uint64_t page_pinned(void);
 uint64_t page_pinned_high(void);

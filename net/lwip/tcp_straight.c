@@ -4,10 +4,13 @@
 // acknowledgement of new data. RFC 9293, 3.10.7.4, with the conditions asked beforehand
 // (tcp_straight_takes) instead of one by one.
 //
-//     takes --no--> tcp_input                   leave --no--> tcp_output
-//       | yes                                     | yes
-//       v                                         v
-//     window, acknowledged data, new data --> sent and recv callbacks --> one segment, straight to the card
+//     takes --no--> tcp_input                               leaves --no--> tcp_output
+//       | yes                                                  | yes
+//       v                                                      v
+//     windows, times --> queue, sent and recv callbacks --> one segment, straight to the card
+//
+// A client that is sent much acknowledges often: of several acknowledgements in a row only the last goes
+// further than windows and times. That is settled when another segment comes, or the batch is over.
 //
 // tcp_input and tcp_output are the general way and the measure: whatever is taken here leaves the same
 // bytes on the wire and the same state in the pcb (tests/host/test_straight.c). What is policy, the
@@ -29,19 +32,29 @@
 	 TF_CAREFUL)
 #define HEADERS (SIZEOF_ETH_HDR + IP_HLEN)
 
+// Acknowledged something, and its queue and its server have not heard of it yet. Nobody else touches a pcb
+// before tcp_straight_settle. Fast WTD context.
+static struct tcp_pcb *acknowledged;
+
+static inline bool is_between(const struct tcp_pcb *pcb, uint32_t dest, uint32_t source,
+			      const struct tcp_hdr *header)
+{
+	return lwip_htons(pcb->remote_port) == header->src &&
+	       lwip_htons(pcb->local_port) == header->dest && IP_IS_V4_VAL(pcb->remote_ip) &&
+	       ip4_addr_get_u32(ip_2_ip4(&pcb->remote_ip)) == source &&
+	       ip4_addr_get_u32(ip_2_ip4(&pcb->local_ip)) == dest;
+}
+
 static inline struct tcp_pcb *find(uint32_t dest, uint32_t source, const struct tcp_hdr *header)
 {
-	uint16_t local = lwip_ntohs(header->dest), remote = lwip_ntohs(header->src);
-	uint32_t hash = tcp_hash_ip4(dest, source, local, remote);
+	uint32_t hash =
+	    tcp_hash_ip4(dest, source, lwip_ntohs(header->dest), lwip_ntohs(header->src));
 
 	for (struct tcp_hash_node *node = *tcp_hash_bucket(hash); node; node = node->next) {
 		struct tcp_pcb *pcb = CONTAINER_OF(node, struct tcp_pcb, node);
 		tcp_hash_steps++;
 		if (node->hash == hash && node->kind == TCP_HASH_PCB &&
-		    pcb->remote_port == remote && pcb->local_port == local &&
-		    IP_IS_V4_VAL(pcb->remote_ip) &&
-		    ip4_addr_get_u32(ip_2_ip4(&pcb->remote_ip)) == source &&
-		    ip4_addr_get_u32(ip_2_ip4(&pcb->local_ip)) == dest)
+		    is_between(pcb, dest, source, header))
 			return pcb;
 	}
 	return NULL;
@@ -60,14 +73,6 @@ static inline bool usual(const struct tcp_pcb *pcb, const struct tcp_hdr *header
 	       (!pcb->unsent || TCP_SEQ_GEQ(lwip_ntohl(pcb->unsent->tcphdr->seqno), ack));
 }
 
-struct tcp_pcb *tcp_straight_takes(uint32_t dest, uint32_t source, const struct tcp_hdr *header,
-				   uint32_t bytes)
-{
-	struct tcp_pcb *pcb = find(dest, source, header);
-
-	return LIKELY(pcb && usual(pcb, header, bytes)) ? pcb : NULL;
-}
-
 // RFC 9293, 3.10.7.4, fifth, ESTABLISHED: SND.WND.
 static inline void take_window(struct tcp_pcb *pcb, const struct tcp_hdr *header)
 {
@@ -84,16 +89,27 @@ static inline void take_window(struct tcp_pcb *pcb, const struct tcp_hdr *header
 	pcb->snd_wl2 = ack;
 }
 
-// New data is acknowledged. Returns what the application is to be told.
-static inline uint32_t take_ack(struct tcp_pcb *pcb, uint32_t ack)
+// New data is acknowledged: all that the next segment may ask about. What was acknowledged stays in the queue
+// until settle.
+static inline void take_ack(struct tcp_pcb *pcb, uint32_t ack)
 {
-	uint32_t acked = ack - pcb->lastack, told = pcb->snd_trimmed;
-	struct tcp_seg *seg;
+	uint32_t acked = ack - pcb->lastack;
 
 	pcb->nrtx = 0;
 	pcb->dupacks = 0;
 	pcb->lastack = ack;
+	pcb->polltmr = 0;
 	tcp_cwnd_grow(pcb, acked);
+	if (pcb->rttest)
+		tcp_rtt_sample(pcb, ack);
+}
+
+// Frees what is acknowledged. Returns what the application is to be told.
+static inline uint32_t free_acked(struct tcp_pcb *pcb)
+{
+	uint32_t ack = pcb->lastack, told = pcb->snd_trimmed;
+	struct tcp_seg *seg;
+
 	while ((seg = pcb->unacked) &&
 	       TCP_SEQ_LEQ(lwip_ntohl(seg->tcphdr->seqno) + seg->len, ack)) {
 		pcb->unacked = seg->next;
@@ -105,7 +121,6 @@ static inline uint32_t take_ack(struct tcp_pcb *pcb, uint32_t ack)
 		told += tcp_trim_acked_seg(pcb, seg, ack);
 	pcb->snd_trimmed = 0;
 	pcb->rtime = seg ? 0 : -1;
-	pcb->polltmr = 0;
 	pcb->snd_buf += told;
 	return told;
 }
@@ -223,29 +238,14 @@ static bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
 	return true;
 }
 
-void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header, struct pbuf *payload,
-		  struct netif *netif)
+// What follows a segment, or several in a row that only acknowledged: queues, callbacks, output.
+static void settle(struct tcp_pcb *pcb, struct pbuf *payload, struct netif *netif)
 {
-	uint32_t ack = lwip_ntohl(header->ackno), told = 0;
+	uint32_t told = 0;
 
-	TCP_STATS_INC(tcp.recv);
-	MIB2_STATS_INC(mib2.tcpinsegs);
-	tcp_timed(pcb);
-	pcb->tmr = tcp_ticks;
-	pcb->keep_cnt_sent = 0;
-	pcb->persist_probe = 0;
-	take_window(pcb, header);
-	if (ack != pcb->lastack)
-		told = take_ack(pcb, ack);
-	if (pcb->rttest)
-		tcp_rtt_sample(pcb, ack);
-	if (payload) {
-		if (TCPH_FLAGS(header) & TCP_PSH)
-			payload->flags |= PBUF_FLAG_PUSH;
-		pcb->rcv_nxt += payload->tot_len;
-		pcb->rcv_wnd -= payload->tot_len;
-		tcp_update_rcv_ann_wnd(pcb);
-		tcp_ack(pcb);
+	if (acknowledged) {
+		acknowledged = NULL;
+		told = free_acked(pcb);
 	}
 	tcp_input_begin(pcb);
 	if (told && UNLIKELY(!tell_sent(pcb, told))) {
@@ -263,4 +263,52 @@ void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header, struct pbuf
 		return;
 	if (pcb->unsent ? !send_segment(pcb, netif) : pcb->flags & TF_ACK_NOW)
 		tcp_output(pcb);
+}
+
+void tcp_straight_settle(struct netif *netif)
+{
+	if (acknowledged)
+		settle(acknowledged, NULL, netif);
+}
+
+struct tcp_pcb *tcp_straight_takes(uint32_t dest, uint32_t source, const struct tcp_hdr *header,
+				   uint32_t bytes, struct netif *netif)
+{
+	struct tcp_pcb *pcb = acknowledged;
+
+	if (!pcb || !is_between(pcb, dest, source, header)) {
+		tcp_straight_settle(netif);
+		pcb = find(dest, source, header);
+	}
+	if (LIKELY(pcb && usual(pcb, header, bytes)))
+		return pcb;
+	tcp_straight_settle(netif);
+	return NULL;
+}
+
+void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header, struct pbuf *payload,
+		  struct netif *netif)
+{
+	uint32_t ack = lwip_ntohl(header->ackno);
+
+	TCP_STATS_INC(tcp.recv);
+	MIB2_STATS_INC(mib2.tcpinsegs);
+	tcp_timed(pcb);
+	pcb->tmr = tcp_ticks;
+	pcb->keep_cnt_sent = 0;
+	pcb->persist_probe = 0;
+	take_window(pcb, header);
+	if (ack != pcb->lastack) {
+		take_ack(pcb, ack);
+		acknowledged = pcb;
+	}
+	if (!payload)
+		return;
+	if (TCPH_FLAGS(header) & TCP_PSH)
+		payload->flags |= PBUF_FLAG_PUSH;
+	pcb->rcv_nxt += payload->tot_len;
+	pcb->rcv_wnd -= payload->tot_len;
+	tcp_update_rcv_ann_wnd(pcb);
+	tcp_ack(pcb);
+	settle(pcb, payload, netif);
 }

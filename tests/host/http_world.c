@@ -195,7 +195,7 @@ err_t pagebuf_write(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uin
 	char bytes[PAGE_SIZE];
 	err_t err;
 
-	assert_true(page->wire > 0 && offset + len <= (int)PAGE_SIZE);
+	assert_true(page->wire > 0 && offset + len <= (int)PAGE_SIZE); // its files have no runs
 	shim_dma_read(page_phys(page) + offset, bytes, len);
 	err = queue(pcb, bytes, page, len);
 	if (err == ERR_OK) {
@@ -212,6 +212,11 @@ err_t pagebuf_give(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uint
 	if (err == ERR_OK)
 		page_wire_put(page);
 	return err;
+}
+
+uint16_t pagebuf_fit(const struct tcp_pcb *pcb)
+{
+	return PAGE_SIZE;
 }
 
 // Half of the time it does not fit.

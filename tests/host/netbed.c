@@ -252,11 +252,17 @@ void bed_receive(const void *frame, uint32_t bytes)
 		rx_ring[i].cookie = NULL;
 		client->rx_input(bed.card.client_ctx, cookie, bytes);
 		refill(&bed.card);
-		client->rx_batch_end(bed.card.client_ctx);
-		shim_run();
+		if (!bed.batch)
+			bed_batch_end();
 		return;
 	}
 	fail_msg("the card has no receive buffer");
+}
+
+void bed_batch_end(void)
+{
+	bed.card.client->rx_batch_end(bed.card.client_ctx);
+	shim_run();
 }
 
 void bed_link(bool up)
@@ -280,18 +286,34 @@ static void released(struct page *page)
 	pmm_free(page, 0);
 }
 
-struct page *bed_page(uint8_t seed)
+static void fill(struct page *page, uint8_t seed)
 {
-	struct page *page = pmm_alloc(0);
 	uint8_t bytes[PAGE_SIZE];
 
-	assert_non_null(page);
 	for (unsigned i = 0; i < PAGE_SIZE; i++)
 		bytes[i] = bed_pattern(seed, i);
 	shim_dma_write(page_phys(page), bytes, PAGE_SIZE);
 	page_wire_get(page);
 	vmm_hide(page);
+}
+
+struct page *bed_page(uint8_t seed)
+{
+	struct page *page = pmm_alloc(0);
+
+	assert_non_null(page);
+	fill(page, seed);
 	return page;
+}
+
+struct page *bed_run(uint8_t seed, unsigned order)
+{
+	struct page *first = pmm_alloc(order);
+
+	assert_non_null(first);
+	for (unsigned i = 0; i < BIT(order); i++)
+		fill(first + i, (uint8_t)(seed + i));
+	return first;
 }
 
 void bed_page_done(struct page *page)

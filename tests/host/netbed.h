@@ -48,6 +48,7 @@ struct bed {
 	struct netdev card;
 	unsigned ring_room; // packets the card takes before it says -ENOBUFS
 	bool manual;	    // completions only by bed_complete*; else at each kick
+	bool batch;	    // frames that arrive are one batch until bed_batch_end
 	unsigned kicks, refills;
 	uint64_t handed; // packets given to the card so far
 };
@@ -72,6 +73,7 @@ void bed_complete_oldest(void);
 void bed_complete_all(void);
 unsigned bed_outstanding(void);
 void bed_receive(const void *frame, uint32_t bytes); // a frame arrives, as a batch of its own
+void bed_batch_end(void);
 extern uint32_t (*bed_harm)(uint8_t *frame,
 			    uint32_t bytes); // changes frames on their way; their new length
 void bed_link(bool up);
@@ -89,6 +91,8 @@ uint32_t bed_iss(struct bed_peer *peer);	   // the server's first data sequence 
 // ---- pages
 // A locked file page full of a pattern, hidden from the CPU. Released pages are counted and freed.
 struct page *bed_page(uint8_t seed);
+struct page *bed_run(uint8_t seed,
+		     unsigned order);  // 2^order of them, one behind the other, seeds counting up
 void bed_page_done(struct page *page); // drops the test's own reference
 extern unsigned bed_pages_released;
 uint8_t bed_pattern(uint8_t seed, unsigned offset);

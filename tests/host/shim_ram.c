@@ -350,6 +350,18 @@ WEAK void page_wire_put(struct page *page)
 		release_hook(page);
 }
 
+WEAK void page_wire_get_run(struct page *first, unsigned count)
+{
+	for (struct page *page = first; page < first + count; page++)
+		page_wire_get(page);
+}
+
+WEAK void page_wire_put_run(struct page *first, unsigned count)
+{
+	for (struct page *page = first; page < first + count; page++)
+		page_wire_put(page);
+}
+
 WEAK uint64_t page_pinned(void)
 {
 	return pinned;

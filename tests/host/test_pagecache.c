@@ -212,6 +212,53 @@ static void one_bad_sector_costs_one_page(void **state)
 	inode_put(inode);
 }
 
+// Frames behind each other hold pages behind each other, each wired; a run ends where either does not go on.
+static void a_run_ends_where_file_or_frames_do(void **state)
+{
+	struct inode *inode = open_file(fake_file(FAKE_ROOT, "f", 64 * PAGE_SIZE));
+	struct inode *other = open_file(fake_file(FAKE_ROOT, "g", 64 * PAGE_SIZE));
+	uint64_t runs = 0, at = 0;
+	struct asked a;
+
+	for (uint64_t i = 0; i < 64; i++) {
+		ask(&a, inode, i);
+		shim_run();
+		page_wire_put(a.get.page);
+		if (i % 10 == 3) { // a stranger takes a frame in between
+			ask(&a, other, i);
+			shim_run();
+			page_wire_put(a.get.page);
+		}
+	}
+	pagecache_detach(inode, 21);
+	for (; at < 64; runs++) {
+		struct page *page = pagecache_probe(inode, at);
+		if (!page) {
+			assert_int_equal(at++, 21);
+			continue;
+		}
+		unsigned most = (unsigned)(1 + at % 17);
+		unsigned got = pagecache_follow(inode, page, at, most);
+		assert_true(got <= most);
+		for (unsigned i = 0; i <= got; i++) {
+			assert_int_equal(page[i].wire, 1);
+			assert_true(fake_page_right(inode->number, at + i, page_phys(page + i)));
+		}
+		assert_int_equal(page_pinned(), got + 1);
+		struct page *next =
+		    got < most && at + got + 1 < 64 ? pagecache_probe(inode, at + got + 1) : NULL;
+		assert_true(!next || next != page + got + 1);
+		if (next)
+			page_wire_put(next);
+		assert_int_equal(pagecache_follow(inode, page, at + 1, 5), 0); // not that page
+		page_wire_put_run(page, got + 1);
+		at += got + 1;
+	}
+	assert_in_range(runs, 5, 40);
+	inode_put(inode);
+	inode_put(other);
+}
+
 static void a_corrupt_map_costs_one_page(void **state)
 {
 	uint64_t number = fake_file(FAKE_ROOT, "f", 16 * PAGE_SIZE);
@@ -245,6 +292,7 @@ int main(void)
 	    TEST(two_streams_of_one_file_both_stay_ahead),
 	    TEST(random_reading_reads_no_more_than_asked),
 	    TEST(pages_read_together_lie_together),
+	    TEST(a_run_ends_where_file_or_frames_do),
 	    TEST(one_bad_sector_costs_one_page),
 	    TEST(a_corrupt_map_costs_one_page),
 	};

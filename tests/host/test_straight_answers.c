@@ -29,6 +29,7 @@
 static uint64_t dice; // xorshift: both runs of a dialogue draw the same numbers
 static struct page *file[PAGES];
 static char head[300];
+static uint32_t largest = PAGES * PAGE_SIZE;
 static enum { ANSWER, KEEP, CLOSE, ABORT, CLOSE_WHEN_SENT, ABORT_WHEN_SENT } next_move;
 
 static uint32_t draw(uint32_t below)
@@ -41,7 +42,7 @@ static uint32_t draw(uint32_t below)
 
 static void answer(struct tcp_pcb *pcb)
 {
-	uint16_t len = (uint16_t)(draw(4) ? draw(9000) : draw(PAGES * PAGE_SIZE));
+	uint16_t len = (uint16_t)(draw(4) ? draw(9000) : draw(largest));
 	unsigned count = (len + PAGE_SIZE - 1) / PAGE_SIZE;
 
 	if (tcp_sndbuf(pcb) < len + sizeof(head))
@@ -97,6 +98,16 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 		return leave(peer, pcb, next_move == ABORT_WHEN_SENT);
 	if (!draw(10))
 		answer(pcb);
+	return ERR_OK;
+}
+
+static unsigned sent_calls;
+static err_t count_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+{
+	struct bed_peer *peer = arg;
+
+	peer->sent += len;
+	sent_calls++;
 	return ERR_OK;
 }
 
@@ -205,9 +216,81 @@ static void both_ways_leave_the_same_bytes_and_state(void **state)
 		bed_page_done(file[i]);
 }
 
+// With everything on its way and nothing left to send, a row of acknowledgements in one batch leaves what it
+// leaves one by one; the server is told of the same bytes, but of all at once.
+static uint64_t acknowledged_in_a_row(uint64_t seed, bool batch, unsigned *calls)
+{
+	uint64_t digest = 1;
+	uint32_t iss, irs, seen = 0;
+	struct bed_peer *peer;
+
+	shim_advance(100 * NS_PER_SEC - clock_ns() % (100 * NS_PER_SEC));
+	bed_skip();
+	dice = seed | 1;
+	bed_tso(draw(2) ? 65535 : 0);
+	peer = bed_connect(1460, 60000);
+	iss = bed_iss(peer);
+	irs = peer->seq;
+	bed_fold_from_here(peer->pcb);
+	peer->pcb->cwnd = BIT(20); // all goes at once
+	tcp_sent(peer->pcb, count_sent);
+	sent_calls = 0;
+	for (unsigned round = 0; round < 20; round++) {
+		next_move = ANSWER;
+		for (uint32_t n = 1 + draw(4); n; n--)
+			answer(peer->pcb);
+		tcp_output(peer->pcb);
+		stack_flush();
+		bed_fold(&digest, peer, iss, irs, &seen);
+		bed.batch = batch;
+		while (peer->ack != iss + seen) {
+			peer->ack += 1 + draw(MIN(iss + seen - peer->ack, 6000));
+			bed_send(peer, TCP_ACK, "", 0);
+			if (!draw(9))
+				bed_send(peer, TCP_ACK | TCP_PSH, "more", 4);
+			if (!draw(30))
+				break;
+		}
+		bed.batch = false;
+		bed_batch_end();
+		assert_null(peer->pcb->unsent);
+		peer->ack = iss + seen;
+		bed_send(peer, TCP_ACK, "", 0);
+		bed_fold(&digest, peer, iss, irs, &seen);
+	}
+	*calls = sent_calls;
+	tcp_abort(peer->pcb);
+	bed_complete_all();
+	bed_skip();
+	bed_peers_forget_one(peer);
+	return digest;
+}
+
+static void acknowledgements_of_a_batch_are_one_to_the_server(void **state)
+{
+	unsigned alone = 0, together = 0, calls;
+
+	largest = 9000;
+	for (unsigned i = 0; i < PAGES; i++)
+		file[i] = bed_page((uint8_t)i);
+	for (unsigned n = 0; n < 40; n++) {
+		uint64_t seed = shim_seed() + n * 104729, one;
+		one = acknowledged_in_a_row(seed, false, &calls);
+		alone += calls;
+		assert_true(acknowledged_in_a_row(seed, true, &calls) == one);
+		together += calls;
+	}
+	assert_true(together * 3 < alone * 2);
+	largest = PAGES * PAGE_SIZE;
+	for (unsigned i = 0; i < PAGES; i++)
+		bed_page_done(file[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(acknowledgements_of_a_batch_are_one_to_the_server,
+					    bed_setup, bed_teardown),
 	    cmocka_unit_test_setup_teardown(both_ways_leave_the_same_bytes_and_state, bed_setup,
 					    bed_teardown),
 	};

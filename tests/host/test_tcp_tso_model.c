@@ -52,8 +52,13 @@ static void server_writes(struct world *world)
 		uint16_t offset = shim_random_below(PAGE_SIZE);
 		bool room;
 
-		if (kind < 6)
+		uint32_t behind = (STREAM_PAGES - page) * PAGE_SIZE - offset;
+
+		if (kind < 3)
 			room = stream_page(&world->stream, page, 0, PAGE_SIZE);
+		else if (kind < 6) // a run of pages, cut where it falls
+			room = stream_page(&world->stream, page, offset,
+					   1 + shim_random_below(MIN(behind, UINT16_MAX)));
 		else if (kind < 8)
 			room = stream_page(&world->stream, page, offset,
 					   1 + shim_random_below(PAGE_SIZE - offset));

@@ -35,8 +35,9 @@ void stream_open(struct stream *stream, uint16_t mss, uint32_t window)
 	stream->want = want;
 	stream->got = memset(got, 0, sizeof(got));
 	stream->where = memset(where, 0, sizeof(where));
-	for (unsigned i = 0; i < STREAM_PAGES; i++)
-		stream->pages[i] = bed_page(i);
+	stream->pages[0] = bed_run(0, STREAM_ORDER);
+	for (unsigned i = 1; i < STREAM_PAGES; i++)
+		stream->pages[i] = stream->pages[0] + i;
 	stream->peer = bed_syn(options, sizeof(options), MIN(window, UINT16_MAX));
 	do
 		syn_ack = bed_next_tcp();
@@ -64,7 +65,8 @@ bool stream_page(struct stream *stream, unsigned index, uint16_t offset, uint16_
 		return false;
 	for (unsigned i = 0; i < len; i++) {
 		stream->where[stream->queued] = page_phys(page) + offset + i;
-		stream->want[stream->queued++] = bed_pattern(index, offset + i);
+		stream->want[stream->queued++] =
+		    bed_pattern(index + (offset + i) / PAGE_SIZE, (offset + i) % PAGE_SIZE);
 	}
 	return true;
 }

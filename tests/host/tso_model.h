@@ -8,7 +8,8 @@
 #include "netbed.h"
 
 #define STREAM_MAX   (1U << 20)
-#define STREAM_PAGES 64
+#define STREAM_ORDER 6
+#define STREAM_PAGES (1 << STREAM_ORDER)
 #define STREAM_SCALE 3 // of the peer's window
 
 struct stream {
