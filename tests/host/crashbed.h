@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A real ext4 volume (mke2fs) on the disk that loses power (crashdisk.h), with the kernel's own cache, volume and
 // journal code above it, and e2fsprogs as the judge. A test needs in its SOURCES:
-//	tests/host/crashdisk.c tests/host/crashbed.c fs/*.c
+//	tests/host/crashdisk.c tests/host/crashbed.c fs/[!u]*.c
 //	kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 //
 //	crashbed_make("-b 1024 -J size=1", "8m");      // an image, made once a run for each set of words
