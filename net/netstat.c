@@ -3,6 +3,7 @@
 // only; any context.
 #include "kernel/kstat.h"
 #include "lwip/etharp.h"
+#include "lwip/priv/nd6_priv.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/stats.h"
 
@@ -121,6 +122,15 @@ IP_DROP(ip6_drop_reassembly, "6", "reassembly", ip6_frag, drop);
 
 COUNTER(arp_in, "pagewire_arp_packets_in_total", "ARP packets received.", etharp.recv);
 COUNTER(arp_out, "pagewire_arp_packets_out_total", "ARP packets sent.", etharp.xmit);
+static uint64_t nd_entries(void)
+{
+	return nd6_neighbors;
+}
+KSTAT_GAUGE_FN(nd_entries, "pagewire_nd_entries", NULL,
+	       "IPv6 neighbours known or asked for, of LWIP_ND6_NUM_NEIGHBORS.", nd_entries);
+KSTAT_COUNTER_L(nd_recycled, "pagewire_nd_recycled_total", NULL,
+		"IPv6 neighbours forgotten early because the table was full.", nd6_recycled);
+
 static uint64_t arp_entries(void)
 {
 	return etharp_entries;

@@ -95,12 +95,12 @@
 #define LWIP_IPV6_DUP_DETECT_ATTEMPTS  1
 #define LWIP_IPV6_SEND_ROUTER_SOLICIT  1
 #define LWIP_ND6_QUEUEING	       1
-#define LWIP_ND6_NUM_NEIGHBORS	       127 // its index is an s8_t
-#define LWIP_ND6_NUM_DESTINATIONS      127 // nd6_tmr walks it with an s8_t
+#define LWIP_ND6_NUM_NEIGHBORS	       8192 // as ARP
+#define LWIP_ND6_NUM_DESTINATIONS      8192
 #define LWIP_ND6_NUM_PREFIXES	       8
 #define LWIP_ND6_NUM_ROUTERS	       4
 #define LWIP_ND6_RDNSS_MAX_DNS_SERVERS 0
-#define MEMP_NUM_ND6_QUEUE	       64
+#define MEMP_NUM_ND6_QUEUE	       1024 // packets that wait for a neighbour's answer
 #define MEMP_NUM_MLD6_GROUP	       32
 
 // ---- UDP --------------------------------------------------------------------------------------------

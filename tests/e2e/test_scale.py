@@ -5,17 +5,18 @@ import random
 import re
 import resource
 import socket
-import struct
 import subprocess
+import threading
 import time
 
 import pytest
 
-from conftest import Tap
+from crowd import Crowd, flood, short_connections
 from test_network import read_response, request, wrk
 
 MANY = 5000
-GUEST_MAC = bytes.fromhex("525400123456")
+FRAME = 4096
+HELD_BYTES = (64 << 20) // 20000  # of memory, a connection: 20,000 in 64 MB
 
 
 @pytest.fixture
@@ -28,37 +29,6 @@ def machine(tap, tree_image):
         yield vm
         vm.assert_returned(before, seconds=90)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def checksum(data):
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
-    return ~total & 0xffff
-
-
-def syn(source_mac, source, port, sequence):
-    """A frame with a SYN as Linux sends it: MSS, SACK permitted, window scale."""
-    target = socket.inet_aton(Tap.GUEST)
-    options = bytes.fromhex("020405b40402010103030701")
-    tcp = struct.pack("!HHIIBBHHH", port, 80, sequence, 0, (20 + len(options)) // 4 << 4, 2, 64240, 0, 0) + options
-    sum_ = checksum(source + target + struct.pack("!HH", 6, len(tcp)) + tcp)
-    tcp = tcp[:16] + struct.pack("!H", sum_) + tcp[18:]
-    ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp), 0, 0, 64, 6, 0) + source + target
-    ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
-    return GUEST_MAC + source_mac + b"\x08\x00" + ip + tcp
-
-
-def flood(tap, rng, count):
-    """SYNs from addresses behind the gateway, whose answers go nowhere."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
-        s.bind((tap.name, 0))
-        mac = s.getsockname()[4]
-        for n in range(count):
-            source = bytes([10, 99, rng.randrange(256), rng.randrange(1, 255)])
-            s.send(syn(mac, source, rng.randrange(1024, 65536), rng.getrandbits(32)))
-            if n % 50 == 49:
-                time.sleep(0.01)
 
 
 def curl_seconds(machine):
@@ -75,6 +45,7 @@ def pools(machine):
 
 def test_5000_idle_connections(machine):
     before = pools(machine)
+    free = machine.metrics()["pagewire_pmm_frames_free"]
     clients = []
     for _ in range(MANY):
         s = socket.create_connection(machine.peer, timeout=20)
@@ -85,6 +56,9 @@ def test_5000_idle_connections(machine):
     assert machine.metrics()["pagewire_tcp_connections"] >= MANY
     held = {re.search('"(.*)"', k).group(1): round((v - before.get(k, 0)) / MANY, 2) for k, v in after.items()}
     print("objects an idle connection holds:", {k: v for k, v in held.items() if v >= 0.01})
+    taken = (free - machine.metrics()["pagewire_pmm_frames_free"]) * FRAME / MANY
+    print(f"bytes an idle connection holds: {taken:.0f}")
+    assert taken <= HELD_BYTES
     assert held["lwip_TCP_PCB"] <= 1.01 and held["lwip_TCP_SEG"] <= 0.01, held
     assert curl_seconds(machine) < 1
     steps, segments = "pagewire_tcp_lookup_steps_total", "pagewire_tcp_segments_in_total"
@@ -124,3 +98,30 @@ def test_half_open_connections_keep_nobody_out(machine, tap, seed):
     while machine.metrics()["pagewire_tcp_connections_half_open"]:
         assert time.monotonic() < end
         time.sleep(1)
+
+
+def times_while(machine, work):
+    """How long requests take while `work` runs in a thread."""
+    thread, times = threading.Thread(target=work), []
+    thread.start()
+    while thread.is_alive() or not times:
+        times.append(curl_seconds(machine))
+    thread.join()
+    return sorted(times)
+
+
+def test_a_flood_of_syns_while_somebody_asks(machine, tap, seed):
+    times = times_while(machine, lambda: flood(tap, random.Random(seed), 10000, addresses=10000))
+    print(f"{len(times)} requests, median {times[len(times) // 2]:.3f} s, slowest {times[-1]:.3f} s")
+    assert times[len(times) // 2] < 1  # bench/soak.py has all 100,000, and the slowest
+
+
+def test_slow_clients_while_somebody_asks(machine):
+    with Crowd(machine.peer, 500, slow=True):
+        times = sorted(curl_seconds(machine) for _ in range(5))
+        assert machine.metrics()["pagewire_tcp_connections"] >= 500
+    assert times[2] < 1
+
+
+def test_short_connections_leave_nothing(machine):
+    assert short_connections(machine.peer, count=3000) == 3000

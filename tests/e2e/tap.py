@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A tap device for a machine that thousands of connections are made to."""
+import subprocess
+
+from vm import VM
+
+
+class Tap:
+    """A tap device in this process's own network namespace (tools/test makes one), and a machine on it."""
+
+    GUEST, HOST = "10.77.0.2", "10.77.0.1"
+
+    def __init__(self, name="tap0"):
+        self.name = name
+        run = lambda *c: subprocess.run(c, check=True, capture_output=True)
+        run("ip", "tuntap", "add", name, "mode", "tap")
+        run("ip", "link", "set", name, "txqueuelen", "30000")  # a flood waits there for QEMU; none of it is lost
+        run("ip", "addr", "add", self.HOST + "/24", "dev", name)
+        run("ip", "link", "set", name, "up")
+
+    def vm(self, disks, append="cache=unmapped", **options):
+        return VM(disks=disks, address=self.GUEST,
+                  append=f"ip={self.GUEST}::{self.HOST}:255.255.255.0:pagewire:eth0:off {append}",
+                  net=["-netdev", f"tap,id=net,ifname={self.name},script=no,downscript=no"],
+                  **options)
+
+    def close(self):
+        subprocess.run(["ip", "link", "del", self.name], check=False, capture_output=True)
