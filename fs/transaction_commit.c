@@ -221,7 +221,7 @@ static void commit_worker(struct wtd *work)
 		spin_lock_wtd(&log->lock);
 	}
 	log->commit_busy = false;
-	room_changed(log);
+	waitq_wake_all(&log->room); // what came free was told of where it did; see home_worker
 	spin_unlock_wtd(&log->lock);
 }
 
