@@ -106,6 +106,8 @@ static inline void touch(struct page *page, uint64_t now)
 {
 	if (now - page->stamp_ns < cache.touch_ns || page->flags & PAGE_HELD)
 		return;
+	if (UNLIKELY(page->state != PAGE_CLEAN)) // on its file's list, or the disk's: on no LRU
+		return;
 	cache_unlru(page);
 	cache_lru_add(page);
 }
@@ -127,8 +129,7 @@ struct page *pagecache_probe(struct inode *inode, uint64_t index)
 	spin_lock_wtd(&cache.lock);
 	struct page *page = cache_find(owner, index);
 	if (LIKELY(page && page_readable(page))) {
-		if (LIKELY(page->state == PAGE_CLEAN))
-			cache_touch(page);
+		cache_touch(page);
 		if (UNLIKELY(page->flags & (PAGE_READAHEAD | PAGE_AHEAD_MARK)))
 			ahead_used(page);
 	} else {

@@ -77,7 +77,7 @@ static bool take_what_is_there(struct page_get *get)
 		get_wait_for(get, page);
 		return true;
 	}
-	if (page != cache.zero && page->state == PAGE_CLEAN)
+	if (page != cache.zero)
 		cache_touch(page);
 	cache.hits++;
 	finish(get, page, 0);
