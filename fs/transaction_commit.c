@@ -141,7 +141,7 @@ static void release_freed(struct volume_log *log, struct transaction_group *grou
 	do {
 		spin_lock_wtd(&log->lock);
 		run = freed_take(&group->freed);
-		if (run && log->home_busy && freed_insert(&log->draining, run)) {
+		if (run && log->home_writing && freed_insert(&log->draining, run)) {
 			spin_unlock_wtd(&log->lock);
 			continue;
 		}

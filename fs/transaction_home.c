@@ -77,6 +77,7 @@ static struct round take(struct volume_log *log)
 		b->home_next = round.list;
 		round.list = b;
 	}
+	log->home_writing = true; // from here on what is freed waits for the end of the round
 	round.used = log->used;
 	round.start = log->log_end;
 	round.committed = log->committed;
@@ -124,6 +125,9 @@ static void finish(struct volume_log *log, const struct round *round, bool kept)
 		if (kept)
 			(void)block_settled(log, b);
 	}
+	spin_lock_wtd(&log->lock);
+	log->home_writing = false;
+	spin_unlock_wtd(&log->lock);
 	struct freed_run *run;
 	do {
 		spin_lock_wtd(&log->lock);

@@ -87,6 +87,7 @@ struct volume_log {
 	struct waitq data_wait; // the commit, for data
 
 	bool home_wanted, home_busy; // (J)
+	bool home_writing;	     // (J) old contents may be on their way home
 	struct wtd home_work, home_timer;
 	struct disk_batch *home_batch;
 	struct transaction_block *home_list; // (J) with `home`

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Power cuts of a whole machine: it is killed while four threads change names, or its disk is cut off at every flush
-(QEMU's blklogwrites); every step that was promised must be there, whole."""
+"""Power cuts of a whole machine: it is killed while four threads change names or clients upload, or its disk is cut off
+in its write log (QEMU's blklogwrites); every step and every file that was promised must be there, whole."""
+import hashlib
+import http.client
 import os
 import random
 import re
 import shutil
+import subprocess
+import threading
 import time
 
 import pytest
 
 import power
 import writelog
-from vm import VM
+from vm import VM, make_volume
 
 SEED = int(os.environ.get("SEED", "0") or 0) or int(time.time())
 
@@ -45,7 +49,7 @@ def test_killed_at_random_moments(tmp_path, dice, options):
     image = power.make(tmp_path / "scratch.img", "24m", *options)
     fresh = str(tmp_path / "fresh.img")
     shutil.copyfile(image, fresh)
-    for n in range(5):
+    for n in range(3):
         shutil.copyfile(fresh, image)
         vm = boot(image)
         try:
@@ -157,3 +161,106 @@ def test_down_leaves_a_clean_volume_and_a_dirty_one_is_taken_over(tmp_path):
     assert re.search(r"Filesystem state:\s+clean\n", about) and re.search(r"Mount count:\s+2\n", about)
     power.run("/usr/sbin/e2fsck", "-fn", image)  # nothing to replay, nothing to repair
     power.check(image, promised)
+
+
+def content(name, version):
+    """What version `version` of a file is: its size and its bytes follow from the name."""
+    key = hashlib.sha256(f"{name} {version}".encode()).digest()
+    size = [0, 100, 4096, 30000, 200000][key[0] % 5] + key[1]
+    return (key * (size // 32 + 1))[:size]
+
+
+class Client(threading.Thread):
+    """Uploads and deletes files of its own, one request after the other. may_be[name]: the versions that may be found
+    (None: no such file): the last one answered, and what was asked for since."""
+
+    def __init__(self, number, peer, seed):
+        super().__init__(daemon=True)
+        self.number, self.peer, self.dice = number, peer, random.Random(seed)
+        self.may_be, self.tried, self.answered, self.bad = {}, {}, 0, []
+
+    def ask(self, connection, version):
+        name = f"c{self.number}-{self.dice.randrange(6)}"
+        known = self.may_be.setdefault(name, [None])
+        delete = known != [None] and self.dice.random() < 0.2
+        known.append(None if delete else version)
+        self.tried.setdefault(name, [None]).append(version)
+        if delete:
+            connection.request("DELETE", "/" + name)
+        else:
+            connection.request("PUT", "/" + name, content(name, version))
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status not in (201, 204):
+            self.bad.append((name, answer.status))
+        self.may_be[name] = known[-1:]
+        self.answered += 1
+
+    def run(self):
+        try:
+            connection = http.client.HTTPConnection(*self.peer, timeout=20)
+            for version in range(100000):
+                self.ask(connection, version)
+        except (OSError, http.client.HTTPException):
+            pass  # the machine is gone
+
+
+def upload_for_a_while(disk, clients, seconds, dice):
+    """Boots, lets so many clients work, kills the machine; the clients."""
+    vm = VM(disks=[disk], append="write=on cache=unmapped", snapshot=False, name="put")
+    with vm:
+        vm.stopped = True
+        work = [Client(c, vm.peer, dice.random()) for c in range(clients)]
+        for client in work:
+            client.start()
+        time.sleep(seconds)
+        vm.process.terminate()
+        vm.process.wait()
+    for client in work:
+        client.join(30)
+        assert not client.bad, client.bad
+    return work
+
+
+def upload_volume(tmp_path):
+    folder = tmp_path / "top"
+    (folder / ".pagewire").mkdir(parents=True)
+    (folder / ".pagewire/users").write_text("trustee / * ALL\n")
+    return make_volume(folder, tmp_path / "fresh.img", size="32M")
+
+
+def look(image, clients, versions_of, what):
+    """Every file is one of the versions that it may be, whole."""
+    for client in clients:
+        for name, versions in versions_of(client).items():
+            out = subprocess.run(["/usr/sbin/debugfs", "-R", f"cat /{name}", image], capture_output=True)
+            found = None if b"File not found" in out.stderr else out.stdout
+            good = [None if v is None else content(name, v) for v in versions]
+            assert found in good, (f"{what}: {name}: {None if found is None else len(found)} bytes, may be "
+                                   f"{[(v, g and len(g)) for v, g in zip(versions, good)]}")
+
+
+def test_answered_uploads_survive_a_kill(tmp_path, dice):
+    fresh, image = upload_volume(tmp_path), str(tmp_path / "sys.img")
+    for n in range(3):
+        shutil.copyfile(fresh, image)
+        clients = upload_for_a_while(image, 6, 1 + 3 * dice.random(), dice)
+        power.judge(image, f"SEED={SEED} round {n}")
+        look(image, clients, lambda c: c.may_be, f"SEED={SEED} round {n}")
+        assert sum(c.answered for c in clients) > 20
+
+
+def test_uploads_cut_at_any_point_of_the_write_log(tmp_path, dice):
+    fresh, image, log = upload_volume(tmp_path), str(tmp_path / "sys.img"), str(tmp_path / "log")
+    left = str(tmp_path / "left.img")
+    shutil.copyfile(fresh, image)
+    clients = upload_for_a_while(writelog.drive(image, log), 3, 2, dice)
+    entries = writelog.read(log)
+    disk = writelog.Disk(fresh, entries)
+    for cut in sorted(dice.sample(range(1, len(entries) + 1), 25)):
+        disk.forward(cut)
+        with open(left, "wb") as f:
+            f.write(disk.after_cut(dice, dice.choice(["none", "whole", "torn"])))
+        power.judge(left, f"SEED={SEED}: cut {cut} of {len(entries)}")
+        look(left, clients, lambda c: c.tried, f"SEED={SEED}: cut {cut} of {len(entries)}")
+    assert sum(c.answered for c in clients) > 20

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // SOURCES: tests/host/crashdisk.c tests/host/crashbed.c fs/[!u]*.c
 // SOURCES: kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
-// Changes of metadata: what a block holds after each way of ending a change, what was freed, what happens without
+// Changes of metadata, and mounting for them: what a block holds after each way of ending a change, what was freed, what happens without
 // memory. On a real ext4 volume, whose journal blocks nobody uses otherwise serve as blocks to change.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "crashbed.h"
+#include "fs/ext4_write.h"
 #include "fs/transaction_private.h"
 #include "kernel/panic.h"
 #include "kernel/pool.h"
@@ -219,6 +220,65 @@ static void more_blocks_than_asked_for_is_a_panic(void **state)
 	end_all();
 }
 
+// The k-th frame that is asked for is not there, nor any after it; then the same for objects of pools.
+static void mounting_without_memory_leaves_it_readable(void **state)
+{
+	crashbed_make("-b 1024", "8m", NULL);
+	for (int pools = 0; pools < 2; pools++) {
+		int error = -1;
+		for (uint32_t k = 0; error; k++) {
+			volume = crashbed_mount(false);
+			assert_non_null(volume);
+			if (pools)
+				pool_fail_after(k);
+			else
+				shim_frames_fail_after(k);
+			error = ext4_prepare_writing(volume);
+			shim_frames_fail_off();
+			pool_fail_off();
+			assert_true(!error || error == -ENOMEM);
+			assert_int_equal(volume_writable(volume), !error);
+			assert_int_equal(byte_of(volume->blocks - 200), 0); // it can be read
+			crashbed_unmount();
+		}
+	}
+	assert_int_equal(crashbed_fsck(), 0);
+	crashdisk_free();
+}
+
+static void the_kth_frame_missing_fails_a_change_cleanly(void **state)
+{
+	for (uint32_t k = 0;; k++) {
+		struct transaction t;
+		struct page *page;
+		void *data;
+		int error = 0;
+		assert_int_equal(transaction_begin(&t, volume, 8), 0);
+		shim_frames_fail_after(k);
+		for (uint64_t n = 0; n < 4 && !error; n++) {
+			error = transaction_get(&t, spare + n, &data, &page);
+			if (error)
+				break;
+			memset(data, 1, volume->block_bytes);
+			page_wire_put(page);
+		}
+		shim_frames_fail_off();
+		if (!error) {
+			transaction_end(&t);
+			break;
+		}
+		assert_int_equal(error, -ENOMEM);
+		transaction_cancel(&t);
+	}
+	// A commit and the way home need no memory.
+	shim_frames_fail_after(0);
+	pool_fail_after(0);
+	assert_int_equal(transaction_settle(volume), 0);
+	shim_frames_fail_off();
+	pool_fail_off();
+	assert_int_equal(byte_on_disk(spare + 3), 1);
+}
+
 int main(void)
 {
 #define TEST(name)                                                                                 \
@@ -232,6 +292,8 @@ int main(void)
 	    TEST(a_second_change_waits_and_readers_too),
 	    TEST(without_memory_a_change_fails_and_can_be_taken_back),
 	    TEST(more_blocks_than_asked_for_is_a_panic),
+	    TEST(the_kth_frame_missing_fails_a_change_cleanly),
+	    cmocka_unit_test(mounting_without_memory_leaves_it_readable),
 	};
 	return cmocka_run_group_tests_name("transaction", tests, NULL, NULL);
 }
