@@ -2,7 +2,7 @@
 // A real ext4 volume (mke2fs) in a sparse file, for tests of what writes it: the kernel's own cache, volume and
 // transactions above it, e2fsck and debugfs as judges. Volumes may be large, for only what is touched takes
 // memory. A test needs in its SOURCES:
-//	tests/host/ext4_bed.c fs/*.c kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
+//	tests/host/ext4_bed.c fs/[!u]*.c kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 //
 //	struct ext4 *fs = bed_start("-b 1024", "16m");
 //	... transactions ...

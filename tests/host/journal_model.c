@@ -24,6 +24,7 @@ struct state {
 };
 struct op {
 	struct state after[BLOCKS];
+	uint32_t map; // what the map's block says: the last operation that gave a block to data
 	struct durable durable;
 	bool told;
 };
@@ -87,6 +88,7 @@ static int one_op(bool cancel)
 	struct op *op = &ops[++model_ops];
 	uint64_t until;
 	memcpy(op->after, ops[model_ops - 1].after, sizeof(op->after));
+	op->map = ops[model_ops - 1].map;
 	int error = transaction_begin(&t, model_volume, BLOCKS);
 	if (error) {
 		model_ops--;
@@ -140,6 +142,7 @@ static int write_data(unsigned b)
 	void *buffer = kpages_alloc(PAGE_SIZE);
 	uint32_t number = ++write_count;
 	memcpy(op->after, ops[model_ops - 1].after, sizeof(op->after));
+	op->map = ops[model_ops - 1].map;
 	op->after[b] = (struct state){DATA, number};
 	fill(buffer, spare + b, DATA, number);
 	int error = transaction_begin(&t, model_volume, 1);
@@ -152,7 +155,7 @@ static int write_data(unsigned b)
 	void *data;
 	error = transaction_get(&t, spare + BLOCKS, &data, &page);
 	ASSERT(!error);
-	*(uint32_t *)data = model_ops;
+	*(uint32_t *)data = op->map = model_ops;
 	page_wire_put(page);
 	raw = (struct raw_write){.ticket = transaction_data_begin(&t)};
 	transaction_end(&t);
@@ -207,6 +210,9 @@ int model_work(uint32_t count)
 // Whether all blocks hold what they held after operation k.
 static bool is_state(const uint8_t *disk, uint32_t k)
 {
+	const uint32_t *map = (const void *)(disk + (spare + BLOCKS) * block_bytes);
+	if (*map != ops[k].map)
+		return false;
 	for (unsigned b = 0; b < BLOCKS; b++) {
 		struct state s = ops[k].after[b];
 		if (s.use == META && !holds(disk + (spare + b) * block_bytes, spare + b, s))
