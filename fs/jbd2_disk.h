@@ -74,6 +74,7 @@ enum jbd2_commit_offset {
 	JBD2_COMMIT_CHECKSUM_SIZE = 13,
 	JBD2_COMMIT_CHECKSUM = 16,
 	JBD2_COMMIT_SEC = 48,
+	JBD2_COMMIT_BYTES = 60,
 };
 
 // Version 1's checksum: CRC-32 with the uppermost bit first, over the blocks of a transaction.

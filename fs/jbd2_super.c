@@ -145,12 +145,13 @@ int journal_note_error(struct journal_writer *w, int error)
 static int get_memory(struct journal_writer *w)
 {
 	w->super = kpages_alloc(w->block_bytes);
+	w->zero = kpages_alloc(w->block_bytes);
 	w->batch = batch_make(w->dev);
 	w->super_batch = batch_make(w->dev);
 	for (unsigned n = 0; n < JOURNAL_DESCRIPTORS; n++)
 		if (!(w->buffer[n] = kpages_alloc(w->block_bytes)))
 			return -ENOMEM;
-	return w->super && w->batch && w->super_batch ? 0 : -ENOMEM;
+	return w->super && w->zero && w->batch && w->super_batch ? 0 : -ENOMEM;
 }
 
 int journal_writer_open(struct journal_writer *w, const struct journal_source *source,
@@ -191,6 +192,8 @@ void journal_writer_close(struct journal_writer *w)
 			kpages_free(w->buffer[n], w->block_bytes);
 	if (w->super)
 		kpages_free(w->super, w->block_bytes);
+	if (w->zero)
+		kpages_free(w->zero, w->block_bytes);
 	if (w->runs)
 		kpages_free(w->runs, w->runs_bytes);
 	batch_free(w->batch);

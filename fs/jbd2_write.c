@@ -217,9 +217,25 @@ static void put_commit(struct journal_writer *w, uint8_t *block)
 		put_be32(block + JBD2_COMMIT_CHECKSUM, crc32c(w->csum_seed, block, w->block_bytes));
 }
 
+// A commit block that is torn must not look like a damaged one: its place is zeros before it is written, so that its
+// first sector alone makes it whole. (What readers look at lies in there; the sum is over the whole block.)
+static int clear_commit(struct journal_writer *w)
+{
+	uint64_t lba = log_lba(w, w->head);
+	int error = 0;
+	if (!batch_add(w->batch, lba, w->zero, w->block_bytes)) {
+		error = run(w);
+		if (!error && !batch_add(w->batch, lba, w->zero, w->block_bytes))
+			error = -EIO;
+	}
+	return error;
+}
+
 int journal_commit(struct journal_writer *w)
 {
-	int error = run(w);
+	int error = clear_commit(w);
+	if (!error)
+		error = run(w);
 	if (!error)
 		error = batch_flush(w->batch);
 	if (error)

@@ -37,6 +37,7 @@ struct journal_writer {
 	uint32_t head;	  // the next log block to be written
 	uint32_t written; // log blocks of this transaction
 	uint32_t sequence;
+	uint8_t *zero; // a block of zeros
 	uint8_t *buffer[JOURNAL_DESCRIPTORS];
 	uint32_t buffers_used;
 	uint8_t *descriptor, *revoke; // the open ones, or null

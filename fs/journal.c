@@ -219,16 +219,26 @@ static int walk_revoke(struct journal *j, struct walk *walk, const uint8_t *data
 	return 0;
 }
 
+// Over the whole block. One that was torn may have anything behind its fields; it was written with zeros there.
+static bool commit_block_sum_ok(const struct journal *j, const uint8_t *data)
+{
+	static const uint8_t zeros[JBD2_COMMIT_BYTES];
+	const size_t sum_at = JBD2_COMMIT_CHECKSUM;
+	uint32_t found = be32(data + sum_at), bytes = j->source->block_bytes;
+	uint32_t sum = crc32c(crc32c(j->csum_seed, data, sum_at), zeros, 4);
+	if (crc32c(sum, data + sum_at + 4, bytes - sum_at - 4) == found)
+		return true;
+	sum = crc32c(sum, data + sum_at + 4, JBD2_COMMIT_BYTES - sum_at - 4);
+	for (uint32_t at = JBD2_COMMIT_BYTES; at < bytes; at += MIN(sizeof(zeros), bytes - at))
+		sum = crc32c(sum, zeros, MIN(sizeof(zeros), bytes - at));
+	return sum == found;
+}
+
 static bool commit_csum_ok(const struct journal *j, const struct walk *walk, const uint8_t *data)
 {
-	static const uint8_t zeros[4];
-	const size_t sum_at = JBD2_COMMIT_CHECKSUM;
-	uint32_t found = be32(data + sum_at);
-	if (has_csum(j)) {
-		uint32_t sum = crc32c(crc32c(j->csum_seed, data, sum_at), zeros, sizeof(zeros));
-		sum = crc32c(sum, data + sum_at + 4, j->source->block_bytes - sum_at - 4);
-		return sum == found;
-	}
+	uint32_t found = be32(data + JBD2_COMMIT_CHECKSUM);
+	if (has_csum(j))
+		return commit_block_sum_ok(j, data);
 	if (!(j->compat & JBD2_COMPAT_CHECKSUM))
 		return true;
 	uint8_t type = data[JBD2_COMMIT_CHECKSUM_TYPE], size = data[JBD2_COMMIT_CHECKSUM_SIZE];
