@@ -5,7 +5,8 @@
 //	ext4_super.c     mount, unmount, the checks of the superblock's geometry
 //	ext4_backup.c    the superblock's backups
 //	ext4_feature.c   which feature bits are read, which are refused, by name
-//	ext4_block.c     blocks of metadata, group descriptors, what is said about corruption
+//	ext4_block.c     blocks of metadata, what is said about corruption
+//	ext4_group.c     group descriptors
 //	ext4_inode.c     inode numbers to inodes, symbolic links
 //	ext4_map.c       file blocks to disk blocks: per-inode cache, replayed journal's view
 //	ext4_extent.c    ... through extent trees
@@ -173,6 +174,7 @@ bool ext4_block_verified(const struct ext4_block *block);
 void ext4_block_set_verified(const struct ext4_block *block);
 // Pure. CRC-16 as gdt_csum uses it: polynomial 0x8005, reflected.
 uint16_t ext4_crc16(uint16_t crc, const void *data, size_t len);
+// ---- ext4_group.c ----
 // Sleeps. Where the group's inode table begins and how many of its inodes have ever been used.
 int ext4_group_inodes(struct ext4 *fs, uint64_t group, uint64_t *table, uint32_t *used) MUST_CHECK;
 // Counts the corruption, says so in the log (a few lines a second), gives -EUCLEAN. inode 0: none.

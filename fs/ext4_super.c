@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Mounting: the superblock is read, checked and believed, the journal replayed into a map, the root
 // looked at. Mounting thread; nothing of a volume that is refused stays behind.
-#include "fs/ext4.h"
-#include "fs/transaction.h"
+#include "fs/ext4_write.h"
 
 #include "kernel/crc32.h"
 #include "kernel/kprintf.h"
@@ -292,6 +291,7 @@ const struct filesystem ext4_filesystem = {
     .unmount = ext4_unmount,
     .root_inode = EXT4_ROOT_INODE,
     .read_inode = ext4_read_inode,
+    .forget_inode = ext4_release_preallocation,
     .lookup = ext4_lookup,
     .read_dir = ext4_read_dir,
     .read_link = ext4_read_link,

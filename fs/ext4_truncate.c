@@ -15,7 +15,7 @@ bool ext4_step_room(struct ext4_step *step, uint64_t block, uint32_t nodes, uint
 		return false;
 	while (i < step->groups && step->group[i] != group)
 		i++;
-	if (i == step->groups && i + 1 + spare > EXT4_STEP_GROUPS)
+	if (MAX(step->groups, i + 1) + spare > EXT4_STEP_GROUPS)
 		return false;
 	step->group[i] = group;
 	step->groups = MAX(step->groups, i + 1);

@@ -75,6 +75,8 @@ uint64_t ext4_window_free(struct ext4 *fs, uint32_t inode, uint64_t first, uint6
 void ext4_release_preallocation(struct inode *inode)
 {
 	struct ext4 *fs = ext4_of(inode);
+	if (!__atomic_load_n(&fs->window_clock, __ATOMIC_RELAXED))
+		return; // nothing was ever streamed
 	spin_lock_wtd(&fs->lock);
 	struct ext4_window *window = find(fs, (uint32_t)inode->number);
 	if (window)

@@ -206,12 +206,12 @@ void volume_unmount_all(void)
 	for (struct volume *v = volumes; v; v = v->next)
 		inode_put(volume_private(v)->root);
 	inode_wait_deleted();
+	end_all_writing(); // before the caches are dropped: they hold what is not written
 	pagecache_drop();
 	inode_drop_unused(SIZE_MAX);
 	while (volumes) {
 		struct volume_private *v = volume_private(volumes);
 		volumes = volumes->next;
-		end_writing(&v->volume);
 		v->fs->unmount(&v->volume);
 		forget_volume(v);
 	}

@@ -115,7 +115,7 @@ bool bed_failed(void)
 
 // ---- the volume ----
 
-struct ext4 *bed_mount(void)
+bool bed_try_mount(void)
 {
 	struct stat st;
 	int fd = open(path(), O_RDWR | O_CLOEXEC);
@@ -132,12 +132,47 @@ struct ext4 *bed_mount(void)
 	pagecache_init();
 	volume_init();
 	volume_set_write(true);
-	if (volume_mount(&disk, &ext4_filesystem))
-		PANIC("the volume was refused");
-	bed_volume = volume_first();
-	if (!volume_writable(bed_volume))
+	int error = volume_mount(&disk, &ext4_filesystem);
+	bed_volume = error ? NULL : volume_first();
+	return bed_volume && volume_writable(bed_volume);
+}
+
+struct ext4 *bed_mount(void)
+{
+	if (!bed_try_mount())
 		PANIC("the volume cannot be written");
 	return bed_volume->private;
+}
+
+void bed_change(void (*change)(uint8_t *bytes, uint64_t size))
+{
+	struct stat st;
+	int fd = open(path(), O_RDWR | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st))
+		PANIC("%s cannot be opened", path());
+	uint8_t *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (bytes == MAP_FAILED)
+		PANIC("%s cannot be mapped", path());
+	change(bytes, (uint64_t)st.st_size);
+	munmap(bytes, (size_t)st.st_size);
+}
+
+void bed_keep(void)
+{
+	if (command("cp --sparse=always %s %s-then", path(), path()))
+		PANIC("keep: %s", said);
+}
+
+void bed_again(void)
+{
+	if (command("cp --sparse=always %s-then %s", path(), path()))
+		PANIC("again: %s", said);
+}
+
+void bed_remove(void)
+{
+	(void)command("rm -f %s %s-then", path(), path());
 }
 
 void bed_settle(void)
@@ -150,8 +185,7 @@ void bed_settle(void)
 void bed_snapshot(void)
 {
 	bed_settle();
-	if (command("cp --sparse=always %s %s-then", path(), path()))
-		PANIC("snapshot: %s", said);
+	bed_keep();
 }
 
 void bed_restore(void)

@@ -21,7 +21,14 @@ void bed_finish(void); // fails the test with what e2fsck said
 // Unmounts, keeping the image; fsck: e2fsck -fn must be clean. Then mounts it again.
 void bed_unmount(bool fsck);
 struct ext4 *bed_mount(void);
+bool bed_try_mount(
+    void); // false: refused (bed_volume is null) or read-only; unmount it all the same
 void bed_settle(void);
+// While it is not mounted: changes the image; keeps a copy of it, and goes back to that. remove: for good.
+void bed_change(void (*change)(uint8_t *bytes, uint64_t size));
+void bed_keep(void);
+void bed_again(void);
+void bed_remove(void);
 // What a power cut now would leave on the disk, which is put in its place by restore: everything in between is
 // forgotten, and the volume is not mounted.
 void bed_snapshot(void);
