@@ -228,7 +228,14 @@ struct pbuf *rxpool_packet(struct rxbuf *buf, uint32_t bytes)
 	held_high = MAX(held_high, held);
 	buf->place = RX_HELD;
 	buf->custom.custom_free_function = rxbuf_free;
-	return pbuf_alloced_custom(PBUF_RAW, bytes, PBUF_REF, &buf->custom, buf->data, RXBUF_BYTES);
+	buf->custom.pbuf = (struct pbuf){.payload = buf->data,
+					 .tot_len = (u16_t)bytes,
+					 .len = (u16_t)bytes,
+					 .type_internal = PBUF_REF,
+					 .flags = PBUF_FLAG_IS_CUSTOM,
+					 .ref = 1,
+					 .if_idx = NETIF_NO_INDEX};
+	return &buf->custom.pbuf;
 }
 
 static void show(void)

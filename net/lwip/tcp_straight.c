@@ -137,7 +137,7 @@ static bool tell_sent(struct tcp_pcb *pcb, uint32_t bytes)
 		if (UNLIKELY(err == ERR_ABRT))
 			return false;
 	}
-	return !tcp_input_closed(pcb);
+	return !(*tcp_input_events & TF_CLOSED) || !tcp_input_closed(pcb);
 }
 
 // The recv callback, which takes the payload or refuses it for now.
@@ -247,19 +247,20 @@ static void settle(struct tcp_pcb *pcb, struct pbuf *payload, struct netif *neti
 		acknowledged = NULL;
 		told = free_acked(pcb);
 	}
-	tcp_input_begin(pcb);
+	*tcp_input_events = 0;
+	tcp_input_pcb = pcb;
 	if (told && UNLIKELY(!tell_sent(pcb, told))) {
-		tcp_input_end();
+		tcp_input_pcb = NULL;
 		if (payload)
 			pbuf_free(payload);
 		return;
 	}
 	if (payload && UNLIKELY(!tell_received(pcb, payload))) {
-		tcp_input_end();
+		tcp_input_pcb = NULL;
 		return;
 	}
-	tcp_input_end();
-	if (UNLIKELY(tcp_input_closed(pcb)))
+	tcp_input_pcb = NULL;
+	if (UNLIKELY(*tcp_input_events & TF_CLOSED) && tcp_input_closed(pcb))
 		return;
 	if (pcb->unsent ? !send_segment(pcb, netif) : pcb->flags & TF_ACK_NOW)
 		tcp_output(pcb);
@@ -269,6 +270,18 @@ void tcp_straight_settle(struct netif *netif)
 {
 	if (acknowledged)
 		settle(acknowledged, NULL, netif);
+}
+
+// tcp_update_rcv_ann_wnd, which only moves the right edge of the window when that is worth a segment.
+static inline void announce(struct tcp_pcb *pcb)
+{
+	uint32_t edge = pcb->rcv_nxt + pcb->rcv_wnd, announced = pcb->rcv_ann_right_edge;
+
+	if (LIKELY(TCP_SEQ_LT(edge, announced + LWIP_MIN(TCP_WND / 2, pcb->mss)) &&
+		   TCP_SEQ_LEQ(pcb->rcv_nxt, announced)))
+		pcb->rcv_ann_wnd = announced - pcb->rcv_nxt;
+	else
+		tcp_update_rcv_ann_wnd(pcb);
 }
 
 struct tcp_pcb *tcp_straight_takes(uint32_t dest, uint32_t source, const struct tcp_hdr *header,
@@ -308,7 +321,7 @@ void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header, struct pbuf
 		payload->flags |= PBUF_FLAG_PUSH;
 	pcb->rcv_nxt += payload->tot_len;
 	pcb->rcv_wnd -= payload->tot_len;
-	tcp_update_rcv_ann_wnd(pcb);
+	announce(pcb);
 	tcp_ack(pcb);
 	settle(pcb, payload, netif);
 }
