@@ -83,7 +83,6 @@ struct e1000_tx {
 	uint32_t wanted;	    // descriptors that a refused packet needs; 0: none was refused
 	uint64_t plain[2], tso[2];  // the contexts as last given to the card; all ones: none yet
 	struct netoffload known[2]; // the offloads that `plain` and `tso` were made from
-	uint32_t known_upper[2];    // and what their data descriptors say
 	uint32_t first_max;	    // bytes of a packet's first descriptor
 	bool after_tso;		    // see the sentinel in e1000_tx.c
 	bool reclaiming;	    // tx_release came back to us

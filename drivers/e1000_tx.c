@@ -74,6 +74,10 @@ static inline bool offload_known(const struct e1000_tx *tx, const struct netoffl
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2];
 }
 _Static_assert(sizeof(struct netoffload) == 12, "compared as three words");
+#define TCP_OVER_IP4 0x00000101U // its first word with ip_csum and l4_csum, neither ipv6 nor udp
+_Static_assert(offsetof(struct netoffload, ip_csum) == 0 &&
+		   offsetof(struct netoffload, l4_csum) == 1,
+	       "the first two bytes");
 
 static bool plan_offload(const struct e1000_tx *tx, struct tx_plan *plan,
 			 const struct netfrag *head, const struct netoffload *offload)
@@ -268,66 +272,97 @@ static inline uint32_t measure_known(const struct e1000_tx *tx, const struct net
 	return bytes;
 }
 
-// The straight way of a packet with a known offload: what tx_plan and put_packet do, from fragments to
-// descriptors in one go. False: nothing is done.
-static bool transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
-			   const struct netoffload *offload)
+// write_seed of a TCP segment in IPv4.
+static inline void write_tcp4_seed(const struct netfrag *head, const struct netoffload *offload,
+				   uint32_t bytes)
+{
+	uint8_t *frame = phys_to_virt(head->addr);
+	uint8_t *ip = frame + offload->l3_offset, *tcp = frame + offload->l4_offset;
+	uint64_t sum = (uint64_t) * (field32 *)(ip + 12) + *(field32 *)(ip + 16) + (6 << 8);
+	*(field16 *)(ip + 10) = 0;
+	if (offload->mss)
+		*(field16 *)(ip + 2) = 0;
+	else
+		sum += __builtin_bswap16((uint16_t)(bytes - offload->l4_offset));
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	*(field16 *)(tcp + 16) = (uint16_t)(sum + (sum >> 16));
+}
+
+// The context of a packet that is cut: it differs from the card's in what it says of the length, or not at all.
+static inline uint32_t put_tso_context(struct e1000_tx *tx, uint32_t at, uint32_t payload)
+{
+	uint64_t word = (tx->tso[1] & ~(uint64_t)TXD_LEN_MASK) | payload;
+	e1000_stats.tx_tso++;
+	if (word == tx->tso[1]) {
+		e1000_stats.context_skipped++;
+		return at;
+	}
+	e1000_stats.context_written++;
+	return put_context(tx, at, (const uint64_t[]){tx->tso[0], word}, tx->tso);
+}
+
+static inline uint32_t put_fragments(struct e1000_tx *tx, uint32_t at, const struct netfrag *frag,
+				     const struct netfrag *end, uint64_t what)
+{
+	union e1000_tx_desc *ring = tx->ring;
+	void **cookies = tx->cookies;
+	for (; frag < end; frag++) {
+		uint32_t rest = frag->bytes, slot = at++ & TX_MASK;
+		paddr_t addr = frag->addr;
+		cookies[slot] = frag->cookie;
+		for (; UNLIKELY(rest > E1000_TX_PIECE); rest -= E1000_TX_PIECE) {
+			ring[slot].data.addr = addr;
+			ring[slot].words[1] = what | E1000_TX_PIECE;
+			addr += E1000_TX_PIECE;
+			slot = at++ & TX_MASK;
+			cookies[slot] = NULL;
+		}
+		ring[slot].data.addr = addr;
+		ring[slot].words[1] = what | rest;
+	}
+	return at;
+}
+
+// The straight way of a TCP segment in IPv4 with a known offload: what tx_plan and put_packet do, from
+// fragments to descriptors in one go. False: nothing is done.
+static inline bool transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
+				  const struct netoffload *offload)
 {
 	struct e1000_tx *tx = &nic->tx;
-	uint32_t lower = TXD_DTYP_DATA | TXD_DEXT | TXD_IFCS | (offload->mss ? TXD_TSE : 0);
-	uint32_t upper = tx->known_upper[offload->mss != 0], first = tx->next, at = first, slots;
-	uint32_t bytes = measure_known(tx, frags, count, &slots), head = offload->header_bytes;
-	const struct netfrag *frag = frags, *end = frags + count;
-	if (bytes <= head || bytes > (offload->mss ? E1000_TSO_MAX : E1000_FRAME_MAX) ||
+	uint32_t mss = offload->mss, head = offload->header_bytes, first = tx->next, at = first;
+	uint32_t lower = TXD_DTYP_DATA | TXD_DEXT | TXD_IFCS | (mss ? TXD_TSE : 0), slots;
+	uint32_t bytes = measure_known(tx, frags, count, &slots), upper = TXD_IXSM | TXD_TXSM;
+	bool sentinel = false;
+	if (bytes <= head || bytes > (mss ? E1000_TSO_MAX : E1000_FRAME_MAX) ||
 	    frags->bytes < head || e1000_tx_free(tx) < slots + 2)
 		return false;
-	write_seed(frags, offload, bytes);
-	if (offload->mss) {
-		uint64_t word = (tx->tso[1] & ~(uint64_t)TXD_LEN_MASK) | (bytes - head);
-		e1000_stats.context_written += word != tx->tso[1];
-		e1000_stats.tx_tso++;
-		if (word != tx->tso[1])
-			at = put_context(tx, at, (const uint64_t[]){tx->tso[0], word}, tx->tso);
+	write_tcp4_seed(frags, offload, bytes);
+	if (mss)
+		at = put_tso_context(tx, at, bytes - head);
+	else
+		e1000_stats.context_skipped++;
+	at = put_fragments(tx, at, frags, frags + count, (uint64_t)upper << 32 | lower);
+	if (mss || UNLIKELY(tx->after_tso)) {
+		uint32_t piece = tx->ring[(at - 1) & TX_MASK].data.lower & TXD_LEN_MASK;
+		sentinel = (mss || count == 1) && piece > 2 * TX_SENTINEL;
+		if (sentinel)
+			at = put_sentinel(tx, at, lower, upper);
+		tx->after_tso = mss || !sentinel;
 	}
-	e1000_stats.context_skipped += at == first;
-	for (; frag < end; frag++) {
-		uint32_t rest = frag->bytes;
-		paddr_t addr = frag->addr;
-		void *cookie = frag->cookie;
-		for (; UNLIKELY(rest > E1000_TX_PIECE); rest -= E1000_TX_PIECE) {
-			at = put(tx, at, addr, lower | E1000_TX_PIECE, upper, cookie);
-			addr += E1000_TX_PIECE;
-			cookie = NULL;
-		}
-		at = put(tx, at, addr, lower | rest, upper, cookie);
-	}
-	uint32_t piece = tx->ring[(at - 1) & TX_MASK].data.lower & TXD_LEN_MASK;
-	bool sentinel = (offload->mss || (tx->after_tso && count == 1)) && piece > 2 * TX_SENTINEL;
-	if (sentinel)
-		at = put_sentinel(tx, at, lower, upper);
 	put_end(tx, first, at);
-	tx->after_tso = offload->mss || (tx->after_tso && !sentinel);
 	e1000_stats.tx_bytes += bytes;
 	if (UNLIKELY(nic->late))
 		e1000_late_packet(nic, first & TX_MASK, &frags[0]);
 	return true;
 }
 
-int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned count,
-		   const struct netoffload *offload)
+static __attribute__((noinline)) int transmit_planned(struct e1000 *nic,
+						      const struct netfrag *frags, unsigned count,
+						      const struct netoffload *offload)
 {
-	struct e1000 *nic = dev->driver;
 	struct e1000_tx *tx = &nic->tx;
 	struct tx_plan plan;
-	if (UNLIKELY(!dev->link_up || nic->state != E1000_RUNNING)) {
-		e1000_stats.tx_link_down++;
-		return -ENODEV;
-	}
-	if (LIKELY(offload && count - 1 < NETDEV_MAX_FRAGS && offload_known(tx, offload) &&
-		   transmit_known(nic, frags, count, offload))) {
-		e1000_stats.tx_packets++;
-		return 0;
-	}
 	if (UNLIKELY(!tx_plan(tx, &plan, frags, count, offload))) {
 		e1000_stats.tx_invalid++;
 		return -EINVAL;
@@ -343,12 +378,28 @@ int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned cou
 		e1000_stats.context_skipped += !plan.new_context;
 		e1000_stats.tx_tso += offload->mss != 0;
 		tx->known[offload->mss != 0] = *offload;
-		tx->known_upper[offload->mss != 0] = plan.upper;
 	}
 	put_packet(nic, &plan, frags, count, offload);
 	e1000_stats.tx_packets++;
 	e1000_stats.tx_bytes += plan.bytes;
 	return 0;
+}
+
+int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned count,
+		   const struct netoffload *offload)
+{
+	struct e1000 *nic = dev->driver;
+	if (UNLIKELY(!dev->link_up || nic->state != E1000_RUNNING)) {
+		e1000_stats.tx_link_down++;
+		return -ENODEV;
+	}
+	if (LIKELY(offload && count - 1 < NETDEV_MAX_FRAGS && offload_known(&nic->tx, offload) &&
+		   *(const field32 *)offload == TCP_OVER_IP4) &&
+	    transmit_known(nic, frags, count, offload)) {
+		e1000_stats.tx_packets++;
+		return 0;
+	}
+	return transmit_planned(nic, frags, count, offload);
 }
 
 void e1000_tx_forget_context(struct e1000 *nic)
