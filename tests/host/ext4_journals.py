@@ -184,7 +184,8 @@ def journals(out):
         assert maker.judge(path)
     v4.damage(busy, "bad-data", 0, skip=8)  # the first ones are revoked, and nobody looks
     v4.damage(busy, "bad-descriptor", 1)
-    v4.damage(busy, "bad-commit", 2)
+    v4.damage(busy, "bad-commit", 2, at=50)
+    v4.damage(busy, "commit-tail", 2)  # behind its fields: torn, but whole as far as it matters
     v4.damage(busy, "bad-revoke", 5)
     # The end of the log: the last commit block is not there yet.
     torn = v4.plain() + [(v4.wrong(v4.changed[:5]), [], True)]

@@ -262,6 +262,13 @@ int image_read(struct image *image, struct inode *inode, uint64_t offset, void *
 	}
 NOT_HERE(int, transaction_open, struct volume *volume, const struct transaction_log *log)
 NOT_HERE(int, transaction_close, struct volume *volume)
+NOT_HERE(int, transaction_begin, struct transaction *t, struct volume *volume, uint32_t blocks)
+NOT_HERE(void, transaction_end, struct transaction *t)
+NOT_HERE(void, transaction_cancel, struct transaction *t)
+NOT_HERE(bool, volume_writable, const struct volume *volume)
+NOT_HERE(int, inode_open, struct volume *volume, uint64_t number, struct inode **out)
+NOT_HERE(void, inode_put, struct inode *inode)
+NOT_HERE(void, inode_wait_deleted, void)
 NOT_HERE(int, meta_replaced_home, struct volume *volume)
 NOT_HERE(void, meta_forget_replaced, struct volume *volume)
 NOT_HERE(int, transaction_begin, struct transaction *t, struct volume *volume, uint32_t blocks)

@@ -86,6 +86,7 @@ static void log_that_goes_over_its_end(void **state)
 static void torn_commit_block_ends_the_log(void **state)
 {
 	replays_to("torn", "after");
+	replays_to("commit-tail", "after");
 }
 
 static void refused(const char *name, int want)
