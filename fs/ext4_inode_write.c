@@ -174,8 +174,11 @@ int ext4_write_map(struct transaction *t, struct inode *inode, const struct ext4
 		return error;
 	struct ext4_raw_inode *raw = block.raw;
 	uint64_t size = change->size;
+	// Of a file no more than is on the disk, or comes with this transaction.
 	if (!change->exactly)
 		size = MAX(MIN(size, inode_disk_size(inode)), raw_size(raw));
+	else if (inode->type == INODE_FILE)
+		size = MIN(size, inode_disk_size(inode));
 	error = set_size(t, fs, inode, raw, size);
 	if (!error)
 		error = add_blocks(fs, raw, change->blocks);

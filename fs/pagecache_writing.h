@@ -5,7 +5,8 @@
 //	pagecache_write.c      file_write: bytes into pages
 //	pagecache_refill.c     old bytes of a page that is written in part, by DMA
 //	pagecache_truncate.c   the end of a file moves down: pages go, the last one ends in zeros
-//	pagecache_writeback.c  when and what is written behind: delay, ceiling, file_sync
+//	pagecache_writeback.c  when and what is written behind: delay, ceiling, errors
+//	pagecache_sync.c       who waits for it: file_sync, SYNC, the end of a volume
 //	pagecache_batch.c      from DIRTY pages to places on the disk, in a transaction
 //	pagecache_command.c    from places to commands in order, and their completion
 //
@@ -179,7 +180,7 @@ void writeback_kick(struct writeback *wb);
 void writeback_hurry(void);
 // Lock not held. What writing behind cannot do without, before the first page becomes DIRTY. 0 or -ENOMEM.
 int writeback_prepare(struct writeback *wb) MUST_CHECK;
-// Lock held. Tells whoever has waited for what is now over.
+// pagecache_sync.c's. Lock held. Tells whoever has waited for what is now over.
 void sync_check(struct page_owner *owner);
 // Lock not held. A batch came to its end; its pages are what they are.
 void writeback_ended(struct write_batch *batch);

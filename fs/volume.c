@@ -100,6 +100,7 @@ static void end_writing(struct volume *volume)
 		return;
 	if (writeback_close(volume))
 		kprintf("volume %s: not everything could be written\n", volume->name);
+	inode_wait_deleted(); // whom the last write held
 	volume_filesystem(volume)->writing->end_writing(volume);
 }
 

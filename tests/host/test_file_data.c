@@ -33,6 +33,8 @@ static struct inode *root;
 static uint8_t bytes[LEN_MAX];
 static uint64_t version, written;
 static unsigned name_of[VERSIONS];
+static uint64_t ends[VERSIONS]; // where the stream was cut off
+static unsigned end_count;
 
 // What version v of a file holds: its number, and bytes that depend on it and are never 0.
 static size_t make_bytes(uint64_t v)
@@ -91,7 +93,8 @@ static void upload(void)
 	snprintf(name, sizeof(name), "f%u", name_of[v]);
 	must(file_create(root, 0644, &file), "create");
 	while (at < len) {
-		size_t n = MIN(len - at, 1 + shim_random_below(1460));
+		size_t n = 1 + shim_random_below(1460);
+		n = MIN(n, len - at);
 		must(write_all(file, at, bytes + at, n), "write");
 		at += n;
 	}
@@ -131,9 +134,10 @@ static void work(unsigned count)
 		     "change");
 		if (!shim_random_below(4))
 			must(file_truncate(changed, shim_random_below(changed->size)), "truncate");
-		if (!shim_random_below(4))
-			must(file_truncate(streamed, shim_random_below(streamed->size)),
-			     "truncate");
+		if (!shim_random_below(4)) {
+			ends[end_count] = shim_random_below(streamed->size);
+			must(file_truncate(streamed, ends[end_count++]), "truncate");
+		}
 		if (!shim_random_below(8))
 			thread_sleep_ns(4 * NS_PER_SEC);
 	}
@@ -177,13 +181,26 @@ static void check_upload(unsigned n, uint64_t least)
 	memcpy(&v, found, 8);
 	if (v < least || v > version || name_of[v] != n)
 		PANIC("%s has version %lu, %lu was promised", name, v, least);
-	if (make_bytes(v) != file->size || memcmp(found, bytes, file->size))
-		PANIC("%s is not version %lu as it was written", name, v);
+	if (make_bytes(v) != file->size)
+		PANIC("%s has not the size of version %lu", name, v);
+	for (uint64_t i = 0; i < file->size; i++)
+		if (found[i] != bytes[i])
+			PANIC("%s byte %lu of %lu of version %lu is %u, not %u", name, i,
+			      file->size, v, found[i], bytes[i]);
 	inode_put(file);
 }
 
+// The zeros behind a file's new end, in its last page, may be on the disk before its new size is.
+static bool may_be_zero(uint64_t at)
+{
+	for (unsigned i = 0; i < end_count; i++)
+		if (ends[i] <= at && ends[i] >> PAGE_SHIFT == at >> PAGE_SHIFT)
+			return true;
+	return false;
+}
+
 // No byte that was not streamed, and none missing in between.
-static void check_stream(void)
+static void check_stream(bool cut)
 {
 	struct inode *file;
 	int error = name_find_wait(volume, STREAM, strlen(STREAM), &file);
@@ -193,7 +210,7 @@ static void check_stream(void)
 	uint8_t *found = malloc(file->size + PAGE_SIZE);
 	read_file(file, found, file->size);
 	for (uint64_t i = 0; i < file->size; i++)
-		if (found[i] != stream_byte(i))
+		if (found[i] != stream_byte(i) && !(cut && !found[i] && may_be_zero(i)))
 			PANIC("byte %lu of %lu of the stream is %u", i, file->size, found[i]);
 	free(found);
 	inode_put(file);
@@ -203,7 +220,7 @@ static void check(uint32_t cut)
 {
 	for (unsigned n = 0; n < NAMES; n++)
 		check_upload(n, promised(cut, n));
-	check_stream();
+	check_stream(cut != UINT32_MAX);
 }
 
 static void start(const char *words, const char *size)
@@ -214,7 +231,7 @@ static void start(const char *words, const char *size)
 	ASSERT(volume && volume_writable(volume));
 	root = volume_root_inode(volume);
 	crashdisk_record();
-	version = written = 0;
+	version = written = end_count = 0;
 }
 
 static void files_and_cuts(const char *words, const char *size, unsigned count, unsigned one_in)
@@ -251,17 +268,17 @@ static void files_and_cuts(const char *words, const char *size, unsigned count, 
 
 static void with_blocks_of_a_page(void **state)
 {
-	files_and_cuts("-b 4096 -N 64", "24m", 30, 12);
+	files_and_cuts("-b 4096 -N 64", "24m", 20, 12);
 }
 
 static void with_small_blocks(void **state)
 {
-	files_and_cuts("-b 1024 -N 64 -J size=1", "8m", 30, 12);
+	files_and_cuts("-b 1024 -N 64 -J size=1", "8m", 20, 12);
 }
 
 static void mapped_by_block_numbers(void **state)
 {
-	files_and_cuts("-b 1024 -N 64 -J size=1 -O ^extents,^64bit,^metadata_csum", "8m", 20, 20);
+	files_and_cuts("-b 1024 -N 64 -J size=1 -O ^extents,^64bit,^metadata_csum", "8m", 15, 20);
 }
 
 int main(void)
