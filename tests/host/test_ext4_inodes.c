@@ -105,6 +105,68 @@ static void directories_of_the_root_spread_and_others_stay_near(void **state)
 	finish();
 }
 
+static void expect(const char *text, const char *part)
+{
+	if (!strstr(text, part))
+		fail_msg("no \"%s\" in: %s", part, text);
+}
+
+// debugfs reads it.
+static void what_the_table_says(const char *words, const char *blocks, bool extra)
+{
+	struct inode *file, *dir;
+	char line[40];
+	start(words, "32m");
+	assert_int_equal(dir_create(root, "dir", 3, 0750, &dir), 0);
+	assert_int_equal(file_create(dir, 04751, &file), 0);
+	assert_int_equal(file_link(dir, "a", 1, file, NAME_NEW), 0);
+	assert_int_equal(file_link(dir, "b", 1, file, NAME_NEW), 0);
+	uint64_t generation = file->generation, block_bytes = fs->block_bytes;
+	write_blocks(file, 0, 1, 1);
+	write_blocks(file, (5UL << 30) >> fs->block_shift, 2, 1);
+	assert_int_equal(inode_set_attributes(file, INODE_SET_MTIME, 0, 0x123456789, 987654321), 0);
+	struct transaction t;
+	assert_int_equal(transaction_begin(&t, bed_volume, credits(CHANGE_INODE)), 0);
+	assert_int_equal(ext4_write_inode(&t, file), 0);
+	transaction_end(&t);
+	inode_put(file);
+	inode_put(dir);
+	inode_put(root);
+	bed_unmount(true);
+
+	const char *said = bed_debugfs("stat /dir/a");
+	expect(said, "Type: regular    Mode:  04751");
+	snprintf(line, sizeof(line), "Generation: %lu", (unsigned long)generation);
+	expect(said, line);
+	expect(said, "User:  1234   Group: 70000   ");
+	snprintf(line, sizeof(line), "Size: %lu", (5UL << 30) + 2 * block_bytes);
+	expect(said, line);
+	expect(said, blocks);
+	expect(said, extra ? "mtime: 0x23456789:eb79a2c5" : "mtime: 0x23456789 ");
+	if (extra)
+		expect(said, "crtime: 0x");
+	expect(bed_debugfs("stat /dir"), "Mode:  0750");
+	expect(bed_debugfs("show_super_stats -h"), "large_file");
+	fs = bed_mount();
+	root = volume_root_inode(bed_volume);
+	assert_int_equal(name_find_wait(bed_volume, "dir/b", 5, &file), 0);
+	assert_int_equal(file->mtime_sec, extra ? 0x123456789 : 0x23456789);
+	assert_int_equal(file->mtime_nsec, extra ? 987654321 : 0);
+	assert_int_equal(file->links, 2);
+	inode_put(file);
+	finish();
+}
+
+static void what_the_table_says_of_inodes_of_each_size(void **state)
+{
+	what_the_table_says("-b 4096 -O ^large_file -E root_owner=1234:70000",
+			    "Links: 2   Blockcount: 24\n", true);
+	what_the_table_says("-b 1024 -I 512 -E root_owner=1234:70000", "Links: 2   Blockcount: 6\n",
+			    true);
+	what_the_table_says("-b 1024 -I 128 -O ^huge_file -E root_owner=1234:70000",
+			    "Links: 2   Blockcount: 6\n", false);
+}
+
 // As a crash leaves them: files without a name, a directory, a truncation half-way.
 static void orphans(const char *words, unsigned count)
 {
@@ -213,6 +275,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_inode_is_given_out_once_and_comes_back),
 	    cmocka_unit_test(directories_of_the_root_spread_and_others_stay_near),
+	    cmocka_unit_test(what_the_table_says_of_inodes_of_each_size),
 	    cmocka_unit_test(room_that_waits_for_a_commit_is_waited_for),
 	    cmocka_unit_test(orphans_are_finished_by_the_next_mount),
 	};
