@@ -12,6 +12,8 @@
 #include <cmocka.h>
 
 #include "alloc_model.h"
+#include "fs/file.h"
+#include "kernel/thread.h"
 #include "shim.h"
 
 static uint64_t free_now(void)
@@ -43,6 +45,51 @@ static void streams_stay_in_a_few_pieces(void **state)
 	for (int w = 0; w < WRITERS; w++) {
 		ext4_release_preallocation(model_files[w].inode);
 		assert_in_range(pieces[w], 1, 12);
+	}
+	model_finish();
+}
+
+static bool told;
+static void note(struct file_write *write)
+{
+	assert_int_equal(write->status, 0);
+	told = true;
+}
+
+static void upload(struct inode *inode, uint64_t offset, const char *bytes, size_t len)
+{
+	struct file_write write = {
+	    .inode = inode, .offset = offset, .bytes = bytes, .len = len, .done = note};
+	int error;
+	while ((error = file_write(&write)) == -EAGAIN)
+		for (told = false; !told;)
+			thread_sleep_ns(NS_PER_MS);
+	assert_int_equal(error, 0);
+}
+
+// The same from the top: bytes into the cache, written behind as it likes, while the cache is much smaller.
+static void uploads_through_the_cache_stay_in_a_few_pieces(void **state)
+{
+	enum { WRITERS = 8, CHUNK = 65536 };
+	const uint64_t bytes = 12UL << 20;
+	static char chunk[CHUNK];
+	struct fs_extent run;
+	model_start("-b 4096", "400m");
+	for (uint64_t at = 0; at < bytes; at += CHUNK)
+		for (int w = 0; w < WRITERS; w++)
+			upload(model_files[w].inode, at, chunk, CHUNK);
+	for (int w = 0; w < WRITERS; w++) {
+		unsigned pieces = 0;
+		uint64_t next = 0;
+		assert_int_equal(file_sync_wait(model_files[w].inode), 0);
+		for (uint64_t b = 0; b < bytes >> 12; b += run.count) {
+			assert_int_equal(ext4_map(model_files[w].inode, b, &run), 0);
+			assert_false(run.hole);
+			run.count -= b - run.file_block;
+			pieces += run.disk_block + (b - run.file_block) != next;
+			next = run.disk_block + (b - run.file_block) + run.count;
+		}
+		assert_in_range(pieces, 1, 10);
 	}
 	model_finish();
 }
@@ -138,6 +185,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(streams_stay_in_a_few_pieces),
+	    cmocka_unit_test(uploads_through_the_cache_stay_in_a_few_pieces),
 	    cmocka_unit_test(small_files_lie_side_by_side),
 	    cmocka_unit_test(unwritten_extents_are_written_in_part),
 	    cmocka_unit_test(block_numbers_three_levels_deep),
