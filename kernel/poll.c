@@ -134,8 +134,7 @@ SYSCALL(7, poll)
 			 ms < 0 ? UINT64_MAX : clock_ns() + (uint64_t)ms * NS_PER_MS);
 }
 
-// A mask for the time of the call (ppoll, pselect). 0 or an error.
-static int take_mask(uintptr_t at, uint64_t bytes)
+int syscall_take_mask(uintptr_t at, uint64_t bytes)
 {
 	struct task *t = task_current();
 	uint64_t mask;
@@ -177,7 +176,7 @@ SYSCALL(271, ppoll)
 	int error = get_end(a[2], &end);
 
 	if (!error)
-		error = take_mask(a[3], a[4]);
+		error = syscall_take_mask(a[3], a[4]);
 	return error ? error : poll_user(a[0], a[1] & 0xffffffff, end);
 }
 
@@ -289,6 +288,6 @@ SYSCALL(270, pselect6)
 	if (!error && a[5])
 		error = user_get(&mask, a[5]);
 	if (!error)
-		error = take_mask(mask[0], mask[1]);
+		error = syscall_take_mask(mask[0], mask[1]);
 	return error ? error : select_until(a[0], at, end);
 }

@@ -144,11 +144,26 @@ void stream_get(struct stream *s)
 	__atomic_fetch_add(&s->references, 1, __ATOMIC_RELAXED);
 }
 
+static void watches_end(struct stream *s)
+{
+	struct stream_watch *w;
+
+	spin_lock_wtd(&wait_lock);
+	while ((w = s->watches)) {
+		s->watches = w->next;
+		if (w->next)
+			w->next->prev = NULL;
+		ASSERT(w->gone);
+		w->gone(w);
+	}
+	spin_unlock_wtd(&wait_lock);
+}
+
 void stream_put(struct stream *s)
 {
 	if (__atomic_sub_fetch(&s->references, 1, __ATOMIC_ACQ_REL))
 		return;
-	ASSERT(!s->watches);
+	watches_end(s);
 	if (s->path)
 		kpages_free(s->path, s->path_len + 1);
 	s->ops->close(s);
@@ -156,14 +171,19 @@ void stream_put(struct stream *s)
 
 // ---- waiting ----
 
-void stream_notify(struct stream *s)
+void stream_notify_locked(struct stream *s)
 {
-	spin_lock_wtd(&wait_lock);
 	waitq_wake_all(&s->waiters);
 	for (struct stream_watch *w = s->watches, *next; w; w = next) {
 		next = w->next;
 		w->notify(w);
 	}
+}
+
+void stream_notify(struct stream *s)
+{
+	spin_lock_wtd(&wait_lock);
+	stream_notify_locked(s);
 	spin_unlock_wtd(&wait_lock);
 }
 

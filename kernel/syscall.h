@@ -62,3 +62,5 @@ void syscall_put_parts(struct stream_io *io, uint64_t count);
 int syscall_put_stat(uintptr_t at, const struct stream_stat *st) MUST_CHECK;
 int stream_stat_of(struct stream *s,
 		   struct stream_stat *st) MUST_CHECK; // with an answer for every kind
+int syscall_take_mask(uintptr_t at,
+		      uint64_t bytes) MUST_CHECK; // ppoll and its kin: another mask until ring 3

@@ -135,6 +135,8 @@ static int64_t seek(struct stream *s, int64_t offset, uint64_t whence)
 {
 	int64_t base = 0, at = -EINVAL;
 
+	if (s->ops->kind == STREAM_DEVICE)
+		return 0; // as /dev/null and its kin on Linux
 	if (s->ops->kind != STREAM_FILE && s->ops->kind != STREAM_DIRECTORY)
 		return -ESPIPE;
 	mutex_lock(&s->position_lock);

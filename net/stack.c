@@ -20,6 +20,7 @@
 #include "net/iface.h"
 #include "net/ipline.h"
 #include "net/random.h"
+#include "net/socket.h"
 
 // Fast WTD context (or WTDs disabled), one processor: no lock.
 static struct ip_line ip_line; // method IP_DHCP unless the command line says otherwise
@@ -190,6 +191,7 @@ static void give_address(struct iface *iface, bool line_applies)
 
 void stack_init(void)
 {
+	socket_init();
 	unsigned index = 0;
 	bool line_used = false;
 

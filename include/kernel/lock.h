@@ -21,6 +21,7 @@ enum lock_rank {
 	RANK_STREAM = 13,
 	RANK_POLL = 14,
 	RANK_PROCESS = 15,
+	RANK_EPOLL = 16,
 	RANK_NET = 20,
 	RANK_NAME = 30,
 	RANK_VOLUME = 40,

@@ -113,7 +113,9 @@ enum stream_flag { // O_* of Linux, x86-64
 struct stream_watch { // poll, select, epoll: who wants to be told; lives on a stream's list
 	struct stream_watch *next, *prev;
 	struct stream *stream;
-	void (*notify)(struct stream_watch *watch); // WTDs off; must not sleep
+	void (*notify)(struct stream_watch *watch); // the head's lock is held; must not sleep
+	// The stream is being closed and the watch is off its list. Null: who watches holds a reference. As notify.
+	void (*gone)(struct stream_watch *watch);
 };
 
 // The head's part, at the start of whatever the maker allocates. Lock key. H: WTDs off.
@@ -133,6 +135,7 @@ void stream_get(struct stream *s);
 void stream_put(struct stream *s); // thread context; may close
 // Any context but interrupt: what poll says may have changed. Wakes who waits.
 void stream_notify(struct stream *s);
+void stream_notify_locked(struct stream *s); // from inside a watch's notify
 
 // For makers with calls of their own that wait (accept, connect, recvmsg, wait for room): sleeps until poll has one
 // of the events (STREAM_ERR and STREAM_HUP always count), the time is over (-EAGAIN; UINT64_MAX: never), or a

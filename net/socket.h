@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Sockets of programs, between the stream head (include/kernel/socket.h) and lwIP's raw interface: what
+// socket.c, socket_tcp.c and socket_udp.c share. Calls come in thread context; lwIP is called, and its callbacks
+// run, with fast WTDs kept out of each other: (W) in the lock keys below means WTDs off.
+//
+// Received data waits in the receive buffers it came in and is copied once, out of them, by stream_io_out; what
+// is sent is copied once into pages that go to the card by reference, or not at all (sendfile).
+#pragma once
+
+#include "kernel/socket.h"
+#include "lwip/ip_addr.h"
+
+enum { // Linux's numbers
+	AF_INET = 2,
+	AF_INET6 = 10,
+	SOCK_STREAM = 1,
+	SOCK_DGRAM = 2,
+	MSG_PEEK = 2,
+	MSG_TRUNC = 0x20,
+	MSG_MORE = 0x8000,
+	SHUT_RD = 0,
+	SHUT_WR = 1,
+	SHUT_RDWR = 2,
+};
+
+struct socket_common {
+	struct stream stream;
+	bool v6;      // constant
+	bool v6_only; // own calls, one at a time
+	bool reuse_address, broadcast;
+	int error;			    // (W) told by SO_ERROR once; positive
+	uint64_t receive_ns, send_ns;	    // SO_RCVTIMEO, SO_SNDTIMEO; UINT64_MAX: none
+	uint32_t receive_bytes, send_bytes; // as set: SO_RCVBUF, SO_SNDBUF
+};
+static inline struct socket_common *socket_common(struct stream *s)
+{
+	return CONTAINER_OF(s, struct socket_common, stream);
+}
+
+void socket_init(void); // boot: programs find sockets
+int socket_tcp_new(bool v6, struct stream **out) MUST_CHECK;
+int socket_udp_new(bool v6, struct stream **out) MUST_CHECK;
+
+// 0, or -EAFNOSUPPORT, -EINVAL. An IPv4 address for an IPv6 socket must be mapped (::ffff:a.b.c.d).
+int socket_to_ip(const struct socket_common *c, const struct socket_address *name, ip_addr_t *ip,
+		 uint16_t *port) MUST_CHECK;
+void socket_from_ip(const struct socket_common *c, const ip_addr_t *ip, uint16_t port,
+		    struct socket_address *out);
+int socket_error_of(int8_t err); // lwIP's err_t as a negative errno
+
+// Options that both kinds have. -ENOPROTOOPT: not one of them.
+int socket_set_common(struct stream *s, int level, int name, const void *value, uint32_t len);
+int socket_get_common(struct stream *s, int level, int name, int type, void *value, uint32_t *len);
+int socket_take_error(struct stream *s);
+uint64_t socket_receive_timeout(struct stream *s);
+uint64_t socket_send_timeout(struct stream *s);
+// An int option's value; false: too short.
+bool socket_int(const void *value, uint32_t len, int *out);

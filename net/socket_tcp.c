@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// TCP sockets of programs: their life, their names, lwIP's callbacks (net/socket_tcp.h).
+#include "kernel/kstat.h"
+#include "kernel/lock.h"
+#include "kernel/pool.h"
+#include "net/socket_tcp.h"
+#include "net/stack.h"
+
+// Descriptors of programs on connections, as many as HTTP may have; more is -ENFILE.
+static struct pool socket_pool = POOL_INIT("tcp socket", struct tcp_socket, 24576);
+static uint64_t refused;
+KSTAT_COUNTER(refused, "pagewire_socket_refused_total",
+	      "Connections reset because a program's backlog or memory was full.");
+
+static const struct stream_ops tcp_stream_ops;
+
+// ---- lwIP's callbacks; fast WTD, or a thread with WTDs off ----
+
+static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+	struct tcp_socket *t = arg;
+
+	if (!p) {
+		t->fin_seen = true;
+	} else if (t->deaf) {
+		tcp_recved(pcb, p->tot_len);
+		pbuf_free(p);
+	} else {
+		t->in_bytes += p->tot_len;
+		*(t->in ? &t->in_last->next : &t->in) = p;
+		while (p->next)
+			p = p->next;
+		t->in_last = p;
+	}
+	stream_notify(stream_of(t));
+	return ERR_OK;
+}
+
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+{
+	stream_notify(stream_of(arg));
+	return ERR_OK;
+}
+
+static void on_error(void *arg, err_t err)
+{
+	struct tcp_socket *t = arg;
+
+	t->pcb = NULL;
+	t->fin_seen = true;
+	t->common.error =
+	    t->state == CONNECTING && err == ERR_RST ? ECONNREFUSED : -socket_error_of(err);
+	t->state = OPEN;
+	stream_notify(stream_of(t));
+}
+
+static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+	struct tcp_socket *t = arg;
+
+	t->state = OPEN;
+	stream_notify(stream_of(t));
+	return ERR_OK;
+}
+
+void tcp_socket_drop_first(struct tcp_socket *t)
+{
+	struct pbuf *head = t->in;
+
+	t->in = head->next;
+	head->next = NULL;
+	head->tot_len = head->len;
+	pbuf_free(head);
+}
+
+static void attach(struct tcp_socket *t, struct tcp_pcb *pcb)
+{
+	t->pcb = pcb;
+	tcp_arg(pcb, t);
+	tcp_recv(pcb, on_receive);
+	tcp_sent(pcb, on_sent);
+	tcp_err(pcb, on_error);
+}
+
+static void detach(struct tcp_pcb *pcb)
+{
+	tcp_arg(pcb, NULL);
+	tcp_recv(pcb, NULL);
+	tcp_sent(pcb, NULL);
+	tcp_err(pcb, NULL);
+}
+
+static struct tcp_socket *socket_new(bool v6)
+{
+	struct tcp_socket *t = pool_alloc(&socket_pool);
+
+	if (!t)
+		return NULL;
+	t->common = (struct socket_common){.v6 = v6,
+					   .receive_ns = UINT64_MAX,
+					   .send_ns = UINT64_MAX,
+					   .receive_bytes = TCP_WND,
+					   .send_bytes = TCP_SND_BUF};
+	stream_init(stream_of(t), &tcp_stream_ops, STREAM_RDWR);
+	t->queue_end = &t->queue;
+	t->reader = (struct mutex)MUTEX_INIT("socket reader");
+	t->sender = (struct mutex)MUTEX_INIT("socket sender");
+	return t;
+}
+
+static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+	struct tcp_socket *l = arg, *t;
+
+	if (err != ERR_OK || !pcb)
+		return ERR_VAL;
+	t = l->queued < l->backlog ? socket_new(l->common.v6) : NULL;
+	if (!t) {
+		refused++;
+		tcp_abort(pcb);
+		return ERR_ABRT;
+	}
+	t->state = OPEN;
+	attach(t, pcb);
+	*l->queue_end = t;
+	l->queue_end = &t->queue_next;
+	l->queued++;
+	stream_notify(stream_of(l));
+	return ERR_OK;
+}
+
+// ---- names ----
+
+int tcp_socket_need_pcb(struct tcp_socket *t)
+{
+	struct tcp_pcb *pcb;
+
+	if (t->pcb)
+		return 0;
+	if (t->state != FRESH)
+		return -EINVAL;
+	pcb = tcp_new_ip_type(t->common.v6 ? IPADDR_TYPE_ANY : IPADDR_TYPE_V4);
+	if (!pcb)
+		return -ENOBUFS;
+	attach(t, pcb);
+	if (t->common.reuse_address)
+		ip_set_option(pcb, SOF_REUSEADDR);
+	return 0;
+}
+
+static int tcp_socket_bind(struct stream *s, const struct socket_address *name)
+{
+	struct tcp_socket *t = tcp_of(s);
+	ip_addr_t ip;
+	uint16_t port;
+	int error = socket_to_ip(&t->common, name, &ip, &port);
+
+	if (error)
+		return error;
+	wtd_disable();
+	error = t->state != FRESH ? -EINVAL : tcp_socket_need_pcb(t);
+	if (!error)
+		error = socket_error_of(tcp_bind(t->pcb, &ip, port));
+	wtd_enable();
+	return error;
+}
+
+static int tcp_socket_connect(struct stream *s, const struct socket_address *name)
+{
+	struct tcp_socket *t = tcp_of(s);
+	ip_addr_t ip;
+	uint16_t port;
+	int error = socket_to_ip(&t->common, name, &ip, &port);
+
+	if (error)
+		return error;
+	wtd_disable();
+	if (t->state != FRESH)
+		error = t->state == CONNECTING ? -EALREADY : t->state == OPEN ? -EISCONN : -EINVAL;
+	else
+		error = tcp_socket_need_pcb(t);
+	if (!error) {
+		t->state = CONNECTING;
+		error = socket_error_of(tcp_connect(t->pcb, &ip, port, on_connected));
+		if (error)
+			t->state = FRESH;
+		stack_flush();
+	}
+	wtd_enable();
+	return error ? error : -EINPROGRESS;
+}
+
+static int tcp_socket_listen(struct stream *s, int backlog)
+{
+	struct tcp_socket *t = tcp_of(s);
+	struct tcp_pcb *listener;
+	int error = 0;
+	err_t err = ERR_OK;
+
+	wtd_disable();
+	t->backlog = (uint32_t)MIN(MAX(backlog, 1), 4096);
+	if (t->state != LISTENING) {
+		error = t->state != FRESH ? -EINVAL : tcp_socket_need_pcb(t);
+		if (!error) {
+			detach(t->pcb);
+			listener = tcp_listen_with_backlog_and_err(
+			    t->pcb, (u8_t)MIN(t->backlog, 255U), &err);
+			if (listener) {
+				t->pcb = listener;
+				t->state = LISTENING;
+				tcp_arg(listener, t);
+				tcp_accept(listener, on_accept);
+			} else {
+				attach(t, t->pcb);
+				error = socket_error_of(err);
+			}
+		}
+	}
+	wtd_enable();
+	return error;
+}
+
+static int tcp_socket_accept(struct stream *s, struct stream **out, struct socket_address *name)
+{
+	struct tcp_socket *l = tcp_of(s), *t;
+
+	wtd_disable();
+	t = l->queue;
+	if (t) {
+		l->queue = t->queue_next;
+		if (!l->queue)
+			l->queue_end = &l->queue;
+		l->queued--;
+		if (t->pcb)
+			socket_from_ip(&t->common, &t->pcb->remote_ip, t->pcb->remote_port, name);
+		else
+			*name = (struct socket_address){0};
+	}
+	wtd_enable();
+	if (!t)
+		return l->state == LISTENING ? -EAGAIN : -EINVAL;
+	*out = stream_of(t);
+	return 0;
+}
+
+static int tcp_socket_name(struct stream *s, bool peer, struct socket_address *out)
+{
+	struct tcp_socket *t = tcp_of(s);
+	int error = 0;
+
+	wtd_disable();
+	if (peer && (!t->pcb || t->state != OPEN))
+		error = -ENOTCONN;
+	else if (!t->pcb)
+		socket_from_ip(&t->common, IP_ADDR_ANY, 0, out);
+	else if (peer)
+		socket_from_ip(&t->common, &t->pcb->remote_ip, t->pcb->remote_port, out);
+	else
+		socket_from_ip(&t->common, &t->pcb->local_ip, t->pcb->local_port, out);
+	wtd_enable();
+	return error;
+}
+
+// ---- state ----
+
+static int tcp_socket_shutdown(struct stream *s, int how)
+{
+	struct tcp_socket *t = tcp_of(s);
+	int error = 0;
+
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	wtd_disable();
+	if (!t->pcb || t->state != OPEN)
+		error = t->state == LISTENING ? 0 : -ENOTCONN;
+	if (!error && t->state == OPEN && how != SHUT_WR)
+		t->deaf = true;
+	if (!error && t->state == OPEN && how != SHUT_RD && !t->no_more_out) {
+		t->no_more_out = true;
+		error = socket_error_of(tcp_shutdown(t->pcb, 0, 1));
+		stack_flush();
+	}
+	wtd_enable();
+	stream_notify(s);
+	return error;
+}
+
+// WTDs off. As Linux: data that nobody read, or a linger time of 0, ends the connection with a reset.
+static void close_pcb(struct tcp_socket *t)
+{
+	struct tcp_pcb *pcb = t->pcb;
+
+	if (!pcb)
+		return;
+	t->pcb = NULL;
+	if (t->state == LISTENING) {
+		tcp_arg(pcb, NULL);
+		tcp_accept(pcb, NULL);
+		tcp_close(pcb);
+		return;
+	}
+	detach(pcb);
+	if (t->in_bytes || (t->linger_on && !t->linger_seconds) || tcp_close(pcb) != ERR_OK)
+		tcp_abort(pcb);
+	stack_flush();
+}
+
+static void tcp_socket_close(struct stream *s)
+{
+	struct tcp_socket *t = tcp_of(s), *waiting;
+
+	wtd_disable();
+	while ((waiting = t->queue)) {
+		t->queue = waiting->queue_next;
+		close_pcb(waiting);
+		while (waiting->in)
+			tcp_socket_drop_first(waiting);
+		pool_free(&socket_pool, waiting);
+	}
+	close_pcb(t);
+	while (t->in)
+		tcp_socket_drop_first(t);
+	wtd_enable();
+	if (t->page)
+		page_wire_put(t->page);
+	pool_free(&socket_pool, t);
+}
+
+static const struct socket_ops tcp_socket_ops = {.bind = tcp_socket_bind,
+						 .connect = tcp_socket_connect,
+						 .listen = tcp_socket_listen,
+						 .accept = tcp_socket_accept,
+						 .name = tcp_socket_name,
+						 .send = tcp_socket_send,
+						 .receive = tcp_socket_receive,
+						 .shutdown = tcp_socket_shutdown,
+						 .set_option = tcp_socket_set_option,
+						 .get_option = tcp_socket_get_option,
+						 .error = socket_take_error,
+						 .receive_timeout_ns = socket_receive_timeout,
+						 .send_timeout_ns = socket_send_timeout};
+static const struct stream_ops tcp_stream_ops = {.kind = STREAM_SOCKET,
+						 .read = tcp_socket_read,
+						 .write = tcp_socket_write,
+						 .poll = tcp_socket_poll,
+						 .close = tcp_socket_close,
+						 .take_page = tcp_socket_take_page,
+						 .socket = &tcp_socket_ops};
+
+int socket_tcp_new(bool v6, struct stream **out)
+{
+	struct tcp_socket *t = socket_new(v6);
+
+	if (!t)
+		return -ENFILE;
+	*out = stream_of(t);
+	return 0;
+}

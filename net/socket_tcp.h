@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// TCP sockets of programs: what socket_tcp.c (life and names), socket_tcp_io.c (bytes) and socket_tcp_option.c share.
+//
+//            bind             listen
+//   FRESH ---------> FRESH ------------> LISTENING --connection--> a socket of its own in the queue --accept--> OPEN
+//     | connect
+//     v             established                FIN, reset, time-out, close
+//   CONNECTING -----------------> OPEN ---------------------------------------> pcb gone
+//
+// Lock key: (W) WTDs off; (R) reader; (S) sender: mutexes held across copies, which may sleep.
+#pragma once
+
+#include "lwip/tcp.h"
+#include "net/socket.h"
+
+enum tcp_socket_state { FRESH, LISTENING, CONNECTING, OPEN };
+
+struct tcp_socket {
+	struct socket_common common; // first
+	struct tcp_pcb *pcb;	     // (W) null: lwIP has none for us
+	enum tcp_socket_state state; // (W)
+	// (W) Received, oldest first, linked through next; tot_len means nothing, for it has 16 bits. Only the
+	// reader takes from the head.
+	struct pbuf *in, *in_last;
+	uint16_t in_offset;	    // (R) bytes of the head that were read
+	uint32_t in_bytes;	    // (W) not read yet
+	bool fin_seen, no_more_out; // (W) the peer's, our own
+	bool deaf;		    // (W) SHUT_RD
+	bool cork, linger_on;
+	int linger_seconds;
+	struct tcp_socket *queue, **queue_end,
+	    *queue_next;	  // (W) listening: accepted by lwIP, not yet by the program
+	uint32_t queued, backlog; // (W)
+	struct mutex reader, sender;
+	struct page *page;  // (S) a frame that small writes fill, wired; null
+	uint32_t page_used; // (S)
+};
+
+static inline struct tcp_socket *tcp_of(struct stream *s)
+{
+	return CONTAINER_OF(socket_common(s), struct tcp_socket, common);
+}
+static inline struct stream *stream_of(struct tcp_socket *t)
+{
+	return &t->common.stream;
+}
+
+// ---- socket_tcp.c ----
+int tcp_socket_need_pcb(struct tcp_socket *t)
+    MUST_CHECK; // WTDs off; made with the first call that needs one
+
+void tcp_socket_drop_first(struct tcp_socket *t); // WTDs off: the head of what was received goes
+
+// ---- socket_tcp_io.c: stream_ops and socket_ops ----
+int64_t tcp_socket_read(struct stream *s, struct stream_io *io, uint64_t offset);
+int64_t tcp_socket_write(struct stream *s, struct stream_io *io, uint64_t offset);
+int64_t tcp_socket_receive(struct stream *s, struct socket_message *m);
+int64_t tcp_socket_send(struct stream *s, struct socket_message *m);
+int64_t tcp_socket_take_page(struct stream *s, struct page *page, uint32_t offset, uint32_t bytes,
+			     bool more);
+unsigned tcp_socket_poll(struct stream *s);
+
+// ---- socket_tcp_option.c ----
+int tcp_socket_set_option(struct stream *s, int level, int name, const void *value, uint32_t len);
+int tcp_socket_get_option(struct stream *s, int level, int name, void *value, uint32_t *len);

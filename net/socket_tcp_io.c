@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// TCP sockets of programs: bytes in and out (net/socket_tcp.h). In: from the receive buffers they came in, copied once,
+// to the program. Out: copied once into frames that TCP and the card then hold by reference; or pages of files as
+// they lie (sendfile).
+#include "kernel/lock.h"
+#include "kernel/uspace.h"
+#include "kernel/vmm.h"
+#include "net/pagebuf.h"
+#include "net/socket_tcp.h"
+#include "net/stack.h"
+
+// ---- receiving ----
+
+// (R) `n` bytes of the head were read: the window opens by so much, empty receive buffers go back to the card.
+static void consume(struct tcp_socket *t, uint32_t n)
+{
+	wtd_disable();
+	t->in_offset += (uint16_t)n;
+	t->in_bytes -= n;
+	if (t->in_offset == t->in->len) {
+		tcp_socket_drop_first(t);
+		t->in_offset = 0;
+	}
+	if (t->pcb) {
+		tcp_recved(t->pcb, (u16_t)n);
+		stack_flush();
+	}
+	wtd_enable();
+}
+
+// Why there is nothing to read.
+static int64_t nothing(struct tcp_socket *t)
+{
+	int error;
+
+	if (t->state == FRESH || t->state == LISTENING)
+		return -ENOTCONN;
+	error = socket_take_error(stream_of(t));
+	if (error)
+		return -error;
+	return t->fin_seen || t->deaf || !t->pcb ? 0 : -EAGAIN;
+}
+
+static int64_t receive(struct tcp_socket *t, struct stream_io *io, bool peek)
+{
+	int64_t done = 0;
+	int error = 0;
+
+	mutex_lock(&t->reader);
+	while (io->left && t->in && !error) {
+		const struct pbuf *head = t->in;
+		uint32_t n = (uint32_t)MIN(io->left, (uint64_t)(head->len - t->in_offset));
+
+		error = stream_io_out(io, (const char *)head->payload + t->in_offset, n);
+		if (error)
+			break;
+		done += n;
+		if (peek)
+			break; // the first buffer's worth
+		consume(t, n);
+	}
+	if (!done && !error)
+		done = nothing(t);
+	mutex_unlock(&t->reader);
+	return done ? done : error;
+}
+
+int64_t tcp_socket_read(struct stream *s, struct stream_io *io, uint64_t offset)
+{
+	return receive(tcp_of(s), io, false);
+}
+
+int64_t tcp_socket_receive(struct stream *s, struct socket_message *m)
+{
+	return receive(tcp_of(s), &m->io, m->flags & MSG_PEEK);
+}
+
+// ---- sending ----
+
+// Bytes that can be queued now; an error when there never will be room.
+static int64_t room(struct tcp_socket *t)
+{
+	if (t->no_more_out)
+		return -EPIPE;
+	if (!t->pcb) {
+		int error = socket_take_error(stream_of(t));
+
+		return t->state == FRESH	      ? -ENOTCONN
+		       : error && error != ECONNRESET ? -error
+		       : error			      ? -error
+						      : -EPIPE;
+	}
+	if (t->state != OPEN)
+		return t->state == CONNECTING ? -EAGAIN : -ENOTCONN;
+	if (tcp_sndqueuelen(t->pcb) + 4 > TCP_SND_QUEUELEN)
+		return -EAGAIN;
+	return tcp_sndbuf(t->pcb) ? (int64_t)tcp_sndbuf(t->pcb) : -EAGAIN;
+}
+
+// (S) A frame with room for more, wired for us.
+static bool need_page(struct tcp_socket *t)
+{
+	if (t->page && t->page_used < PAGE_SIZE)
+		return true;
+	if (t->page)
+		page_wire_put(t->page);
+	t->page = user_frame_alloc();
+	t->page_used = 0;
+	if (!t->page)
+		return false;
+	page_wire_get(t->page);
+	user_frame_put(t->page); // nobody maps it: it lives as long as it is on the wire
+	return true;
+}
+
+// (S) Copies and queues one piece. Bytes, -EAGAIN, or an error.
+static int64_t send_piece(struct tcp_socket *t, struct stream_io *io, bool more)
+{
+	struct stream_io before = *io;
+	int64_t n;
+	err_t err = ERR_CONN;
+	int error;
+
+	wtd_disable();
+	n = room(t);
+	wtd_enable();
+	if (n <= 0)
+		return n;
+	if (!need_page(t))
+		return -EAGAIN;
+	n = MIN(MIN(n, (int64_t)io->left), (int64_t)(PAGE_SIZE - t->page_used));
+	error = stream_io_in(io, (char *)page_virt(t->page) + t->page_used, (size_t)n);
+	if (error)
+		return error;
+	wtd_disable();
+	if (t->pcb)
+		err = pagebuf_write(t->pcb, t->page, (uint16_t)t->page_used, (uint16_t)n,
+				    more || io->left);
+	wtd_enable();
+	if (err != ERR_OK) {
+		*io = before;
+		return err == ERR_MEM ? -EAGAIN : -EPIPE;
+	}
+	t->page_used += (uint32_t)n;
+	return n;
+}
+
+static void push(struct tcp_socket *t)
+{
+	wtd_disable();
+	if (t->pcb && t->state == OPEN && !t->cork) {
+		tcp_output(t->pcb);
+		stack_flush();
+	}
+	wtd_enable();
+}
+
+static int64_t send(struct tcp_socket *t, struct stream_io *io, bool more)
+{
+	int64_t done = 0, n = 0;
+
+	mutex_lock(&t->sender);
+	while (io->left && (n = send_piece(t, io, more || t->cork)) > 0)
+		done += n;
+	if (done && !more)
+		push(t);
+	mutex_unlock(&t->sender);
+	return done ? done : n;
+}
+
+int64_t tcp_socket_write(struct stream *s, struct stream_io *io, uint64_t offset)
+{
+	return send(tcp_of(s), io, false);
+}
+
+int64_t tcp_socket_send(struct stream *s, struct socket_message *m)
+{
+	return send(tcp_of(s), &m->io, m->flags & MSG_MORE);
+}
+
+int64_t tcp_socket_take_page(struct stream *s, struct page *page, uint32_t offset, uint32_t bytes,
+			     bool more)
+{
+	struct tcp_socket *t = tcp_of(s);
+	int64_t n;
+
+	mutex_lock(&t->sender);
+	wtd_disable();
+	n = room(t);
+	if (n > 0) {
+		err_t err;
+
+		n = MIN(n, (int64_t)bytes);
+		err = pagebuf_write(t->pcb, page, (uint16_t)offset, (uint16_t)n, more || t->cork);
+		if (err != ERR_OK)
+			n = err == ERR_MEM ? -EAGAIN : -EPIPE;
+	}
+	if (n == -EAGAIN || (n > 0 && !more && !t->cork)) {
+		if (t->pcb && t->state == OPEN)
+			tcp_output(t->pcb);
+		stack_flush();
+	}
+	wtd_enable();
+	mutex_unlock(&t->sender);
+	return n;
+}
+
+unsigned tcp_socket_poll(struct stream *s)
+{
+	struct tcp_socket *t = tcp_of(s);
+	unsigned events = 0;
+
+	if (t->state == LISTENING)
+		return t->queue ? STREAM_IN : 0;
+	if (t->state == FRESH)
+		return STREAM_OUT | STREAM_HUP;
+	if (t->in || t->fin_seen || t->deaf)
+		events |= STREAM_IN;
+	if (t->fin_seen)
+		events |= STREAM_RDHUP;
+	if (t->common.error)
+		events |= STREAM_ERR;
+	if (!t->pcb || (t->fin_seen && t->no_more_out))
+		events |= STREAM_HUP;
+	if (!t->pcb || (t->state == OPEN && (t->no_more_out || room(t) > 0)))
+		events |= STREAM_OUT;
+	return events;
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// UDP sockets of programs. Datagrams wait in the receive buffers they came in, up to SO_RCVBUF bytes, and are
+// copied once, to the program; what is sent is copied once, into a pbuf.
+#include "kernel/kstat.h"
+#include "kernel/kstring.h"
+#include "kernel/lock.h"
+#include "kernel/pool.h"
+#include "lwip/udp.h"
+#include "net/socket.h"
+#include "net/stack.h"
+
+#define RECEIVE_BYTES  (208 * 1024) // as Linux has it
+#define DATAGRAM_MAX   65507
+#define DATAGRAM_COSTS 2048 // of the bound: the buffer that it lies in
+
+struct datagram {
+	struct datagram *next;
+	struct pbuf *p;
+	ip_addr_t from;
+	uint16_t port;
+};
+struct udp_socket {
+	struct socket_common common;   // first
+	struct udp_pcb *pcb;	       // (W)
+	struct datagram *first, **end; // (W)
+	uint32_t bytes;		       // (W) what they cost
+	bool connected, bound, deaf;   // (W)
+	struct mutex reader;
+};
+
+static struct pool socket_pool =
+    POOL_INIT("udp socket", struct udp_socket, 4096); // descriptors of programs
+// RECEIVE_BYTES of a hundred sockets that nobody reads, in the smallest datagrams that the bound counts.
+static struct pool datagram_pool =
+    POOL_INIT("datagram", struct datagram, 100 * RECEIVE_BYTES / DATAGRAM_COSTS);
+static uint64_t dropped;
+KSTAT_COUNTER(dropped, "pagewire_socket_datagrams_dropped_total",
+	      "Datagrams for a program that had too many unread.");
+
+static struct udp_socket *udp_of(struct stream *s)
+{
+	return CONTAINER_OF(socket_common(s), struct udp_socket, common);
+}
+
+static uint32_t cost(const struct pbuf *p)
+{
+	return MAX((uint32_t)p->tot_len, (uint32_t)DATAGRAM_COSTS);
+}
+
+// lwIP's callback: fast WTD.
+static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from,
+			u16_t port)
+{
+	struct udp_socket *u = arg;
+	struct datagram *d = NULL;
+
+	if (!u->deaf && u->bytes + cost(p) <= u->common.receive_bytes)
+		d = pool_alloc(&datagram_pool);
+	if (!d) {
+		dropped++;
+		pbuf_free(p);
+		return;
+	}
+	*d = (struct datagram){.p = p, .from = *from, .port = port};
+	*u->end = d;
+	u->end = &d->next;
+	u->bytes += cost(p);
+	stream_notify(&u->common.stream);
+}
+
+static int udp_socket_bind(struct stream *s, const struct socket_address *name)
+{
+	struct udp_socket *u = udp_of(s);
+	ip_addr_t ip;
+	uint16_t port;
+	int error = socket_to_ip(&u->common, name, &ip, &port);
+
+	if (error)
+		return error;
+	wtd_disable();
+	if (u->common.reuse_address)
+		ip_set_option(u->pcb, SOF_REUSEADDR);
+	error = u->bound ? -EINVAL : socket_error_of(udp_bind(u->pcb, &ip, port));
+	u->bound = !error;
+	wtd_enable();
+	return error;
+}
+
+static int udp_socket_connect(struct stream *s, const struct socket_address *name)
+{
+	struct udp_socket *u = udp_of(s);
+	ip_addr_t ip;
+	uint16_t port;
+	int error = 0;
+
+	wtd_disable();
+	if (name->family == 0) { // AF_UNSPEC: no peer any more
+		udp_disconnect(u->pcb);
+		u->connected = false;
+	} else {
+		error = socket_to_ip(&u->common, name, &ip, &port);
+		if (!error)
+			error = socket_error_of(udp_connect(u->pcb, &ip, port));
+		u->connected = !error;
+	}
+	wtd_enable();
+	return error;
+}
+
+static int udp_socket_name(struct stream *s, bool peer, struct socket_address *out)
+{
+	struct udp_socket *u = udp_of(s);
+	int error = 0;
+
+	wtd_disable();
+	if (peer && !u->connected)
+		error = -ENOTCONN;
+	else if (peer)
+		socket_from_ip(&u->common, &u->pcb->remote_ip, u->pcb->remote_port, out);
+	else
+		socket_from_ip(&u->common, &u->pcb->local_ip, u->pcb->local_port, out);
+	wtd_enable();
+	return error;
+}
+
+// ---- receiving ----
+
+static int copy_out(const struct pbuf *p, struct stream_io *io, uint32_t bytes)
+{
+	int error = 0;
+
+	for (; bytes && !error; p = p->next) {
+		uint32_t n = MIN(bytes, (uint32_t)p->len);
+
+		error = n ? stream_io_out(io, p->payload, n) : 0;
+		bytes -= n;
+	}
+	return error;
+}
+
+static struct datagram *take_first(struct udp_socket *u)
+{
+	struct datagram *d;
+
+	wtd_disable();
+	d = u->first;
+	if (d) {
+		u->first = d->next;
+		if (!u->first)
+			u->end = &u->first;
+		u->bytes -= cost(d->p);
+	}
+	wtd_enable();
+	return d;
+}
+
+static void datagram_free(struct datagram *d)
+{
+	wtd_disable();
+	pbuf_free(d->p);
+	pool_free(&datagram_pool, d);
+	wtd_enable();
+}
+
+static int64_t receive(struct udp_socket *u, struct stream_io *io, struct socket_message *m)
+{
+	struct datagram *d;
+	uint32_t n;
+	int64_t result;
+	int error;
+
+	mutex_lock(&u->reader);
+	d = u->first;
+	if (!d) {
+		mutex_unlock(&u->reader);
+		error = socket_take_error(&u->common.stream);
+		return error ? -error : u->deaf ? 0 : -EAGAIN;
+	}
+	n = (uint32_t)MIN(io->left, (uint64_t)d->p->tot_len);
+	error = copy_out(d->p, io, n);
+	result = error ? error : m && m->flags & MSG_TRUNC ? (int64_t)d->p->tot_len : (int64_t)n;
+	if (m && m->name)
+		socket_from_ip(&u->common, &d->from, d->port, m->name);
+	if (m && n < d->p->tot_len)
+		m->out_flags |= MSG_TRUNC;
+	if (!m || !(m->flags & MSG_PEEK))
+		datagram_free(take_first(u));
+	mutex_unlock(&u->reader);
+	return result;
+}
+
+static int64_t udp_read(struct stream *s, struct stream_io *io, uint64_t offset)
+{
+	return receive(udp_of(s), io, NULL);
+}
+static int64_t udp_socket_receive(struct stream *s, struct socket_message *m)
+{
+	return receive(udp_of(s), &m->io, m);
+}
+
+// ---- sending ----
+
+static int64_t send(struct udp_socket *u, struct stream_io *io, const struct socket_address *name)
+{
+	uint64_t bytes = io->left;
+	struct pbuf *p;
+	ip_addr_t ip;
+	uint16_t port;
+	int error = name	   ? socket_to_ip(&u->common, name, &ip, &port)
+		    : u->connected ? 0
+				   : -EDESTADDRREQ;
+
+	if (error)
+		return error;
+	if (bytes > DATAGRAM_MAX)
+		return -EMSGSIZE;
+	wtd_disable();
+	p = pbuf_alloc(PBUF_TRANSPORT, (u16_t)bytes, PBUF_RAM);
+	wtd_enable();
+	if (!p)
+		return -ENOBUFS;
+	error = bytes ? stream_io_in(io, p->payload, (size_t)bytes) : 0;
+	wtd_disable();
+	if (!error && u->common.broadcast)
+		ip_set_option(u->pcb, SOF_BROADCAST);
+	if (!error)
+		error =
+		    socket_error_of(name ? udp_sendto(u->pcb, p, &ip, port) : udp_send(u->pcb, p));
+	u->bound |= !error;
+	pbuf_free(p);
+	stack_flush();
+	wtd_enable();
+	return error ? error : (int64_t)bytes;
+}
+
+static int64_t udp_write(struct stream *s, struct stream_io *io, uint64_t offset)
+{
+	return send(udp_of(s), io, NULL);
+}
+static int64_t udp_socket_send(struct stream *s, struct socket_message *m)
+{
+	return send(udp_of(s), &m->io, m->name);
+}
+
+// ---- state ----
+
+static unsigned udp_socket_poll(struct stream *s)
+{
+	struct udp_socket *u = udp_of(s);
+
+	return STREAM_OUT | (u->first || u->deaf ? STREAM_IN : 0) |
+	       (u->common.error ? STREAM_ERR : 0);
+}
+
+static int udp_socket_shutdown(struct stream *s, int how)
+{
+	struct udp_socket *u = udp_of(s);
+
+	if (!u->connected)
+		return -ENOTCONN;
+	if (how != SHUT_WR)
+		u->deaf = true;
+	stream_notify(s);
+	return 0;
+}
+
+static int udp_get_option(struct stream *s, int level, int name, void *value, uint32_t *len)
+{
+	return socket_get_common(s, level, name, SOCK_DGRAM, value, len);
+}
+
+static void udp_close(struct stream *s)
+{
+	struct udp_socket *u = udp_of(s);
+	struct datagram *d;
+
+	wtd_disable();
+	udp_remove(u->pcb);
+	wtd_enable();
+	while ((d = take_first(u)))
+		datagram_free(d);
+	pool_free(&socket_pool, u);
+}
+
+static const struct socket_ops udp_socket_ops = {.bind = udp_socket_bind,
+						 .connect = udp_socket_connect,
+						 .name = udp_socket_name,
+						 .send = udp_socket_send,
+						 .receive = udp_socket_receive,
+						 .shutdown = udp_socket_shutdown,
+						 .set_option = socket_set_common,
+						 .get_option = udp_get_option,
+						 .error = socket_take_error,
+						 .receive_timeout_ns = socket_receive_timeout,
+						 .send_timeout_ns = socket_send_timeout};
+static const struct stream_ops udp_stream_ops = {.kind = STREAM_SOCKET,
+						 .read = udp_read,
+						 .write = udp_write,
+						 .poll = udp_socket_poll,
+						 .close = udp_close,
+						 .socket = &udp_socket_ops};
+
+int socket_udp_new(bool v6, struct stream **out)
+{
+	struct udp_socket *u = pool_alloc(&socket_pool);
+
+	if (!u)
+		return -ENFILE;
+	u->common = (struct socket_common){.v6 = v6,
+					   .receive_ns = UINT64_MAX,
+					   .send_ns = UINT64_MAX,
+					   .receive_bytes = RECEIVE_BYTES,
+					   .send_bytes = RECEIVE_BYTES};
+	stream_init(&u->common.stream, &udp_stream_ops, STREAM_RDWR);
+	u->reader = (struct mutex)MUTEX_INIT("socket reader");
+	u->end = &u->first;
+	wtd_disable();
+	u->pcb = udp_new_ip_type(v6 ? IPADDR_TYPE_ANY : IPADDR_TYPE_V4);
+	if (u->pcb)
+		udp_recv(u->pcb, on_datagram, u);
+	wtd_enable();
+	if (!u->pcb) {
+		pool_free(&socket_pool, u);
+		return -ENOBUFS;
+	}
+	*out = &u->common.stream;
+	return 0;
+}

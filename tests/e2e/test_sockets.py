@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Programs on the network: their sockets, against clients of the host. What they send by sendfile is copied nowhere."""
+import concurrent.futures
+import hashlib
+import os
+import random
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import Tap
+from vm import ROOT, make_volume
+
+FILE = random.Random(7).randbytes(3_000_001)
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sockets")
+    (root / "bin").mkdir()
+    subprocess.run(["cp", "/bin/busybox", root / "bin"], check=True)
+    subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / "net", os.path.join(ROOT, "tests", "programs", "net.c")],
+                   check=True)
+    (root / "fetch.sh").write_text(f"busybox wget -qO- http://{Tap.HOST}:8899/x | busybox md5sum\n")
+    (root / "big.bin").write_bytes(FILE)
+    (root / "index.html").write_text("hello\n")
+    return make_volume(root, str(root) + ".img")
+
+
+@pytest.fixture(params=["", "nic=late"], ids=["plain", "late"])
+def machine(request, tap, volume):
+    with tap.vm([volume], append=f"cache=unmapped {request.param}", name="sockets") as vm:
+        vm.get("/")
+        yield vm
+
+
+def held(vm):
+    pools = ("tcp socket", "udp socket", "datagram", "epoll", "epoll item", "process", "task", "program file")
+    values = vm.metrics()
+    names = ["pagewire_user_frames", "pagewire_cache_pinned_pages"] + [f'pagewire_pool_used{{pool="{p}"}}' for p in pools]
+    return {n: values.get(n, 0) for n in names}
+
+
+def stop(vm, before):
+    """Ends every program; all that they had comes back."""
+    for line in vm.command("PS").splitlines():
+        if line.split() and line.split()[0].isdigit():
+            vm.command("UNLOAD " + line.split()[0])
+    end = time.monotonic() + 60
+    while any((now := held(vm))[n] > before[n] for n in before):
+        assert time.monotonic() < end, (before, now)
+        time.sleep(0.25)
+    vm.assert_alive()
+
+
+def connect(port):
+    end = time.monotonic() + 30
+    while True:
+        try:
+            return socket.create_connection((Tap.GUEST, port), timeout=60)
+        except ConnectionRefusedError:  # the program is still starting
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+
+def receive_all(s):
+    data = b""
+    while piece := s.recv(1 << 20):
+        data += piece
+    return data
+
+
+def copied(vm, site):
+    return vm.metrics()[f'pagewire_copy_bytes_total{{site="{site}"}}']
+
+
+def test_a_file_by_sendfile_is_copied_nowhere(machine):
+    before = held(machine)
+    machine.command("LOAD net serve 8000 /big.bin &")
+
+    def fetch(_):
+        with connect(8000) as s:
+            s.sendall(b"please\n")
+            return receive_all(s)
+    assert fetch(0) == FILE
+    start = copied(machine, "stream_head")
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        for data in pool.map(fetch, range(40)):
+            assert data == FILE
+    assert copied(machine, "stream_head") - start == 40 * len(b"please\n") and copied(machine, "other") == 0
+    stop(machine, before)
+
+
+def test_what_is_sent_comes_back(machine):
+    before = held(machine)
+    machine.command("LOAD net echo 9000 &")
+    data = random.Random(1).randbytes(2_000_000)
+    with connect(9000) as s:
+        sender = threading.Thread(target=lambda: (s.sendall(data), s.shutdown(socket.SHUT_WR)))
+        sender.start()
+        assert receive_all(s) == data
+        sender.join()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+        u.settimeout(10)
+        for size in (0, 1, 1472, 1473, 8000):
+            u.sendto(data[:size], (Tap.GUEST, 9000))
+            assert u.recv(65536) == data[:size]
+    stop(machine, before)
+
+
+def test_clients_that_reset_or_vanish_leave_nothing(machine):
+    before = held(machine)
+    machine.command("LOAD net serve 8000 /big.bin &")
+    for stage in (None, 0, 1, 1000, 100000, 1000000):
+        for _ in range(5):
+            s = connect(8000)
+            if stage is not None:
+                s.sendall(b"x\n")
+                got = 0
+                while got < stage:
+                    got += len(s.recv(min(65536, stage - got)))
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.close()
+    with connect(8000) as s:
+        s.sendall(b"please\n")
+        assert receive_all(s) == FILE
+    stop(machine, before)
+
+
+def test_busybox_serves_and_fetches(machine):
+    before = held(machine)
+    machine.command("LOAD busybox httpd -f -p 8080 -h / &")
+    connect(8080).close()
+    out = subprocess.run(["curl", "-sS", "--max-time", "60", f"http://{Tap.GUEST}:8080/big.bin"], capture_output=True)
+    assert out.returncode == 0 and out.stdout == FILE, out.stderr
+    with socket.create_server((Tap.HOST, 8899)) as server:
+        def answer():
+            c, _ = server.accept()
+            with c:
+                c.recv(65536)
+                c.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(FILE) + FILE)
+        thread = threading.Thread(target=answer)
+        thread.start()
+        out = machine.command("LOAD busybox sh /fetch.sh", 60)
+        thread.join()
+    assert hashlib.md5(FILE).hexdigest() in out, out
+    stop(machine, before)
+
+
+def test_a_connection_that_nobody_takes_is_told(machine):
+    out = machine.command(f"LOAD net get {Tap.HOST} 7", 30)
+    assert "refused" in out
+    with socket.create_server((Tap.HOST, 8898)) as server:
+        def answer():
+            c, _ = server.accept()
+            with c:
+                c.sendall(FILE)
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert f"{len(FILE)} bytes, end" in machine.command(f"LOAD net get {Tap.HOST} 8898", 60)
+        thread.join()
