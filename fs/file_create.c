@@ -56,9 +56,9 @@ static int try_dir(struct inode *dir, const char *name, size_t len, uint16_t mod
 	error = make_named(&c, dir, name, len, INODE_DIRECTORY, mode);
 	if (!error) {
 		*out = c.made;
-		name_forget(dir->volume, dir->number, name, len);
+		name_forget_leaf(dir->volume, dir->number, name, len);
 		// Another directory may have had the number, and ".." led elsewhere.
-		name_forget(dir->volume, c.made->number, "..", 2);
+		name_forget_leaf(dir->volume, c.made->number, "..", 2);
 	}
 	return change_end(&c, error);
 }
@@ -93,7 +93,7 @@ static int try_symlink(struct inode *dir, const char *name, size_t len, const ch
 		error = change_link(&c, c.made);
 	if (!error) {
 		*out = c.made;
-		name_forget(dir->volume, dir->number, name, len);
+		name_forget_leaf(dir->volume, dir->number, name, len);
 	}
 	return change_end(&c, error);
 }

@@ -30,7 +30,10 @@ static int look(struct change *c, struct place *place)
 
 static void forget(const struct place *place)
 {
-	name_forget(place->dir->volume, place->dir->number, place->name, place->len);
+	const struct inode *was = place->inode;
+	bool way = was && (was->type == INODE_DIRECTORY || was->type == INODE_SYMLINK);
+	(way ? name_forget : name_forget_leaf)(place->dir->volume, place->dir->number, place->name,
+					       place->len);
 }
 
 // What was there lost a name: what others keep of it (heads, paths) counts no more.

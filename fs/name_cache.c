@@ -4,7 +4,8 @@
 // seeded, for clients choose the names.
 //
 // name_forget makes one name and every path unknown again: paths carry the generation in which they
-// were looked up.
+// were looked up. name_forget_leaf leaves the paths of directories known, so that files that come and go do
+// not send every look-up to the disk.
 #include "fs/name.h"
 #include "fs/volume_private.h"
 
@@ -28,7 +29,7 @@ struct name_entry {
 	uint64_t hash;
 	uint64_t dir;
 	uint64_t number;
-	uint64_t generation; // paths: as of when
+	uint64_t generation; // paths: as of when (current_generation)
 	uint32_t volume;     // id
 	uint32_t moved;	     // `moves` when it came to the front of the LRU
 	int16_t error;
@@ -51,7 +52,9 @@ struct spinlock name_lock = SPINLOCK_INIT("name", RANK_NAME);
 static struct pool short_pool = POOL_INIT("name", struct short_entry, 0);
 static struct pool long_pool = POOL_INIT("name-long", struct long_entry, 0);
 static struct name_entry **buckets;
-static uint64_t bucket_mask, seed[2], generation = 1;
+static uint64_t bucket_mask, seed[2];
+// Moves with every name_forget; and with those that could change where a directory's path leads.
+static uint64_t generation = 1, way_generation = 1;
 static struct name_entry *lru_first, *lru_last;
 static uint32_t moves;
 static uint64_t entries, known, unknown, evicted;
@@ -154,13 +157,20 @@ static struct name_entry *find(enum name_kind kind, const struct volume *volume,
 	return NULL;
 }
 
+// A path that leads to a directory goes through directories and symbolic links only: other names that come and
+// go do not change it.
+static uint64_t current_generation(int error, unsigned type)
+{
+	return !error && type == INODE_DIRECTORY ? way_generation : generation;
+}
+
 bool name_recall(enum name_kind kind, const struct volume *volume, uint64_t dir, const char *name,
 		 size_t len, struct name_answer *out)
 {
 	struct name_entry *e = NULL;
 	if (len <= LONG_BYTES)
 		e = find(kind, volume, dir, name, len, hash_of(kind, volume, dir, name, len));
-	if (!e || (e->path && e->generation != generation)) {
+	if (!e || (e->path && e->generation != current_generation(e->error, e->type))) {
 		unknown++;
 		return false;
 	}
@@ -217,7 +227,7 @@ void name_remember(enum name_kind kind, const struct volume *volume, uint64_t di
 		e->error = (int16_t)answer->error;
 		e->type = (uint8_t)answer->type;
 		e->number = answer->number;
-		e->generation = generation;
+		e->generation = current_generation(answer->error, answer->type);
 	}
 	spin_unlock_wtd(&name_lock);
 }
@@ -234,7 +244,7 @@ void name_generation_advance(void)
 	spin_unlock_wtd(&name_lock);
 }
 
-void name_forget(struct volume *volume, uint64_t dir, const char *name, size_t len)
+static void forget(struct volume *volume, uint64_t dir, const char *name, size_t len, bool way)
 {
 	if (len > LONG_BYTES)
 		return;
@@ -244,7 +254,18 @@ void name_forget(struct volume *volume, uint64_t dir, const char *name, size_t l
 	if (e)
 		drop(e);
 	generation++;
+	way_generation += way;
 	spin_unlock_wtd(&name_lock);
+}
+
+void name_forget(struct volume *volume, uint64_t dir, const char *name, size_t len)
+{
+	forget(volume, dir, name, len, true);
+}
+
+void name_forget_leaf(struct volume *volume, uint64_t dir, const char *name, size_t len)
+{
+	forget(volume, dir, name, len, false);
 }
 
 void name_cache_init(void)

@@ -43,3 +43,6 @@ uint64_t name_generation(void);
 // For writers, after a name was made, removed or changed in directory inode `dir`. Fast WTD or thread
 // context. What was looked up before, or is being looked up now, is not remembered for that name.
 void name_forget(struct volume *volume, uint64_t dir, const char *name, size_t len);
+// The same where the name led to nothing, or to what is no directory and no symbolic link: paths of directories
+// stay known.
+void name_forget_leaf(struct volume *volume, uint64_t dir, const char *name, size_t len);

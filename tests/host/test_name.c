@@ -228,6 +228,24 @@ static void a_forgotten_name_is_looked_up_again(void **state)
 	expect("a/b/file.txt", -ENOENT);
 }
 
+static void files_that_come_and_go_leave_paths_of_directories_known(void **state)
+{
+	expect("a/b", (int64_t)b);
+	expect("a/b/file.txt", (int64_t)file);
+	expect("a/b/leaf", -ENOENT);
+	uint64_t fresh = fake_file(b, "leaf", 1);
+	name_forget_leaf(volume, b, "leaf", 4);
+	assert_int_equal(cached("a/b"), b);
+	assert_int_equal(cached("a/b/file.txt"), file);
+	assert_int_equal(cached("a/b/leaf"), -EAGAIN);
+	expect("a/b/leaf", (int64_t)fresh);
+	fake_unlink(b, "leaf");
+	name_forget_leaf(volume, b, "leaf", 4);
+	expect("a/b/leaf", -ENOENT);
+	name_forget(volume, a, "other", 5);
+	assert_int_equal(cached("a/b"), -EAGAIN);
+}
+
 struct asked {
 	struct name_request request;
 	unsigned told;
@@ -361,6 +379,7 @@ int main(void)
 	    TEST(links_that_grow_are_too_long),
 	    TEST(a_broken_inode_is_not_remembered),
 	    TEST(a_forgotten_name_is_looked_up_again),
+	    TEST(files_that_come_and_go_leave_paths_of_directories_known),
 	    TEST(requests_are_told_once),
 	    TEST(a_request_is_cancelled_at_each_stage),
 	    TEST(what_changed_while_it_was_looked_up_is_not_remembered),
