@@ -118,7 +118,9 @@ int meta_get_fresh(struct volume *volume, uint64_t block, void **data, struct pa
 void meta_hold(struct page *page)
 {
 	spin_lock_wtd(&cache.lock);
-	ASSERT(page->flags & PAGE_META && page->state == PAGE_CLEAN);
+	if (!(page->flags & PAGE_META) || page->state != PAGE_CLEAN)
+		PANIC("page %lx of metadata is in state %u, flags %x", (unsigned long)page->index,
+		      page->state, page->flags);
 	if (!(page->flags & PAGE_HELD))
 		cache_unlru(page);
 	page->flags |= PAGE_HELD;

@@ -35,7 +35,7 @@ enum page_flag {
 	PAGE_META = BIT(5),	  // file-system metadata: read by the CPU, stays mapped
 	PAGE_HEAD = BIT(6),	  // pmm: first frame of a free block
 	PAGE_AHEAD_MARK = BIT(7), // when this page is asked for, the next read-ahead window is due
-	PAGE_USER = BIT(12),	  // a program's frame (kernel/uspace.h)
+	PAGE_USER = BIT(14),	  // a program's frame (kernel/uspace.h)
 	PAGE_VERIFIED =
 	    BIT(8),	     // PAGE_META: checksum of its first 1 KB block was checked; BIT(9) to
 			     // BIT(11): of the second to fourth (fs/filesystem.h: meta_verified)
