@@ -139,11 +139,13 @@
 // segments queued: a full send buffer on 1,000 connections, a few on all others
 #define MEMP_NUM_TCP_SEG 262144
 // A tick of 20 ms for retransmissions; the slow timer (persist, poll, keepalive) runs every fifth tick.
-#define TCP_TMR_INTERVAL      20
-#define TCP_SLOW_INTERVAL     100
-#define LWIP_TCP_RTO_TIME     1000 // first RTO (RFC 6298, 2.1)
-#define TCP_MAXRTX	      9 // gives up a silent peer after 160 s or more (RFC 1122: over 100 s)
-#define TCP_SYNMAXRTX	      5
+#define TCP_TMR_INTERVAL  20
+#define TCP_SLOW_INTERVAL 100
+#define LWIP_TCP_RTO_TIME 1000 // first RTO (RFC 6298, 2.1)
+#define TCP_MAXRTX	  9    // gives up a silent peer after 160 s or more (RFC 1122: over 100 s)
+#define TCP_SYNMAXRTX	  5
+#define TCP_PEER_DELAY                                                                             \
+	60 // a lone segment is probed for after so long; Linux delays its ACKs by 40 ms
 #define TCP_MSL		      15000UL // TIME_WAIT of 30 s
 #define LWIP_TCP_KEEPALIVE    1	      // per pcb
 #define TCP_KEEPIDLE_DEFAULT  60000UL

@@ -71,12 +71,13 @@ void tcp_cwnd_grow(struct tcp_pcb *pcb, tcpwnd_size_t acked)
 		avoid_congestion(pcb, acked);
 }
 
-// 4.6, 4.7: ssthresh and w_max after a loss. The caller sets the window.
+// 4.6, 4.7: ssthresh and w_max after a loss. The caller sets the window. Of the window, not of what is in flight at the
+// moment, which at the end of a short answer is next to nothing; the window has been used, or it would not have grown.
 void tcp_cwnd_reduce(struct tcp_pcb *pcb)
 {
-	uint32_t flight = MIN(pcb->snd_nxt - pcb->lastack, pcb->cwnd);
+	uint32_t window = MIN(pcb->cwnd, (uint32_t)TCP_SND_BUF);
 
-	pcb->w_max = flight < pcb->w_max ? flight / 20 * 17 : flight; // others want some of it
-	pcb->ssthresh = MAX(flight / 10 * 7, 2U * pcb->mss);
+	pcb->w_max = window < pcb->w_max ? window / 20 * 17 : window; // others want some of it
+	pcb->ssthresh = MAX(window / 10 * 7, 2U * pcb->mss);
 	pcb->cwnd_epoch = 0;
 }

@@ -21,6 +21,7 @@ struct tcp_recovery {
 	struct tcp_hole holes[TCP_HOLES]; // ascending, none empty
 	uint32_t count;
 	uint32_t fack;
+	uint32_t acked;	 // lastack when we looked last
 	uint32_t point;	 // RECOVERING, LOST: where it ends
 	uint32_t newest; // when the last sent of what has arrived was sent, 0: not known
 	uint32_t probe_end, probe_at; // the probe that is out: its end, and when it was sent, or 0

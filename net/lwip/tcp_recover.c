@@ -34,7 +34,7 @@ static struct tcp_recovery *begin(struct tcp_pcb *pcb)
 		pcb->recovery = pool_alloc(&recoveries);
 		if (!pcb->recovery)
 			return NULL;
-		pcb->recovery->fack = pcb->lastack;
+		pcb->recovery->fack = pcb->recovery->acked = pcb->lastack;
 		tcp_set_flags(pcb, TF_INFR);
 	}
 	return pcb->recovery;
@@ -157,6 +157,17 @@ static void take_probe(struct tcp_pcb *pcb, struct tcp_recovery *r)
 	pcb->cwnd = pcb->ssthresh;
 }
 
+// Something got through though more is missing: the time-outs were for loss, not for a path slower than was known, so
+// that the back-off need not wait for a sample (Karn), which there may be none of for long.
+static void ease(struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	int32_t ms = pcb->srtt ? pcb->srtt / 8 + MAX(pcb->rttvar, TCP_RTO_MIN) : LWIP_TCP_RTO_TIME;
+
+	if (r->phase != TCP_WATCHING && pcb->lastack != r->acked)
+		pcb->rto = MAX(pcb->rto / 2, TCP_RTO_TICKS(MIN(ms, TCP_RTO_MAX)));
+	r->acked = pcb->lastack;
+}
+
 void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate)
 {
 	struct tcp_recovery *r = begin(pcb);
@@ -170,6 +181,7 @@ void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate)
 		take_duplicates(pcb, r, duplicate);
 	if (r->phase != TCP_WATCHING && TCP_SEQ_GEQ(pcb->lastack, r->point))
 		recovered(pcb, r);
+	ease(pcb, r);
 	again += tcp_holes_judge(pcb);
 	if (r->phase == TCP_WATCHING && tcp_holes_lost(r))
 		recover(pcb, r);
@@ -186,6 +198,7 @@ static int resend(struct tcp_pcb *pcb, uint32_t seq, uint32_t len, uint32_t *sen
 	int err = tcp_resend(pcb, seq, len, sent);
 
 	if (err == ERR_OK) {
+		pcb->rttest = 0; // Karn
 		resent++;
 		resent_bytes += *sent;
 	}

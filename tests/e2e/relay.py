@@ -92,7 +92,7 @@ class Lane:
         self.name, self.give, self.rates, self.rng, self.counts = name, give, rates, rng, counts
         self.later = []  # heap of (when, number, frame)
         self.number = 0
-        self.early = {what: rng.randrange(EARLY) for what in (*HARMS, "delay")}
+        self.early = {what: rng.randrange(EARLY) for what in (*HARMS, "delay")} if rates.early else {}
 
     def count(self, what):
         for name in (what, f"{self.name}.{what}"):
@@ -101,8 +101,8 @@ class Lane:
     def happens(self, what, rate):
         if not rate:
             return False
-        self.early[what] -= 1
-        if self.early[what] != -1 and self.rng.random() >= rate:
+        self.early[what] = self.early.get(what, 0) - 1
+        if (self.early[what] != -1 or not self.rates.early) and self.rng.random() >= rate:
             return False
         self.count(what)
         return True
@@ -120,12 +120,12 @@ class Lane:
             return
         if len(frame) >= 54 and frame[12:14] == b"\x08\0" and self.happens("corrupt", self.rates.corrupt):
             frame = self.spoil(frame)
-        wait = 0
+        wait = self.rates.latency
         rate, longest = self.rates.delay
         if self.happens("delay", rate):
-            wait = self.rng.uniform(0, longest)
+            wait += self.rng.uniform(0, longest)
         elif self.happens("reorder", self.rates.reorder):
-            wait = REORDER_WAIT
+            wait += REORDER_WAIT
         self.put(frame, now + wait)
         if self.happens("double", self.rates.double):
             self.put(frame, now + wait)
@@ -307,6 +307,8 @@ def arguments():
     parser.add_argument("--b", type=end, required=True, metavar="OURS:THEIRS|TAP")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--delay", type=delay, default=(0.0, 0.0), metavar="RATE:SECONDS")
+    parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="of every frame")
+    parser.add_argument("--early", type=int, default=1, help="0: harm by the rates alone")
     for name in HARMS:
         parser.add_argument("--" + name, type=float, default=0.0)
     return parser.parse_args()

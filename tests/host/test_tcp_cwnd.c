@@ -87,7 +87,10 @@ static void a_loss_leaves_seven_tenths(void **state)
 	    80 * MSS; // before it has come back: somebody else needs room (4.7)
 	tcp_cwnd_reduce(&pcb);
 	assert_in_range(pcb.w_max, 67 * MSS, 68 * MSS);
-	pcb.snd_nxt = 0;
+	pcb.snd_nxt = 0; // the end of an answer: nothing to judge the path by
+	tcp_cwnd_reduce(&pcb);
+	assert_int_equal(pcb.ssthresh, 56 * MSS);
+	pcb.cwnd = MSS;
 	tcp_cwnd_reduce(&pcb);
 	assert_int_equal(pcb.ssthresh, 2 * MSS);
 }

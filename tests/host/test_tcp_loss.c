@@ -118,7 +118,8 @@ static bool again_once(struct lossnet *net, const struct bed_segment *segment)
 		highest = segment->seq, dropped = 0;
 	if (!old) {
 		highest = segment->seq + segment->len;
-		return net->segments == 300;
+		return net->segments ==
+		       60; // while there is room in the send buffer for what tells of it
 	}
 	return dropped++ == 0;
 }
