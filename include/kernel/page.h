@@ -43,6 +43,12 @@ enum page_flag {
 	PAGE_RESERVED = BIT(13), // DIRTY, and the volume was asked to keep blocks for it
 };
 
+_Static_assert(PAGE_CACHE + PAGE_DETACHED + PAGE_HIDDEN + PAGE_ERROR + PAGE_READAHEAD + PAGE_META +
+		       PAGE_HEAD + PAGE_AHEAD_MARK + 15 * PAGE_VERIFIED + PAGE_HELD +
+		       PAGE_RESERVED + PAGE_USER ==
+		   0x7fff,
+	       "each flag has a bit of its own");
+
 struct page_owner; // fs/pagecache.c: the file (or volume metadata) a page belongs to
 
 // Lock key. C: pagecache lock. W: atomic. P: pmm lock while free. F: frozen while state is READING.
