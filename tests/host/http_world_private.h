@@ -6,7 +6,7 @@
 #include "http_world.h"
 #include "kernel/page.h"
 
-#define WORLD_FILES_MAX 64
+#define WORLD_FILES_MAX 256
 #define WORLD_PAGES_MAX 300
 #define WORLD_VALUES	4
 

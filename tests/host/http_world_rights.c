@@ -9,6 +9,7 @@
 #include "kernel/kstring.h"
 #include "fs/file.h"
 #include "server/auth.h"
+#include "server/dav_lock.h"
 #include "server/http_conn.h"
 #include "server/http_job.h"
 #include "server/rights_file.h"
@@ -105,6 +106,7 @@ void world_users(const char *text)
 
 void world_rights_finish(void)
 {
+	dav_lock_gone("", 0);
 	rights_install(NULL);
 	assert_int_equal(world_verifying, 0);
 }
