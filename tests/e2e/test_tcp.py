@@ -425,6 +425,7 @@ def test_only_what_sack_does_not_name_comes_again(c):
         c.send(ACK, options=b"\1\1\5" + bytes([2 + len(blocks)]) + blocks)
     seen = [s for s in c.until_quiet() if s.data]
     old = {s.seq for s in seen if mod(s.seq - segments[0].seq) < mod(segments[-1].end - segments[0].seq)}
+    old.discard(segments[-1].seq)  # probed for, where the host was slow to acknowledge anything
     assert old == {segments[n].seq for n in lost}
     c.ack = segments[-1].end
 
