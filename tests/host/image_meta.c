@@ -271,13 +271,6 @@ NOT_HERE(void, inode_put, struct inode *inode)
 NOT_HERE(void, inode_wait_deleted, void)
 NOT_HERE(int, meta_replaced_home, struct volume *volume)
 NOT_HERE(void, meta_forget_replaced, struct volume *volume)
-NOT_HERE(int, transaction_begin, struct transaction *t, struct volume *volume, uint32_t blocks)
-NOT_HERE(void, transaction_end, struct transaction *t)
-NOT_HERE(void, transaction_cancel, struct transaction *t)
-NOT_HERE(int, inode_open, struct volume *volume, uint64_t number, struct inode **out)
-NOT_HERE(void, inode_put, struct inode *inode)
-NOT_HERE(void, inode_wait_deleted, void)
-NOT_HERE(bool, volume_writable, const struct volume *volume)
 NOT_HERE(int, transaction_get, struct transaction *t, uint64_t block, void **data,
 	 struct page **page)
 NOT_HERE(int, transaction_get_fresh, struct transaction *t, uint64_t block, void **data,
