@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Volumes as programs see them: "/" is the root volume, "/volumes/NAME" each of them. Files as streams, whose
 // bytes go from the page cache to the program in one copy at the stream head, or by reference (sendfile, mmap).
+#include "fs/file.h"
 #include "fs/inode.h"
 #include "fs/name.h"
 #include "fs/pagecache.h"
+#include "fs/programs.h"
 #include "fs/userfile.h"
 #include "fs/volume.h"
 #include "kernel/kstring.h"
@@ -14,29 +16,20 @@
 
 #define VOLUMES_PREFIX "/volumes"
 
-struct file {
-	struct stream stream;
-	struct inode *inode; // a reference
-};
 struct file_backing {
 	struct uspace_backing backing;
 	struct inode *inode; // a reference
 };
 
 // Descriptors and mappings of all programs; more is -ENFILE, -ENOMEM.
-static struct pool file_pool = POOL_INIT("program file", struct file, 65536);
+static struct pool file_pool = POOL_INIT("program file", struct userfile, 65536);
 static struct pool backing_pool = POOL_INIT("program mapping", struct file_backing, 65536);
-
-static struct file *file_of(struct stream *s)
-{
-	return CONTAINER_OF(s, struct file, stream);
-}
 
 // ---- reading ----
 
 static int64_t file_read(struct stream *s, struct stream_io *io, uint64_t offset)
 {
-	struct inode *inode = file_of(s)->inode;
+	struct inode *inode = userfile_of(s)->inode;
 	int64_t done = 0;
 	int error = 0;
 
@@ -60,7 +53,7 @@ static int64_t file_read(struct stream *s, struct stream_io *io, uint64_t offset
 
 static int64_t file_lend_page(struct stream *s, uint64_t offset, struct page **page)
 {
-	struct inode *inode = file_of(s)->inode;
+	struct inode *inode = userfile_of(s)->inode;
 	int error;
 
 	if (offset >= inode->size)
@@ -72,7 +65,7 @@ static int64_t file_lend_page(struct stream *s, uint64_t offset, struct page **p
 
 static int64_t file_size(struct stream *s)
 {
-	return (int64_t)file_of(s)->inode->size;
+	return (int64_t)userfile_of(s)->inode->size;
 }
 
 static void fill_stat(const struct inode *inode, struct stream_stat *out)
@@ -97,18 +90,13 @@ static void fill_stat(const struct inode *inode, struct stream_stat *out)
 
 static int file_stat(struct stream *s, struct stream_stat *out)
 {
-	fill_stat(file_of(s)->inode, out);
-	return 0;
-}
-
-static int file_sync_nothing(struct stream *s)
-{
+	fill_stat(userfile_of(s)->inode, out);
 	return 0;
 }
 
 static void file_close(struct stream *s)
 {
-	struct file *f = file_of(s);
+	struct userfile *f = userfile_of(s);
 
 	inode_put(f->inode);
 	pool_free(&file_pool, f);
@@ -142,7 +130,7 @@ static struct uspace_backing *file_backing(struct stream *s)
 	if (!b)
 		return NULL;
 	b->backing = (struct uspace_backing){.ops = &backing_ops, .references = 1};
-	b->inode = file_of(s)->inode;
+	b->inode = userfile_of(s)->inode;
 	inode_get(b->inode);
 	return &b->backing;
 }
@@ -186,7 +174,7 @@ static int dir_read(struct stream *s, uint64_t *cursor,
 	do {
 		one.found = false;
 		next = *cursor;
-		error = inode_read_dir(file_of(s)->inode, &next, take_one, &one);
+		error = inode_read_dir(userfile_of(s)->inode, &next, take_one, &one);
 		if (error || !one.found ||
 		    !visit(ctx, one.name, one.entry.name_len, one.entry.number,
 			   dirent_type(one.entry.type), next))
@@ -198,14 +186,16 @@ static int dir_read(struct stream *s, uint64_t *cursor,
 static const struct stream_ops file_ops = {.kind = STREAM_FILE,
 					   .read = file_read,
 					   .stat = file_stat,
+					   .write = userfile_write,
 					   .size = file_size,
-					   .sync = file_sync_nothing,
+					   .truncate = userfile_truncate,
+					   .sync = userfile_sync,
 					   .backing = file_backing,
 					   .lend_page = file_lend_page,
 					   .close = file_close};
 static const struct stream_ops dir_ops = {.kind = STREAM_DIRECTORY,
 					  .stat = file_stat,
-					  .sync = file_sync_nothing,
+					  .sync = userfile_sync,
 					  .read_dir = dir_read,
 					  .close = file_close};
 
@@ -232,7 +222,7 @@ static struct volume *volume_of(const char **path, size_t *len)
 	return volume_find(name);
 }
 
-static int find(const char *path, size_t len, struct inode **out)
+int userfile_find(const char *path, size_t len, struct inode **out)
 {
 	struct volume *volume = volume_of(&path, &len);
 
@@ -245,35 +235,71 @@ static int find(const char *path, size_t len, struct inode **out)
 	return name_find_wait(volume, path, len, out);
 }
 
+// Whether the inode can be opened so.
+static int check_open(const struct inode *inode, unsigned flags)
+{
+	bool writes = flags & STREAM_ACCMODE || flags & OPEN_TRUNCATE;
+
+	if (inode->type == INODE_DIRECTORY)
+		return writes || flags & OPEN_CREATE ? -EISDIR : 0;
+	if (inode->type != INODE_FILE)
+		return inode->type == INODE_SYMLINK ? -ELOOP : -ENXIO;
+	return writes && !volume_writable(inode->volume) ? -EROFS : 0;
+}
+
+static int find_or_create(const char *path, size_t len, unsigned flags, uint32_t mode,
+			  struct inode **out)
+{
+	int error = userfile_find(path, len, out);
+
+	if (!error && (flags & (OPEN_CREATE | OPEN_EXCLUSIVE)) == (OPEN_CREATE | OPEN_EXCLUSIVE)) {
+		inode_put(*out);
+		return -EEXIST;
+	}
+	if (error != -ENOENT || !(flags & OPEN_CREATE))
+		return error;
+	error = userfile_create(path, len, mode, out);
+	if (error == -EEXIST && !(flags & OPEN_EXCLUSIVE)) // somebody was faster
+		error = userfile_find(path, len, out);
+	return error;
+}
+
 static int volumes_open(const char *path, size_t len, unsigned flags, uint32_t mode,
 			struct stream **out)
 {
 	struct inode *inode;
-	struct file *f;
-	int error = find(path, len, &inode);
+	struct userfile *f = NULL;
+	int error = find_or_create(path, len, flags, mode, &inode);
 
 	if (error)
-		return error == -ENOENT && flags & OPEN_CREATE ? -EROFS : error;
-	if (flags & STREAM_ACCMODE)
-		error = inode->type == INODE_DIRECTORY ? -EISDIR : -EROFS;
-	else if (inode->type != INODE_FILE && inode->type != INODE_DIRECTORY)
-		error = inode->type == INODE_SYMLINK ? -ELOOP : -ENXIO;
-	f = error ? NULL : pool_alloc(&file_pool);
-	if (!f) {
+		return error;
+	error = check_open(inode, flags);
+	if (!error && flags & OPEN_TRUNCATE && inode->size)
+		error = file_truncate(inode, 0);
+	if (!error) {
+		f = pool_alloc(&file_pool);
+		error = f ? 0 : -ENFILE;
+	}
+	if (error) {
 		inode_put(inode);
-		return error ? error : -ENFILE;
+		return error;
 	}
 	f->inode = inode;
 	stream_init(&f->stream, inode->type == INODE_FILE ? &file_ops : &dir_ops,
-		    flags & (STREAM_ACCMODE | STREAM_NONBLOCK));
+		    flags & (STREAM_ACCMODE | STREAM_NONBLOCK | STREAM_APPEND));
 	*out = &f->stream;
 	return 0;
+}
+
+static int64_t volumes_read_link(const char *path, size_t len, char *target, size_t size)
+{
+	return -EINVAL; // links are followed before anybody sees them: docs/linux-abi.md
 }
 
 static int volumes_stat(const char *path, size_t len, bool follow, struct stream_stat *out)
 {
 	struct inode *inode;
-	int error = find(path, len, &inode);
+	int error = userfile_find(path, len, &inode);
 
 	if (error)
 		return error;
@@ -282,7 +308,18 @@ static int volumes_stat(const char *path, size_t len, bool follow, struct stream
 	return 0;
 }
 
-static struct name_provider provider = {.prefix = "/", .open = volumes_open, .stat = volumes_stat};
+static struct name_provider provider = {.prefix = "/",
+					.open = volumes_open,
+					.stat = volumes_stat,
+					.read_link = volumes_read_link,
+					.make_dir = userfile_make_dir,
+					.remove = userfile_remove,
+					.rename = userfile_rename,
+					.link = userfile_link,
+					.symlink = userfile_symlink,
+					.set_times = userfile_set_times,
+					.set_mode = userfile_set_mode,
+					.space = userfile_space};
 
 void userfile_init(void)
 {

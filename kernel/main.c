@@ -3,7 +3,7 @@
 // layer. Each step may use what the ones above it made.
 #include "fs/pagecache.h"
 #include "fs/volume.h"
-#include "fs/userfile.h"
+#include "fs/programs.h"
 #include "kernel/acpi.h"
 #include "kernel/bootinfo.h"
 #include "kernel/cmdline.h"

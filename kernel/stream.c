@@ -39,6 +39,16 @@ static size_t next_piece(struct stream_io *io, size_t bytes, uintptr_t *address)
 	return (size_t)MIN((uint64_t)bytes, io->parts[io->now].len - io->at);
 }
 
+size_t stream_io_piece(struct stream_io *io, size_t most, uintptr_t *address)
+{
+	return next_piece(io, (size_t)MIN(io->left, (uint64_t)most), address);
+}
+
+void stream_io_skip(struct stream_io *io, size_t bytes)
+{
+	advance(io, bytes);
+}
+
 static int move(struct stream_io *io, void *kernel, size_t bytes, bool in)
 {
 	struct stream_io start = *io;

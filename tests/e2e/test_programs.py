@@ -16,12 +16,16 @@ SCRIPTS = {
     "jobs": """sleep 100 & kill $!; wait $!; echo status $?; (exit 3); echo status $?; sh -c 'kill -9 $$'; echo status $?""",
     "names": """ls / | grep -c bin; cd /bin; pwd; test -x busybox && echo there; test -e nothing || echo absent
 cat /nothing; echo status $?; echo x > /y; echo status $?""",
+    "write": """set -e
+mkdir /d /d/sub; cp /bin/busybox /d/copy; md5sum /d/copy; seq 2000 > /d/lines; cp /bin/busybox /d/cut; truncate -s 5000 /d/cut
+echo first > /d/there; echo second >> /d/there; mv /d/there /d/moved; echo x > /d/gone; rm /d/gone; mkdir /d/away; rmdir /d/away
+ln /d/moved /d/sub/hard; ln -s moved /d/soft; test "$(cat /d/soft)" = "$(cat /d/sub/hard)"; sync /d/lines; echo all written""",
     "devices": """head -c 4096 /dev/zero | md5sum; echo gone > /dev/null; ls /dev; head -c 32 /dev/urandom | wc -c""",
     "thousand": """n=0; while [ $n -lt 1000 ]; do /bin/busybox true; n=$((n + 1)); done; echo ran $n""",
     "harm": "for what in null read direct write jump noncanonical text data stack hlt cli port cr3 divide ud gs memory; "
             "do harm $what 2>/dev/null; echo $what $?; done; harm forks; echo forks $?; harm pointers; echo pointers $?",
 }
-APPLETS = ["sh", "sort", "cat", "md5sum", "head", "tail", "sleep", "ls", "grep", "wc", "test", "true", "seq"]
+APPLETS = ["sh", "sort", "cat", "md5sum", "head", "tail", "sleep", "ls", "grep", "wc", "test", "true", "seq", "cp", "mkdir", "rmdir", "mv", "rm", "ln", "truncate", "sync"]
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,24 @@ def test_names_and_directories(machine):
     text = run(machine, "names.sh")
     assert text.splitlines()[:4] == ["1", "/bin", "there", "absent"]
     assert text.count("status 1") == 2 and "No such file" in text and "Read-only file system" in text
+
+
+def test_files_that_programs_write(programs, tmp_path):
+    """On a volume that is written: bytes, names and sizes are what they are on Linux, and the host's tools agree."""
+    image = tmp_path / "written.img"
+    subprocess.run(["cp", programs[1], image], check=True)
+    with VM(disks=[str(image)], name="written", append="write=on cache=unmapped", snapshot=False) as vm:
+        text = vm.command("LOAD write.sh", 120)
+        assert "all written" in text, text
+        assert vm.down() == 0
+    subprocess.run(["/usr/sbin/e2fsck", "-fn", image], check=True, capture_output=True)
+    busybox = (programs[0] / "bin" / "busybox").read_bytes()
+    for name, data in {"/d/copy": busybox, "/d/lines": b"".join(b"%d\n" % n for n in range(1, 2001)), "/d/cut": busybox[:5000],
+                       "/d/moved": b"first\nsecond\n"}.items():
+        out = subprocess.run(["/usr/sbin/debugfs", "-R", f"cat {name}", image], check=True, capture_output=True).stdout
+        assert out == data, name
+    listing = subprocess.run(["/usr/sbin/debugfs", "-R", "ls -p /d", image], check=True, capture_output=True, text=True).stdout
+    assert "gone" not in listing and "sub" in listing
 
 
 def test_devices(machine):

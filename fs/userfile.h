@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the files of "volumes as programs see them" share: userfile.c (names, reading), userfile_write.c (bytes
+// that programs write), userfile_name.c (names that programs change).
+#pragma once
+
+#include "fs/inode.h"
+#include "kernel/stream.h"
+
+struct userfile {
+	struct stream stream;
+	struct inode *inode; // a reference
+};
+static inline struct userfile *userfile_of(struct stream *s)
+{
+	return CONTAINER_OF(s, struct userfile, stream);
+}
+
+// Thread context, sleeps. What an absolute path leads to, with a reference; symbolic links are followed.
+int userfile_find(const char *path, size_t len, struct inode **out) MUST_CHECK;
+// The directory that a path's last name is in, and that name. -EINVAL: the path is a root.
+int userfile_parent(const char *path, size_t len, struct inode **dir, const char **name,
+		    size_t *name_len) MUST_CHECK;
+
+// ---- userfile_write.c: stream_ops ----
+int64_t userfile_write(struct stream *s, struct stream_io *io, uint64_t offset);
+int userfile_truncate(struct stream *s, uint64_t size);
+int userfile_sync(struct stream *s);
+
+// ---- userfile_name.c: name_provider ----
+int userfile_create(const char *path, size_t len, uint32_t mode, struct inode **out) MUST_CHECK;
+int userfile_make_dir(const char *path, size_t len, uint32_t mode);
+int userfile_remove(const char *path, size_t len, bool directory);
+int userfile_rename(const char *from, size_t from_len, const char *to, size_t to_len,
+		    bool no_replace);
+int userfile_link(const char *from, size_t from_len, const char *to, size_t to_len);
+int userfile_symlink(const char *target, size_t target_len, const char *path, size_t len);
+int userfile_set_mode(const char *path, size_t len, uint32_t mode);
+int userfile_set_times(const char *path, size_t len, int64_t mtime_sec, uint32_t mtime_nsec);
+int userfile_space(const char *path, size_t len, uint64_t out[7]);

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Bytes that programs write to files of volumes: one copy, from the program's memory into the cache page. What
+// waits for room or for the disk sleeps in the program's thread; durable after fsync.
+#include "fs/file.h"
+#include "fs/userfile.h"
+#include "kernel/lock.h"
+#include "kernel/thread.h"
+#include "kernel/usercopy.h"
+
+struct waiting {
+	struct file_write write;
+	struct waitq waitq;
+	bool told; // (lock)
+};
+static struct spinlock lock = SPINLOCK_INIT("program write", RANK_HTTP);
+
+static void write_done(struct file_write *w)
+{
+	struct waiting *waiting = CONTAINER_OF(w, struct waiting, write);
+
+	spin_lock_wtd(&lock);
+	waiting->told = true;
+	waitq_wake_one(&waiting->waitq);
+	spin_unlock_wtd(&lock);
+}
+
+static int wait_told(struct waiting *w)
+{
+	spin_lock_wtd(&lock);
+	while (!w->told)
+		waitq_sleep(&w->waitq, &lock);
+	w->told = false;
+	spin_unlock_wtd(&lock);
+	return w->write.status;
+}
+
+static int copy_from_program(void *to, const void *from, size_t len)
+{
+	return user_read_now(to, (uintptr_t)from, len);
+}
+
+// One piece, within one page of the program's, which is present (or was a moment ago).
+static int write_piece(struct inode *inode, uint64_t offset, uintptr_t from, size_t bytes,
+		       bool kernel)
+{
+	struct waiting w = {.write = {.inode = inode,
+				      .offset = offset,
+				      .bytes = (const char *)from,
+				      .len = bytes,
+				      .copy = kernel ? NULL : copy_from_program,
+				      .done = write_done}};
+	uint8_t probe;
+	int error;
+
+	waitq_init(&w.waitq);
+	for (;;) {
+		error = kernel ? 0 : user_read(&probe, from, 1);
+		if (!error)
+			error = file_write(&w.write);
+		if (error != -EAGAIN)
+			return error;
+		error = wait_told(&w);
+		if (error || !w.write.len)
+			return error;
+	}
+}
+
+int64_t userfile_write(struct stream *s, struct stream_io *io, uint64_t offset)
+{
+	struct inode *inode = userfile_of(s)->inode;
+	int64_t done = 0;
+	int error = 0;
+
+	while (io->left && !error) {
+		uintptr_t from;
+		size_t bytes = stream_io_piece(io, PAGE_SIZE, &from);
+
+		if (!io->kernel)
+			bytes = MIN(bytes, PAGE_SIZE - (from & (PAGE_SIZE - 1)));
+		error = write_piece(inode, offset + (uint64_t)done, from, bytes, io->kernel);
+		if (!error) {
+			stream_io_skip(io, bytes);
+			done += (int64_t)bytes;
+		}
+	}
+	return done ? done : error;
+}
+
+int userfile_truncate(struct stream *s, uint64_t size)
+{
+	return file_truncate(userfile_of(s)->inode, size);
+}
+
+int userfile_sync(struct stream *s)
+{
+	struct inode *inode = userfile_of(s)->inode;
+	int error;
+
+	if (!volume_writable(inode->volume))
+		return 0;
+	error = inode->type == INODE_FILE ? file_sync_wait(inode) : 0;
+	return error ? error : durable_wait_sync(inode->volume, volume_ticket(inode->volume));
+}
