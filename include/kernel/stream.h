@@ -40,8 +40,8 @@ int stream_io_out_page(struct stream_io *io, struct page *page, size_t offset,
 int stream_io_in_page(struct stream_io *io, struct page *page, size_t offset,
 		      size_t bytes) MUST_CHECK;
 
-// For makers that move bytes otherwise than by the calls above (into the file cache): the next contiguous piece, at most
-// `most` bytes, at *address (the program's, unless io->kernel); and that so many bytes are done.
+// For makers that move bytes otherwise than by the calls above (into the file cache): the next contiguous piece,
+// at most `most` bytes, at *address (the program's, unless io->kernel); and that so many bytes are done.
 size_t stream_io_piece(struct stream_io *io, size_t most, uintptr_t *address);
 void stream_io_skip(struct stream_io *io, size_t bytes);
 
