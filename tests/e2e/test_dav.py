@@ -224,3 +224,24 @@ def test_a_closed_directory_stays_closed(vm):
                                f"{USER}:{PASSWORD}", "-H", f"Destination: {vm.url}/closed/x", vm.url + "/hello.txt"],
                               capture_output=True, text=True).stdout
         assert code == "403", (method, code)
+
+
+def test_the_console_adds_users_and_gives_rights(vm):
+    def code(user, *arguments):
+        return subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-u", user, *arguments],
+                              capture_output=True, text=True).stdout
+
+    password = re.search(r"The password is (\w+)", vm.command("USER ADD bob")).group(1)
+    vm.command("USER ADD eve sesame")
+    assert code("bob:" + password, vm.url + "/closed/a") == "200"
+    assert code("bob:" + password, "-T", "/etc/hostname", vm.url + "/closed/b") == "403"
+    assert "bob has RLWCE" in vm.command("GRANT RLWCE FOR /closed TO bob")
+    assert code("bob:" + password, "-T", "/etc/hostname", vm.url + "/closed/b") == "201"
+    assert code("eve:sesame", "-X", "DELETE", vm.url + "/closed/b") == "403"
+    assert re.search(r"RLWCE +bob +/closed", vm.command("RIGHTS"))
+    assert "no such user" in vm.command("GRANT R FOR / TO nobody")
+    vm.command("REVOKE FOR /closed FROM bob")
+    assert code("bob:" + password, "-X", "DELETE", vm.url + "/closed/b") == "403"
+    assert "eve is removed" in vm.command("USER REMOVE eve")
+    assert code("eve:sesame", "-X", "MKCOL", vm.url + "/eves") == "401"
+    assert re.search(r"\bbob\b", vm.command("USERS")) and "eve" not in vm.command("USERS").replace("USERS", "")
