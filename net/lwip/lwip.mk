@@ -51,7 +51,7 @@ LWIP_HOST        := $(B)/host/lwip
 LWIP_HOST_LIB    := $(B)/host/libnet.a
 LWIP_HOST_CFLAGS := $(LWIP_CFLAGS) -fno-sanitize=alignment
 LWIP_HOST_UPSTREAM := $(LWIP_FILES:%=$(LWIP_HOST)/%.o)
-LWIP_HOST_OWN      := $(patsubst %.c,$(LWIP_HOST)/%.o,$(wildcard $(LWIP_HOME)/*.c net/*.c) kernel/siphash.c)
+LWIP_HOST_OWN      := $(patsubst %.c,$(LWIP_HOST)/%.o,$(filter-out net/socket%.c,$(wildcard $(LWIP_HOME)/*.c net/*.c)) kernel/siphash.c)
 
 $(LWIP_HOST_UPSTREAM): $(LWIP_HOST)/%.o: $(LWIP_READY) $(LWIP_HOME)/lwip.mk
 	@mkdir -p $(@D)
