@@ -195,6 +195,7 @@ static void take_line(void)
 
 static void console_thread(void *arg)
 {
+	console_autoexec();
 	edit_on(lineedit_start);
 	for (;;) {
 		uint8_t byte = wait_byte();

@@ -11,6 +11,7 @@
 void console_live(bool on);
 // Runs a line. Unknown and ambiguous commands are reported.
 void console_run(const char *line);
+void console_autoexec(void); // console thread, before the first prompt
 // Completes a command's name: see struct lineedit.
 unsigned console_complete(void *ctx, const char *text, size_t from, size_t to, char *add,
 			  size_t size);

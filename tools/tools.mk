@@ -6,6 +6,7 @@ help:
 	@echo "make                 build/pagewire.elf and build/pagewire.iso"
 	@echo "make run             boot in QEMU and serve a directory: DIR=path PORT=8080 MEM=512"
 	@echo "make run WRITE=1     the same, writable by a user whose password is printed (changes go with QEMU)"
+	@echo "make run PROGRAMS=... the same, with static executables in /bin of the volume (LOAD name)"
 	@echo "make test            all tests (host, guest, end to end); last line: N passed, N failed"
 	@echo "make test ONLY=host  one part: $(shell tools/test --parts)"
 	@echo "make bench           side by side with Linux + nginx (root, for a network namespace)"

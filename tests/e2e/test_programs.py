@@ -114,6 +114,16 @@ def test_files_that_programs_write(programs, tmp_path):
     assert "gone" not in listing and "sub" in listing
 
 
+def test_autoexec_runs_at_start(programs, tmp_path):
+    root = tmp_path / "root"
+    subprocess.run(["cp", "-a", programs[0], root], check=True)
+    (root / "autoexec").write_text("# at start\n\n  LOAD busybox echo from autoexec\nLOAD harm spin &\nNOSUCH\n")
+    with VM(disks=[make_volume(root, tmp_path / "a.img")], name="autoexec") as vm:
+        vm.wait_for(r"\nfrom autoexec", 20)
+        vm.wait_for(r"NOSUCH: unknown command", 20)
+        assert " harm" in vm.command("PS")
+
+
 def test_devices(machine):
     text = run(machine, "devices.sh").split()
     assert text[0] == hashlib.md5(bytes(4096)).hexdigest() and text[-1] == "32"

@@ -11,9 +11,9 @@ HOST_CFLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -Wno-unused-parameter -DP
 HOST_TESTS  := $(patsubst tests/host/test_%.c,%,$(wildcard tests/host/test_*.c))
 HOST_BINS   := $(HOST_TESTS:%=build/host/test_%)
 
-# A pattern does not mean fs/userfile.c: files of programs need the kernel's streams around them.
+# A pattern does not mean fs/userfile*.c: files of programs need the kernel's streams around them.
 host_sources = $(foreach s,$(shell sed -n 's|^// SOURCES: *||p' $(1)),$(if $(findstring *,$(s)),\
-                 $(filter-out fs/userfile.c,$(wildcard $(s))),$(s)))
+                 $(filter-out fs/userfile%,$(wildcard $(s))),$(s)))
 host_cflags  = $(shell sed -n 's|^// CFLAGS: *||p' $(1))
 host_archives = $(shell sed -n 's|^// ARCHIVES: *||p' $(1))
 

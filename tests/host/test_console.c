@@ -12,6 +12,7 @@
 #include "kernel/boot.h"
 #include "kernel/cmdline.h"
 #include "kernel/console.h"
+#include "kernel/console_private.h"
 #include "kernel/cpu.h"
 #include "kernel/kprintf.h"
 #include "kernel/kstat.h"
@@ -119,6 +120,11 @@ static void run_probe(int argc, char **argv)
 }
 CONSOLE_COMMAND(probe, "PROBE", "PROBE words", "Tests.", run_probe);
 CONSOLE_COMMAND(probate, "PROBATE", "PROBATE", "Tests too.", run_probe);
+
+// What the volume has to say at start: nothing here.
+void console_autoexec(void)
+{
+}
 
 static void step_b(void)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/ext4_bed.c tests/host/alloc_model.c fs/[!u]*.c
+// SOURCES: tests/host/ext4_bed.c tests/host/alloc_model.c fs/*.c
 // SOURCES: kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // ext4's blocks: allocated, truncated, promised and given back, on volumes of every layout. A model knows which
 // blocks of which file have a place; e2fsck is the judge of everything else.

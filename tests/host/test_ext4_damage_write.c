@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/ext4_bed.c fs/[!u]*.c kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
+// SOURCES: tests/host/ext4_bed.c fs/*.c kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // Damaged volumes, written to: bytes of metadata are flipped, on volumes without checksums, where nothing else
 // tells. Whatever is on the disk then, the kernel answers with errors: no panic, nothing that the sanitizers see,
 // everything given back.

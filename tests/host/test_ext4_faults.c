@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/ext4_bed.c fs/[!u]*.c kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
+// SOURCES: tests/host/ext4_bed.c fs/*.c kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // ext4's changes when the k-th disk read fails, the k-th object or the k-th frame cannot be had, for every k until
 // they succeed: the change is taken back without a trace, in memory too, and e2fsck finds nothing.
 #include <setjmp.h>

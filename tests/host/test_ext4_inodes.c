@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/ext4_bed.c fs/[!u]*.c kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
+// SOURCES: tests/host/ext4_bed.c fs/*.c kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // ext4's inodes: taken and given back, where directories go, what the table says of them; and orphans, which are
 // finished by the next mount. e2fsck is the judge.
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/ext4_bed.c tests/host/alloc_model.c fs/[!u]*.c
+// SOURCES: tests/host/ext4_bed.c tests/host/alloc_model.c fs/*.c
 // SOURCES: kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // Where ext4's blocks go: streams side by side, small files, extents made before they are written, and the maps of
 // ext2 and ext3.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/ext4_bed.c fs/[!u]*.c kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
+// SOURCES: tests/host/ext4_bed.c fs/*.c kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // Damaged directories with an index and damaged attribute blocks, written to, on volumes without checksums, where
 // nothing else tells: errors, no panic, nothing that the sanitizers see, everything given back.
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/crashdisk.c tests/host/crashbed.c fs/[!u]*.c
+// SOURCES: tests/host/crashdisk.c tests/host/crashbed.c fs/*.c
 // SOURCES: kernel/block.c kernel/copy.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // File bytes on a real ext4 volume, written through the cache: what is read back, what e2fsck says, and what is left
 // of it when the power fails at any moment. Files are uploaded as a server does it (written without a name,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/ext4_bed.c tests/host/tree_model.c tests/host/tree_step.c fs/[!u]*.c
+// SOURCES: tests/host/ext4_bed.c tests/host/tree_model.c tests/host/tree_step.c fs/*.c
 // SOURCES: kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // Every operation on names and attributes when the k-th disk read fails, the k-th object or the k-th frame cannot
 // be had, for every k until it succeeds: it says why, the tree is what it was, nothing leaks, e2fsck finds nothing.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/ext4_bed.c tests/host/tree_model.c tests/host/tree_step.c fs/[!u]*.c
+// SOURCES: tests/host/ext4_bed.c tests/host/tree_model.c tests/host/tree_step.c fs/*.c
 // SOURCES: kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // Random sequences of everything in include/fs/file.h that changes names and attributes, on volumes of many
 // kinds, against a model; after each round e2fsck and debugfs judge the image.

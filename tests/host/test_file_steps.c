@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/crashdisk.c tests/host/crashbed.c fs/[!u]*.c
+// SOURCES: tests/host/crashdisk.c tests/host/crashbed.c fs/*.c
 // SOURCES: kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // Every operation on names and attributes, alone and before every other one, with the power going at the moments
 // in between: what is found after the next mount is the tree as it was after one of the steps, not one before the

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/journal_model.c tests/host/crashdisk.c tests/host/crashbed.c fs/[!u]*.c
+// SOURCES: tests/host/journal_model.c tests/host/crashdisk.c tests/host/crashbed.c fs/*.c
 // SOURCES: kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // Power cuts and errors: random changes (journal_model.h), then the disk as a cut at each moment could have left it is
 // mounted (and given to e2fsck).

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/crashdisk.c tests/host/crashbed.c fs/[!u]*.c
+// SOURCES: tests/host/crashdisk.c tests/host/crashbed.c fs/*.c
 // SOURCES: kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // Changes of metadata, and mounting for them: what a block holds after each way of ending a change, what was
 // freed, what happens without memory. On a real ext4 volume, in blocks that it does not use.
