@@ -125,7 +125,8 @@ static void hide(void)
 	struct inode *dir;
 	uint64_t cursor = 0;
 
-	if (name_find_wait(http_root, RIGHTS_DIRECTORY, strlen(RIGHTS_DIRECTORY), &dir) == 0) {
+	if (http_root &&
+	    name_find_wait(http_root, RIGHTS_DIRECTORY, strlen(RIGHTS_DIRECTORY), &dir) == 0) {
 		h.number[h.count++] = dir->number;
 		if (inode_read_dir(dir, &cursor, visit, &h) != 0)
 			kprintf("rights: /" RIGHTS_DIRECTORY " cannot be listed\n");
