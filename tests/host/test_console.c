@@ -122,9 +122,7 @@ CONSOLE_COMMAND(probe, "PROBE", "PROBE words", "Tests.", run_probe);
 CONSOLE_COMMAND(probate, "PROBATE", "PROBATE", "Tests too.", run_probe);
 
 // What the volume has to say at start: nothing here.
-void console_autoexec(void)
-{
-}
+void console_autoexec(void) {}
 
 static void step_b(void)
 {
