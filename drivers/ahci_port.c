@@ -189,7 +189,9 @@ static void set_up_disk(struct ahci_port *port)
 			break;
 	}
 	port->flush_needed = id->write_cache;
-	port->fua_by_flush = id->write_cache && !port->ncq && !id->fua;
+	// A queued write always has the FUA bit, but who does not say that it writes through (QEMU up to 7.2 at
+	// least, and disks that Linux keeps a list of) may take it and not obey.
+	port->fua_by_flush = id->write_cache && !id->fua;
 	port->dev = (struct block_device){
 	    .name = port->name,
 	    .sectors = id->sectors * (id->sector_bytes >> SECTOR_SHIFT),

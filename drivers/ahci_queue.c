@@ -61,7 +61,7 @@ static void make_transfer(const struct ahci_port *port, struct fis_h2d *fis,
 		fis->features_low = (uint8_t)count;
 		fis->features_high = (uint8_t)(count >> 8);
 		fis->count_low = (uint8_t)(slot << 3);
-		fis->device |= fua ? FIS_DEVICE_FUA : 0;
+		fis->device |= fua && !port->fua_by_flush ? FIS_DEVICE_FUA : 0;
 	} else {
 		fis->command = !write			    ? ATA_READ_DMA_EXT
 			       : fua && !port->fua_by_flush ? ATA_WRITE_DMA_FUA_EXT
