@@ -263,12 +263,8 @@ static void durable_writes(void **state)
 		unsigned depth;
 		bool fua, no_cache;
 		unsigned fua_writes, flushes;
-	} disks[] = {{32, true, false, 1, 0},
-		     {32, false, false, 0, 1},
-		     {0, true, false, 1, 0},
-		     {0, false, false, 0, 1},
-		     {0, false, true, 0, 0},
-		     {32, false, true, 0, 0}};
+	} disks[] = {{32, true, false, 1, 0}, {32, false, false, 0, 1}, {0, true, false, 1, 0},
+		     {0, false, false, 0, 1}, {0, false, true, 0, 0},	{32, false, true, 0, 0}};
 	for (unsigned n = 0; n < ARRAY_SIZE(disks); n++) {
 		plug_in();
 		fake.disk[0].queue_depth = disks[n].depth;
