@@ -9,7 +9,6 @@ struct process;
 struct file_slot {
 	struct stream *stream; // a reference; null: free
 	bool close_on_exec;
-	bool reserved; // being opened
 };
 struct files {
 	struct mutex lock;

@@ -96,7 +96,7 @@ int64_t path_from_user(char *out, int at_fd, uintptr_t user)
 		len = -ENOENT;
 	if (len > 0) {
 		directory = text + PATH_BYTES;
-		kstrlcpy(directory, process_current()->directory, PATH_BYTES);
+		process_get_directory(process_current(), directory);
 		if (at_fd != AT_FDCWD && text[0] != '/') {
 			int error = files_directory_path(at_fd, directory);
 

@@ -91,6 +91,20 @@ void process_each(void (*visit)(const struct process *p, void *ctx), void *ctx)
 	spin_unlock_wtd(&process_lock);
 }
 
+void process_get_directory(struct process *p, char *out)
+{
+	spin_lock_wtd(&process_lock);
+	kstrlcpy(out, p->directory, PATH_BYTES);
+	spin_unlock_wtd(&process_lock);
+}
+
+void process_set_directory(struct process *p, const char *path)
+{
+	spin_lock_wtd(&process_lock);
+	kstrlcpy(p->directory, path, PATH_BYTES);
+	spin_unlock_wtd(&process_lock);
+}
+
 // ---- making ----
 
 static void default_limits(struct process_limits *limits)
@@ -135,7 +149,6 @@ struct process *process_make(struct process *parent)
 	if (!p)
 		return NULL;
 	p->references = 1; // for being in the list of all
-	p->mutex = (struct mutex)MUTEX_INIT("process");
 	p->umask = 022;
 	p->started_ns = clock_ns();
 	waitq_init(&p->waiters);

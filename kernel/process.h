@@ -9,8 +9,8 @@
 //	                 SIGSTOP v |
 //	                        STOPPED
 //
-// Lock key. T: process_lock (a spin lock, WTDs off). own: the task itself. O: only its own tasks, one at a time
-// (process->mutex).
+// Lock key. T: process_lock (a spin lock, WTDs off). own: the task itself. X: changed by execve and at the end only,
+// when the process has one task. O: a word that its own tasks change, each at once.
 #pragma once
 
 #include "kernel/lock.h"
@@ -32,8 +32,7 @@
 struct files;
 
 struct process_limits {
-	uint64_t stack_bytes, memory_frames, open_files, tasks, address_pages, file_bytes,
-	    core_bytes;
+	uint64_t stack_bytes, memory_frames, open_files, tasks, address_pages, file_bytes;
 };
 
 enum process_state { PROCESS_RUNNING, PROCESS_STOPPED, PROCESS_ZOMBIE };
@@ -55,27 +54,25 @@ struct process {
 	bool stop_told, continued;	    // (T) for WUNTRACED, WCONTINUED
 	int stop_signal;		    // (T)
 	bool executed;			    // (T) has called execve: setpgid by its parent is over
-	struct uspace *space;		    // (O)
-	struct files *files;		    // (O)
+	struct uspace *space;		    // (X)
+	struct files *files;		    // (X)
 	struct signal_actions *actions;	    // (T)
 	struct signal_pending pending;	    // (T) for any task
 	struct waitq vfork_done;	    // (T) its parent waits here
 	bool vforked;			    // (T) the parent waits
-	char *directory;		    // (O) working directory: absolute path, PATH_BYTES
-	char *program;			    // (O) path of the executable, PATH_BYTES
+	char *directory;		    // (T) working directory: absolute path, PATH_BYTES
+	char *program;			    // (X) path of the executable, PATH_BYTES
 	char name[16];			    // (T) comm
 	uint32_t umask;			    // (O)
-	struct process_limits limits;	    // (O)
-	uint64_t started_ns, user_ns, system_ns, children_ns; // (T)
-	uint64_t faults;				      // (O)
+	struct process_limits limits;	    // constant
+	uint64_t started_ns;		    // constant
 	void (*ended)(struct process *p,
 		      void *ctx); // (T) for who started it from the kernel: thread context
 	void *ended_ctx;
-	struct mutex mutex;
 	// alarm and setitimer(ITIMER_REAL)
 	struct wtd alarm;
-	uint64_t alarm_due_ns, alarm_interval_ns;     // (T)
-	uintptr_t auxv_stack_top, arg_start, arg_end; // (O) for /proc
+	uint64_t alarm_due_ns, alarm_interval_ns; // (T)
+	uintptr_t arg_start, arg_end;		  // (O) for /proc
 };
 
 struct task {
@@ -98,9 +95,6 @@ struct task {
 	struct signal_stack alternate; // own
 	uintptr_t clear_tid;	       // own: set to 0 and woken at the end (CLONE_CHILD_CLEARTID)
 	uintptr_t robust_list;	       // own
-	uint64_t user_ns, system_ns;   // own
-	uint64_t restart_until_ns;     // own: for restart_syscall
-	int exit_code;		       // own
 	bool is_exiting;	       // own: in task_exit
 };
 
@@ -178,6 +172,9 @@ int64_t process_execve(const char *path,
 		       struct exec_args *args); // returns only with an error, or 0 for ring 3
 
 void process_name(struct process *p, const char *path);
+// The working directory, which threads share: copied out (PATH_BYTES) and set as a whole.
+void process_get_directory(struct process *p, char *out);
+void process_set_directory(struct process *p, const char *path);
 int process_single(
     struct process *p); // ends the other tasks of the running one's process; 0 or -EINTR
 void process_vfork_over(struct process *p);		       // its parent may go on

@@ -283,7 +283,7 @@ out:
 	return error;
 }
 
-static void set_name(struct process *p, const char *path)
+void process_name(struct process *p, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
@@ -292,11 +292,6 @@ static void set_name(struct process *p, const char *path)
 	p->executed = true;
 	spin_unlock_wtd(&process_lock);
 	kstrlcpy(p->program, path, PATH_BYTES);
-}
-
-void process_name(struct process *p, const char *path)
-{
-	set_name(p, path);
 }
 
 int64_t process_execve(const char *path, struct exec_args *args)
@@ -314,7 +309,7 @@ int64_t process_execve(const char *path, struct exec_args *args)
 		uspace_put(space);
 		return error;
 	}
-	set_name(p, path);
+	process_name(p, path);
 	signal_exec(p);
 	files_close_on_exec(p);
 	old = p->space;

@@ -46,7 +46,7 @@ static struct process *copy_process(struct process *parent, uint64_t flags)
 
 	if (!p)
 		return NULL;
-	memcpy(p->directory, parent->directory, PATH_BYTES);
+	process_get_directory(parent, p->directory);
 	memcpy(p->program, parent->program, PATH_BYTES);
 	memcpy(p->name, parent->name, sizeof(p->name));
 	p->umask = parent->umask;

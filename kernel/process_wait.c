@@ -102,7 +102,7 @@ static int wait_for_news(struct process *self, int which, int options, struct pr
 int64_t process_wait4(int which, uintptr_t status_at, int options, uintptr_t usage_at)
 {
 	struct process *self = process_current(), *child;
-	struct linux_rusage usage = {0};
+	const struct linux_rusage usage = {0}; // docs/linux-abi.md
 	int status, error, pid;
 
 	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | WALL | 0x20000000 | 0x40000000) ||
@@ -112,18 +112,12 @@ int64_t process_wait4(int which, uintptr_t status_at, int options, uintptr_t usa
 	if (error || !child)
 		return error;
 	pid = child->pid;
-	usage.user.sec = (int64_t)(child->user_ns / NS_PER_SEC);
-	usage.user.usec = (int64_t)(child->user_ns % NS_PER_SEC / 1000);
-	usage.system.sec = (int64_t)(child->system_ns / NS_PER_SEC);
-	usage.system.usec = (int64_t)(child->system_ns % NS_PER_SEC / 1000);
 	if (status_at)
 		error = user_put(status_at, &status);
 	if (!error && usage_at)
 		error = user_put(usage_at, &usage);
-	if (child->state == PROCESS_ZOMBIE) {
-		self->children_ns += child->user_ns + child->system_ns;
+	if (child->state == PROCESS_ZOMBIE)
 		process_reap(child);
-	}
 	process_put(child);
 	return error ? error : pid;
 }

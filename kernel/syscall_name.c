@@ -335,7 +335,7 @@ static int64_t change_directory(const char *path)
 	if (!error && (st.mode & 0170000) != 040000)
 		error = -ENOTDIR;
 	if (!error)
-		kstrlcpy(process_current()->directory, path, PATH_BYTES);
+		process_set_directory(process_current(), path);
 	return error;
 }
 
@@ -362,11 +362,19 @@ SYSCALL(81, fchdir)
 
 SYSCALL(79, getcwd)
 {
-	size_t len = strlen(process_current()->directory) + 1;
+	char *path = kpages_alloc(PATH_BYTES);
+	int64_t len;
 
-	if (len > a[1])
-		return -ERANGE;
-	return user_write(a[0], process_current()->directory, len) ? -EFAULT : (int64_t)len;
+	if (!path)
+		return -ENOMEM;
+	process_get_directory(process_current(), path);
+	len = (int64_t)strlen(path) + 1;
+	if ((uint64_t)len > a[1])
+		len = -ERANGE;
+	else if (user_write(a[0], path, (size_t)len))
+		len = -EFAULT;
+	kpages_free(path, PATH_BYTES);
+	return len;
 }
 
 SYSCALL(95, umask)

@@ -28,8 +28,7 @@ SYSCALL(58, vfork)
 // A vector of strings of the program, until its null pointer.
 static int read_strings(struct exec_args *args, uintptr_t vector, unsigned *count)
 {
-	char *text = kpages_alloc(PATH_BYTES);
-	int error = text ? 0 : -ENOMEM;
+	int error = 0;
 
 	for (*count = 0; vector && !error; ++*count) {
 		uint64_t at;
@@ -44,8 +43,6 @@ static int read_strings(struct exec_args *args, uintptr_t vector, unsigned *coun
 		else
 			args->bytes += (size_t)len + 1;
 	}
-	if (text)
-		kpages_free(text, PATH_BYTES);
 	return error;
 }
 

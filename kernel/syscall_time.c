@@ -234,8 +234,7 @@ SYSCALL(38, setitimer)
 
 SYSCALL(100, times)
 {
-	uint64_t ticks[4] = {cpu_ns() / (NS_PER_SEC / 100), 0,
-			     process_current()->children_ns / (NS_PER_SEC / 100), 0};
+	uint64_t ticks[4] = {cpu_ns() / (NS_PER_SEC / 100), 0, 0, 0};
 
 	if (a[0] && user_put(a[0], &ticks))
 		return -EFAULT;

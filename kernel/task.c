@@ -210,8 +210,6 @@ void task_exit(int code)
 	futex_robust_exit(t);
 	spin_lock_wtd(&process_lock);
 	last = strike_off(t);
-	p->user_ns += t->user_ns;
-	p->system_ns += t->system_ns;
 	if (last && !p->exiting) {
 		p->exiting = true;
 		p->exit_status = code;

@@ -87,21 +87,7 @@ trap_common:
 	jz trap_save
 	swapgs
 trap_save:
-	push rax
-	push rbx
-	push rcx
-	push rdx
-	push rsi
-	push rdi
-	push rbp
-	push r8
-	push r9
-	push r10
-	push r11
-	push r12
-	push r13
-	push r14
-	push r15
+	SAVE_REGISTERS rdi
 	cld
 	mov rdi, rsp
 	push qword [rsp + 17 * 8]	; RIP
@@ -152,21 +138,7 @@ align 16
 irq_user:
 	swapgs
 	push rdi			; vector: the row
-	push rax
-	push rbx
-	push rcx
-	push rdx
-	push rsi
-	push qword [rsp + 6 * 8]	; RDI
-	push rbp
-	push r8
-	push r9
-	push r10
-	push r11
-	push r12
-	push r13
-	push r14
-	push r15
+	SAVE_REGISTERS qword [rsp + 6 * 8] ; RDI: after the five above it, and the row
 	cld
 	push qword [rsp + 17 * 8]	; RIP
 	push rbp

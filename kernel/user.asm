@@ -41,21 +41,7 @@ syscall_entry:
 	push rcx
 	push rax			; error: the number of the call, for a restart
 	push qword VECTOR_SYSCALL
-	push rax
-	push rbx
-	push rcx
-	push rdx
-	push rsi
-	push rdi
-	push rbp
-	push r8
-	push r9
-	push r10
-	push r11
-	push r12
-	push r13
-	push r14
-	push r15
+	SAVE_REGISTERS rdi
 	cld
 	mov rdi, rsp
 	push rcx			; for backtraces, as trap.asm does

@@ -178,23 +178,23 @@ def fetched(vm, path, seconds=20, status="200"):
 def test_davfs2_carries_a_days_work_on_files(vm, mounted, seed):
     rng = random.Random(seed)
     assert (mounted / "hello.txt").read_text() == "hello\n"
-    work = mounted / "work"
-    (work / "deep/er").mkdir(parents=True)
+    desk = mounted / "desk"
+    (desk / "deep/er").mkdir(parents=True)
     large = rng.randbytes(3_000_001)
-    (work / "deep/er/large").write_bytes(large)
+    (desk / "deep/er/large").write_bytes(large)
     for n in range(20):
-        (work / f"f{n} ü").write_text(f"{n}\n" * 100)
-    with open(work / "f1 ü", "a") as f:
+        (desk / f"f{n} ü").write_text(f"{n}\n" * 100)
+    with open(desk / "f1 ü", "a") as f:
         f.write("more\n")
-    os.rename(work / "f2 ü", work / "deep/moved")
-    os.remove(work / "f3 ü")
-    os.rename(work / "deep", work / "Deep")
-    assert subprocess.run(["cmp", work / "Deep/er/large", "-"], input=large).returncode == 0
-    os.utime(work / "f4 ü")
-    assert fetched(vm, "/work/Deep/er/large")[0] == large
-    assert fetched(vm, "/work/f1%20%C3%BC")[0] == b"1\n" * 100 + b"more\n"
-    assert fetched(vm, "/work/Deep/moved")[0] == b"2\n" * 100
-    for gone in "/work/f2%20%C3%BC", "/work/f3%20%C3%BC", "/work/deep/moved":
+    os.rename(desk / "f2 ü", desk / "deep/moved")
+    os.remove(desk / "f3 ü")
+    os.rename(desk / "deep", desk / "Deep")
+    assert subprocess.run(["cmp", desk / "Deep/er/large", "-"], input=large).returncode == 0
+    os.utime(desk / "f4 ü")
+    assert fetched(vm, "/desk/Deep/er/large")[0] == large
+    assert fetched(vm, "/desk/f1%20%C3%BC")[0] == b"1\n" * 100 + b"more\n"
+    assert fetched(vm, "/desk/Deep/moved")[0] == b"2\n" * 100
+    for gone in "/desk/f2%20%C3%BC", "/desk/f3%20%C3%BC", "/desk/deep/moved":
         assert fetched(vm, gone, status="404")[1] == "404"
 
 
