@@ -3,6 +3,8 @@
 #include "server/dav.h"
 #include "kernel/kstring.h"
 #include "kernel/pmm.h"
+#include "server/dav_lock.h"
+#include "server/rights.h"
 
 static bool depth_field(const struct http_exchange *x, struct http_view *value)
 {
@@ -40,6 +42,8 @@ bool dav_answer_xml(struct http_exchange *x, uint16_t status, const char *text, 
 		return false;
 	}
 	memcpy(bytes, text, len);
+	if (x->body_begun && !x->body_read)
+		x->keep_alive = false; // what is left of the body may be long
 	x->made = (struct http_made){.bytes = bytes, .len = len, .size = len};
 	x->made_type = "application/xml; charset=\"utf-8\"";
 	x->status = status;
@@ -48,7 +52,8 @@ bool dav_answer_xml(struct http_exchange *x, uint16_t status, const char *text, 
 	return true;
 }
 
-void dav_precondition_at(struct http_exchange *x, uint16_t status, const char *element,
+// `path`: whose address stands in the element; null: none.
+static void precondition(struct http_exchange *x, uint16_t status, const char *element,
 			 const char *path, size_t len)
 {
 	static char body[3 * HTTP_PATH_MAX + 512]; // fast WTDs: one at a time
@@ -71,5 +76,13 @@ void dav_precondition_at(struct http_exchange *x, uint16_t status, const char *e
 
 void dav_precondition(struct http_exchange *x, uint16_t status, const char *element)
 {
-	dav_precondition_at(x, status, element, NULL, 0);
+	precondition(x, status, element, NULL, 0);
+}
+
+void dav_answer_locked(struct http_exchange *x, const char *element, const struct dav_lock *lock)
+{
+	if (rights_of(&x->who, lock->path, lock->path_len) & (RIGHT_READ | RIGHT_LIST))
+		precondition(x, 423, element, lock->path, lock->path_len);
+	else
+		http_answer(x, 423, "A lock is in the way.");
 }

@@ -95,20 +95,19 @@ bool dav_lock_mine(const struct http_exchange *x, const struct dav_lock *lock)
 
 // ---- what stands in the way --------------------------------------------------------------------------
 
-// Section 7: one of the locks that cover a resource has to be submitted by who holds it.
-static bool passes(struct http_exchange *x, const char *path, size_t len)
+// Section 7: one of the locks that cover a resource has to be submitted by who holds it. Null: it was, or there is
+// none; otherwise one that was not.
+static const struct dav_lock *hindrance(struct http_exchange *x, const char *path, size_t len)
 {
 	size_t field_len = 0;
 	const char *field = dav_if_field(x, &field_len);
-	struct dav_lock *lock = dav_lock_covering(path, len, NULL);
+	const struct dav_lock *first = dav_lock_covering(path, len, NULL);
 
-	if (!lock)
-		return true;
-	for (; lock; lock = dav_lock_covering(path, len, lock))
+	for (const struct dav_lock *lock = first; lock; lock = dav_lock_covering(path, len, lock))
 		if (field && dav_if_submits(field, field_len, lock->token, DAV_TOKEN_LEN) &&
 		    dav_lock_mine(x, lock))
-			return true;
-	return false;
+			return NULL;
+	return first;
 }
 
 static size_t parent_of(const char *path, size_t len)
@@ -118,21 +117,23 @@ static size_t parent_of(const char *path, size_t len)
 	return len ? len - 1 : 0;
 }
 
-int dav_lock_check(struct http_exchange *x, const char *path, size_t len, enum dav_scope scope)
+const struct dav_lock *dav_lock_check(struct http_exchange *x, const char *path, size_t len,
+				      enum dav_scope scope)
 {
-	bool good;
+	const struct dav_lock *by;
 
 	expire();
 	if (LIKELY(!locks))
-		return 0;
-	good = passes(x, path, len);
-	if (good && scope != DAV_ITSELF && len)
-		good = passes(x, path, parent_of(path, len));
-	for (struct dav_lock *lock = locks; good && scope == DAV_TREE && lock; lock = lock->next)
+		return NULL;
+	by = hindrance(x, path, len);
+	if (!by && scope != DAV_ITSELF && len)
+		by = hindrance(x, path, parent_of(path, len));
+	for (const struct dav_lock *lock = locks; !by && scope == DAV_TREE && lock;
+	     lock = lock->next)
 		if (below(lock->path, lock->path_len, path, len))
-			good = passes(x, lock->path, lock->path_len);
-	hindered += !good;
-	return good ? 0 : 423;
+			by = hindrance(x, lock->path, lock->path_len);
+	hindered += by != NULL;
+	return by;
 }
 
 void dav_lock_gone(const char *path, size_t len)

@@ -12,6 +12,7 @@
 
 #include "kernel/base.h"
 
+struct dav_lock;
 struct http_exchange;
 struct text;
 
@@ -27,8 +28,9 @@ enum dav_scope {
 	DAV_MEMBER, // a name is made in, or removed from, its collection, too
 	DAV_TREE,   // everything below it, too (DELETE, MOVE of a collection)
 };
-// Fast WTD context. Whether a lock whose token the request did not submit stands in the way. 0 or 423.
-int dav_lock_check(struct http_exchange *x, const char *path, size_t len, enum dav_scope scope);
+// Fast WTD context. A lock that stands in the way, because the request did not submit its token; null: none.
+const struct dav_lock *dav_lock_check(struct http_exchange *x, const char *path, size_t len,
+				      enum dav_scope scope);
 // The resource moved away or was removed: locks on it and below it end.
 void dav_lock_gone(const char *path, size_t len);
 

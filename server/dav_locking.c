@@ -223,8 +223,7 @@ static void lock_read(struct http_exchange *x)
 	lock = dav_lock_new(x, x->path_text, x->path.len, w.shared,
 			    dav_depth(x) == DAV_DEPTH_INFINITY, timeout_of(x), &conflict);
 	if (!lock && conflict) {
-		dav_precondition_at(x, 423, "no-conflicting-lock", conflict->path,
-				    conflict->path_len);
+		dav_answer_locked(x, "no-conflicting-lock", conflict);
 		return;
 	}
 	if (!lock) {

@@ -5,6 +5,7 @@
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
 #include "kernel/pmm.h"
+#include "server/dav.h"
 #include "server/http_cond.h"
 #include "server/http_file.h"
 #include "server/http_mime.h"
@@ -113,14 +114,11 @@ bool http_change_allowed(struct http_exchange *x, int status, unsigned rights)
 bool http_change_unlocked(struct http_exchange *x, const char *path, size_t len,
 			  enum dav_scope scope)
 {
-	int why = dav_lock_check(x, path, len, scope);
+	const struct dav_lock *lock = dav_lock_check(x, path, len, scope);
 
-	if (why)
-		http_answer(x, (uint16_t)why,
-			    why == 423	 ? "A lock is in the way."
-			    : why == 412 ? "The If field does not hold."
-					 : "The If field is malformed.");
-	return why == 0;
+	if (lock)
+		dav_answer_locked(x, "lock-token-submitted", lock);
+	return !lock;
 }
 
 // ---- the work ----------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ struct http_change {
 // 9110 section 13). status: the look-up's. True: go on. False: it was answered, or it waits and
 // will be decided anew.
 bool http_change_allowed(struct http_exchange *x, int status, unsigned rights);
-// Whether no lock stands in the way, and the If field holds. False: answered with 400, 412 or 423.
+// Whether no lock stands in the way. False: answered with 423.
 bool http_change_unlocked(struct http_exchange *x, const char *path, size_t len,
 			  enum dav_scope scope);
 // The preconditions alone, on x->inode as it is now. False: answered with 412.

@@ -74,6 +74,8 @@ class Client:
         self("LOCK", path, '<?xml version="1.0" encoding="utf-8" ?><D:lockinfo xmlns:D="DAV:"><D:lockscope><D:exclusive/>'
              f"</D:lockscope><D:locktype><D:write/></D:locktype><D:owner>{owner}</D:owner></D:lockinfo>", want,
              Content_Type="text/xml; charset=\"utf-8\"", **headers)
+        if want >= 400:
+            return None
         token = self.headers["Lock-Token"]
         active = ElementTree.fromstring(self.text).find(f"{D}lockdiscovery/{D}activelock")
         assert f"<{active.find(f'{D}locktoken/{D}href').text}>" == token
@@ -191,3 +193,41 @@ def test_gnome_files(vm):
     for path in "/Copy/", "/Untitled%20Folder/":
         c("DELETE", path, want=204)
     c.propfind("/Copy/", 0, GVFS, want=404)
+
+
+def failed(text):
+    """{name of the precondition: [addresses in it]} of an error body (RFC 4918 section 16)."""
+    root = ElementTree.fromstring(text)
+    assert root.tag == D + "error", text
+    return {e.tag: [urllib.parse.unquote(h.text) for h in e.findall(D + "href")] for e in root}
+
+
+def test_a_refusal_names_its_precondition(vm):
+    holder, other = Client(vm, "holder"), Client(vm, "other")
+    for name in "/shut", "/shut/t\u00fcr", "/open":
+        holder("MKCOL", urllib.parse.quote(name), want=201)
+    holder("PUT", "/shut/t%C3%BCr/a%26b", b"1", want=201)
+    holder("PUT", "/open/c", b"2", want=201)
+    path, inside = "/shut/t%C3%BCr/a%26b", {D + "lock-token-submitted": ["/shut/t\u00fcr/a&b"]}
+    token = holder.lock(path, "me", Depth="0")
+    update = '<D:propertyupdate xmlns:D="DAV:"><D:set><D:prop><x/></D:prop></D:set></D:propertyupdate>'
+    patch = {"Content_Type": "application/x-sabredav-partialupdate", "X_Update_Range": "append"}
+    for method, where, body, fields in [
+            ("PUT", path, b"x", {}), ("PUT", path, b"x" * 300000, {}), ("PATCH", path, b"x", patch), ("DELETE", path, None, {}),
+            ("DELETE", "/shut", None, {}), ("MOVE", path, None, {"Destination": "/open/d"}), ("PROPPATCH", path, update, {}),
+            ("MOVE", "/shut", None, {"Destination": "/open/e"}), ("COPY", "/open/c", None, {"Destination": path})]:
+        assert failed(other(method, where, body, want=423, **fields)) == inside, (method, where)
+        assert other.headers["Content-Type"].startswith("application/xml")
+        other.connection.close()  # where a body was not taken the server closes; the next request opens a new one
+    other.lock(path, "you", want=423)
+    assert failed(other.text) == {D + "no-conflicting-lock": ["/shut/t\u00fcr/a&b"]}
+    deep = holder.lock("/open", "me", Depth="infinity")
+    for method, where in ("PUT", "/open/new"), ("MKCOL", "/open/new"), ("DELETE", "/open/c"):
+        assert failed(other(method, where, want=423)) == {D + "lock-token-submitted": ["/open"]}
+    mismatch = {D + "lock-token-matches-request-uri": []}
+    assert failed(holder("UNLOCK", "/shut", want=409, Lock_Token=deep)) == mismatch
+    assert failed(holder("LOCK", "/shut", want=412, If="(Not <DAV:no-lock>)")) == mismatch
+    holder("UNLOCK", path, want=204, Lock_Token=token)
+    holder("UNLOCK", "/open", want=204, Lock_Token=deep)
+    for name in "/shut", "/open":
+        other("DELETE", name, want=204)

@@ -152,6 +152,19 @@ static void properties_are_set_kept_and_copied(void **state)
 	assert_null(strstr(world_heard(pcb), "<c"));
 }
 
+// RFC 4918 section 16: which lock should have been submitted.
+static void says_locked(struct tcp_pcb *pcb, const char *path)
+{
+	char body[300];
+
+	snprintf(body, sizeof(body),
+		 "\r\n\r\n<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:error xmlns:D=\"DAV:\">"
+		 "<D:lock-token-submitted><D:href>%s</D:href></D:lock-token-submitted></D:error>\n",
+		 path);
+	client_says(pcb, body);
+	client_says(pcb, "Content-Type: application/xml");
+}
+
 static void a_lock_holds_off_who_does_not_know_it(void **state)
 {
 	struct tcp_pcb *pcb =
@@ -160,12 +173,13 @@ static void a_lock_holds_off_who_does_not_know_it(void **state)
 
 	client_says(pcb, "<D:timeout>Second-100</D:timeout>");
 	client_says(pcb, "<D:owner xmlns:D=\"DAV:\">me</D:owner>");
-	client_says(ask("LOCK /old", "", LOCKINFO("shared"), 423), "no-conflicting-lock");
-	client_ask("PUT /old" H "Content-Length: 1\r\n\r\nx", 423);
-	client_ask("DELETE /old" H "\r\n", 423);
-	client_ask("MOVE /old" H "Destination: /new\r\n\r\n", 423);
-	client_ask("COPY /d/one" H "Destination: /old\r\n\r\n", 423);
-	ask("PROPPATCH /old", "", UPDATE("<a/>"), 423);
+	client_says(ask("LOCK /old", "", LOCKINFO("shared"), 423),
+		    "<D:no-conflicting-lock><D:href>/old</D:href></D:no-conflicting-lock>");
+	says_locked(client_ask("PUT /old" H "Content-Length: 1\r\n\r\nx", 423), "/old");
+	says_locked(client_ask("DELETE /old" H "\r\n", 423), "/old");
+	says_locked(client_ask("MOVE /old" H "Destination: /new\r\n\r\n", 423), "/old");
+	says_locked(client_ask("COPY /d/one" H "Destination: /old\r\n\r\n", 423), "/old");
+	says_locked(ask("PROPPATCH /old", "", UPDATE("<a/>"), 423), "/old");
 	client_left_old();
 	client_says(ask("PROPFIND /old", "Depth: 0\r\n", "", 207), token);
 	ask("PROPPATCH /old", field("If: (<%s>)\r\n", token), UPDATE("<a/>"), 207);
@@ -182,8 +196,8 @@ static void locks_of_trees_cover_what_is_and_comes_below(void **state)
 	const char *in = field("If: </d> (<%s>)\r\nContent-Length: 1\r\n\r\nx", token);
 	char request[300];
 
-	client_ask("PUT /d/new" H "Content-Length: 1\r\n\r\nx", 423);
-	client_ask("MKCOL /d/deep/c" H "\r\n", 423);
+	says_locked(client_ask("PUT /d/new" H "Content-Length: 1\r\n\r\nx", 423), "/d");
+	says_locked(client_ask("MKCOL /d/deep/c" H "\r\n", 423), "/d");
 	ask("LOCK /d/one", "Depth: 0\r\n", LOCKINFO("exclusive"), 423);
 	snprintf(request, sizeof(request), "PUT /d/new" H "%s", in);
 	client_ask(request, 201);
@@ -191,10 +205,27 @@ static void locks_of_trees_cover_what_is_and_comes_below(void **state)
 	ask("UNLOCK /d/one", field("Lock-Token: <%s>\r\n", token), "",
 	    204); // any resource of its scope
 	token = token_of(ask("LOCK /d/one", "Depth: 0\r\n", LOCKINFO("exclusive"), 200));
-	client_ask("DELETE /d" H "\r\n", 423); // a member is locked
+	says_locked(client_ask("DELETE /d" H "\r\n", 423), "/d/one");
 	snprintf(request, sizeof(request), "DELETE /d" H "If: </d/one> (<%s>)\r\n\r\n", token);
 	client_ask(request, 204);
 	assert_int_equal(client_metric("pagewire_dav_locks"), 0); // gone with it
+}
+
+static void whose_directory_is_closed_is_not_told_what_is_locked_there(void **state)
+{
+	const char *token;
+
+	world_users("user anna $argon2id$secret\nuser zoe $argon2id$secret\ntrustee / + ALL\n"
+		    "trustee /d/deep + -\ntrustee /d/deep anna ALL\n");
+	token = token_of(ask("LOCK /d/deep/two",
+			     "Authorization: Basic YW5uYTpzZWNyZXQ=\r\nDepth: 0\r\n",
+			     LOCKINFO("exclusive"), 200));
+	client_says(client_ask("DELETE /d" H "Authorization: Basic em9lOnNlY3JldA==\r\n\r\n", 423),
+		    "A lock is in the way.");
+	says_locked(client_ask("DELETE /d" H "Authorization: Basic YW5uYTpzZWNyZXQ=\r\n\r\n", 423),
+		    "/d/deep/two");
+	ask("UNLOCK /d/deep/two",
+	    field("Authorization: Basic YW5uYTpzZWNyZXQ=\r\nLock-Token: <%s>\r\n", token), "", 204);
 }
 
 static void shared_locks_stand_beside_each_other(void **state)
@@ -229,7 +260,7 @@ static void a_lock_on_nothing_makes_an_empty_file(void **state)
 	struct tcp_pcb *pcb = ask("LOCK /new", "", LOCKINFO("exclusive"), 201);
 
 	client_ask("GET /new" H "\r\n", 200);
-	client_ask("PUT /new" H "Content-Length: 1\r\n\r\nx", 423);
+	says_locked(client_ask("PUT /new" H "Content-Length: 1\r\n\r\nx", 423), "/new");
 	ask("UNLOCK /new", field("Lock-Token: <%s>\r\n", token_of(pcb)), "", 204);
 	client_ask("PUT /new" H "Content-Length: 1\r\n\r\nx", 204);
 	world.blocks_free = 0;
@@ -367,6 +398,7 @@ int main(void)
 	    TEST(properties_are_set_kept_and_copied),
 	    TEST(a_lock_holds_off_who_does_not_know_it),
 	    TEST(locks_of_trees_cover_what_is_and_comes_below),
+	    TEST(whose_directory_is_closed_is_not_told_what_is_locked_there),
 	    TEST(shared_locks_stand_beside_each_other),
 	    TEST(locks_expire),
 	    TEST(a_lock_on_nothing_makes_an_empty_file),

@@ -11,7 +11,7 @@
 // SOURCES: server/dirlist_write.c server/metrics.c server/access_log.c kernel/civil.c
 // SOURCES: kernel/string.c server/http_recall.c
 // SOURCES: server/http_method.c server/http_receive.c server/http_held.c
-// SOURCES: server/http_put.c server/http_upload.c server/http_change.c server/http_tree.c
+// SOURCES: server/http_put.c server/http_upload.c server/http_change.c server/http_tree.c server/dav.c
 // SOURCES: server/http_copy.c server/http_collection.c tests/host/http_world_write.c kernel/copy.c server/dav_lock.c
 // CFLAGS: -Itests/host/fake $(CRYPTO_CFLAGS)
 // The connection machine against a TCP, a volume and a cache played by hand: what is answered, what is
