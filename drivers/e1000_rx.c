@@ -85,6 +85,12 @@ static bool rx_acceptable(struct e1000_rx *rx, const struct e1000_rx_desc *desc)
 	return true;
 }
 
+// The stack did not keep it.
+static inline void spare(struct e1000_rx *rx, uint32_t slot)
+{
+	rx->spares[rx->spare++] = rx->slots[slot];
+}
+
 // Stage 3. Returns how many descriptors it took.
 static uint32_t rx_pass(struct e1000 *nic)
 {
@@ -94,17 +100,16 @@ static uint32_t rx_pass(struct e1000 *nic)
 	while (taken < E1000_RX_BUDGET && rx_ready(rx)) {
 		uint32_t slot = rx->clean & RX_MASK;
 		const struct e1000_rx_desc desc = rx->ring[slot];
-		void *cookie = rx->cookies[slot];
-		rx->cookies[slot] = NULL;
 		rx->clean++;
 		taken++;
 		if (UNLIKELY(!rx_acceptable(rx, &desc))) {
-			client->rx_drop(nic->dev.client_ctx, cookie);
+			spare(rx, slot);
 			continue;
 		}
 		e1000_stats.rx_packets++;
 		e1000_stats.rx_bytes += desc.length;
-		client->rx_input(nic->dev.client_ctx, cookie, desc.length);
+		if (!client->rx_input(nic->dev.client_ctx, rx->slots[slot].cookie, desc.length))
+			spare(rx, slot);
 	}
 	if (taken > e1000_stats.rx_high)
 		e1000_stats.rx_high = taken;
@@ -118,25 +123,31 @@ static void rx_doorbell(struct e1000 *nic)
 	e1000_write(nic, E1000_RDT, nic->rx.fill & RX_MASK);
 }
 
+// A buffer for the next slot. False: there is none.
+static inline bool rx_buffer(struct e1000 *nic, struct e1000_rxbuf *buf)
+{
+	if (nic->rx.spare) {
+		*buf = nic->rx.spares[--nic->rx.spare];
+		return true;
+	}
+	return nic->dev.client->rx_buffer(nic->dev.client_ctx, &buf->addr, &buf->cookie);
+}
+
 // Section 3.2.6: the tail is never moved onto the head (one slot stays empty), so head == tail
 // always means a ring without buffers, in which the card keeps or drops frames and harms nothing.
 void e1000_fill(struct e1000 *nic)
 {
 	struct e1000_rx *rx = &nic->rx;
-	const struct netdev_client *client = nic->dev.client;
 	uint32_t space = E1000_RX_RING - 1 - (rx->fill - rx->clean), added = 0;
 	if (space < E1000_RX_REFILL || nic->state != E1000_RUNNING)
 		return;
 	if (rx->clean != rx->fill)
 		space -= space % E1000_RX_REFILL;
 	while (added < space) {
-		paddr_t addr;
-		void *cookie;
-		if (!client->rx_buffer(nic->dev.client_ctx, &addr, &cookie))
-			break;
 		uint32_t slot = rx->fill & RX_MASK;
-		rx->ring[slot] = (struct e1000_rx_desc){.addr = addr};
-		rx->cookies[slot] = cookie;
+		if (!rx_buffer(nic, &rx->slots[slot]))
+			break;
+		rx->ring[slot] = (struct e1000_rx_desc){.addr = rx->slots[slot].addr};
 		rx->fill++;
 		if (++added % E1000_RX_REFILL == 0)
 			rx_doorbell(nic);
@@ -217,9 +228,8 @@ void e1000_rx_give_back(struct e1000 *nic)
 	wtd_cancel(&rx->refill);
 	rx->hungry = false;
 	rx->skipping = false;
-	for (; rx->clean != rx->fill; rx->clean++) {
-		void *cookie = rx->cookies[rx->clean & RX_MASK];
-		rx->cookies[rx->clean & RX_MASK] = NULL;
-		nic->dev.client->rx_unused(nic->dev.client_ctx, cookie);
-	}
+	for (; rx->clean != rx->fill; rx->clean++)
+		spare(rx, rx->clean & RX_MASK);
+	while (rx->spare)
+		nic->dev.client->rx_unused(nic->dev.client_ctx, rx->spares[--rx->spare].cookie);
 }

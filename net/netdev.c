@@ -183,20 +183,23 @@ static void rx_unused(void *ctx, void *cookie)
 	rxpool_put(cookie);
 }
 
-static void rx_input(void *ctx, void *cookie, uint32_t bytes)
+static bool rx_input(void *ctx, void *cookie, uint32_t bytes)
 {
 	struct iface *iface = ctx;
+	enum straight way;
 	struct pbuf *p;
 
 	rx_frames++;
 	rx_bytes += bytes;
-	if (LIKELY(straight_receive(&iface->netif, cookie, bytes)))
-		return;
+	way = straight_receive(&iface->netif, cookie, bytes);
+	if (LIKELY(way != STRAIGHT_NOT))
+		return way == STRAIGHT_KEPT;
 	p = rxpool_packet(cookie, bytes);
 	if (!p)
-		return;
+		return true;
 	if (iface->netif.input(p, &iface->netif) != ERR_OK)
 		pbuf_free(p);
+	return true;
 }
 
 static void rx_batch_end(void *ctx)
@@ -224,7 +227,6 @@ static const struct netdev_client client = {
     .rx_buffer = rx_buffer,
     .rx_unused = rx_unused,
     .rx_input = rx_input,
-    .rx_drop = rx_unused,
     .rx_batch_end = rx_batch_end,
     .tx_release = tx_release,
     .tx_room = tx_room,

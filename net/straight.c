@@ -116,7 +116,7 @@ static inline void count_packet(void)
 }
 
 // A segment that tcp_straight_takes, with so much payload.
-static void established(struct netif *netif, struct tcp_pcb *pcb, struct rxbuf *buf,
+static enum straight established(struct netif *netif, struct tcp_pcb *pcb, struct rxbuf *buf,
 			const struct headers *h, uint32_t bytes, uint32_t payload)
 {
 	struct pbuf *p;
@@ -125,19 +125,19 @@ static void established(struct netif *netif, struct tcp_pcb *pcb, struct rxbuf *
 	count_packet();
 	if (!payload) {
 		tcp_straight(pcb, &h->tcp, NULL, netif);
-		rxpool_put(buf);
-		return;
+		return STRAIGHT_DONE;
 	}
 	p = rxpool_packet(buf, bytes);
 	if (UNLIKELY(!p))
-		return;
+		return STRAIGHT_KEPT;
 	h = p->payload; // it may have been copied aside
 	p->payload = (uint8_t *)p->payload + sizeof(*h);
 	p->len = p->tot_len = (u16_t)payload;
 	tcp_straight(pcb, &h->tcp, p, netif);
+	return STRAIGHT_KEPT;
 }
 
-bool straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes)
+enum straight straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes)
 {
 	const struct headers *h = (const void *)buf->data;
 	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN, payload = segment - TCP_HLEN;
@@ -146,19 +146,18 @@ bool straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes)
 
 	if (UNLIKELY(!straight_on) || !plain(h, netif, bytes) || !sound(h, segment)) {
 		tcp_straight_settle(netif);
-		return false;
+		return STRAIGHT_NOT;
 	}
 	pcb = tcp_straight_takes(h->dest, h->source, &h->tcp, payload, netif);
 	if (LIKELY(pcb)) {
-		established(netif, pcb, buf, h, bytes, payload);
-		return true;
+		return established(netif, pcb, buf, h, bytes, payload);
 	}
 	if (!from_a_station(h, netif))
-		return false;
+		return STRAIGHT_NOT;
 	p = rxpool_packet(buf, bytes);
 	if (p) {
 		count_packet();
 		general_input(netif, p);
 	}
-	return true;
+	return STRAIGHT_KEPT;
 }

@@ -5,7 +5,12 @@
 #include "lwip/netif.h"
 #include "net/rxpool.h"
 
-// Fast WTD context. True: the frame of `bytes` bytes in the buffer was a sound TCP segment for us; TCP has had it,
-// the buffer is the pool's or the stack's. False: nothing was done; the general way (netif->input) decides.
-bool straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes);
+enum straight {
+	STRAIGHT_NOT,  // nothing was done; the general way (netif->input) decides
+	STRAIGHT_DONE, // a sound TCP segment for us; TCP has had it, and the buffer is done with
+	STRAIGHT_KEPT, // the same, but the buffer is the stack's, or the pool's already
+};
+
+// The frame of `bytes` bytes in a buffer that is the card's. Fast WTD context.
+enum straight straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes);
 extern bool straight_on; // tests compare both ways

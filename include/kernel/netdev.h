@@ -7,8 +7,9 @@
 // When the descriptors are done it gives every cookie back, once, with tx_release. Order of doorbells:
 // transmit() only writes descriptors; kick() rings the bell for the batch.
 //
-// Receive: the driver asks rx_buffer for empty buffers and gives filled ones up with rx_input, in
-// batches closed by rx_batch_end (where the stack sends what the batch produced and kicks once).
+// Receive: the driver asks rx_buffer for empty buffers and shows filled ones with rx_input, in
+// batches closed by rx_batch_end (where the stack sends what the batch produced and kicks once). A buffer
+// that the stack does not keep, and a bad frame's, are given to the card again.
 //
 // All of it runs in fast WTD context, or in threads between wtd_disable and wtd_enable.
 #pragma once
@@ -43,9 +44,8 @@ struct netdev_client {
 	// An empty receive buffer of at least `rx_buffer_bytes`, or false when the pool has none.
 	bool (*rx_buffer)(void *ctx, paddr_t *addr, void **cookie);
 	void (*rx_unused)(void *ctx, void *cookie); // a buffer given back empty (reset, shutdown)
-	// A received frame without FCS. The cookie is the stack's again.
-	void (*rx_input)(void *ctx, void *cookie, uint32_t bytes);
-	void (*rx_drop)(void *ctx, void *cookie); // a bad or oversized frame: take the buffer back
+	// A received frame without FCS. True: the buffer is the stack's again; false: it is done with.
+	bool (*rx_input)(void *ctx, void *cookie, uint32_t bytes);
 	void (*rx_batch_end)(void *ctx);
 	void (*tx_release)(void *ctx, void *cookie);
 	void (*tx_room)(void *ctx); // transmit had refused for lack of room; there is room now

@@ -52,7 +52,9 @@ void fake_missed(uint32_t frames);   // the card's own counter
 struct client {
 	unsigned limit; // buffers it is willing to have out
 	unsigned out;	// buffers the driver has
-	unsigned unused, dropped, batches, inputs, rooms, link_calls;
+	unsigned asked; // times the driver asked for a buffer
+	unsigned unused, batches, inputs, rooms, link_calls;
+	bool leaves; // the buffers it is shown to the driver
 	bool link;
 	uint64_t bytes;
 	unsigned released; // cookies given back

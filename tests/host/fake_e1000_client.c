@@ -31,6 +31,7 @@ static size_t frames_before;
 
 static bool rx_buffer(void *ctx, paddr_t *addr, void **cookie)
 {
+	client.asked++;
 	if (client.out >= client.limit)
 		return false;
 	for (unsigned n = 0; n < CLIENT_BUFFERS; n++) {
@@ -63,7 +64,7 @@ static void rx_unused(void *ctx, void *cookie)
 	take_back(cookie);
 }
 
-static void rx_input(void *ctx, void *cookie, uint32_t bytes)
+static bool rx_input(void *ctx, void *cookie, uint32_t bytes)
 {
 	struct buffer *buffer = cookie;
 	assert_in_range(bytes, 14, 1518);
@@ -71,15 +72,11 @@ static void rx_input(void *ctx, void *cookie, uint32_t bytes)
 	memcpy(frame->data, page_virt(buffer->page), bytes);
 	frame->bytes = bytes;
 	client.bytes += bytes;
-	take_back(cookie);
+	if (!client.leaves)
+		take_back(cookie);
 	if (client.on_input)
 		client.on_input(frame->data, bytes);
-}
-
-static void rx_drop(void *ctx, void *cookie)
-{
-	client.dropped++;
-	take_back(cookie);
+	return !client.leaves;
 }
 
 static void rx_batch_end(void *ctx)
@@ -118,7 +115,6 @@ static const struct netdev_client functions = {
     .rx_buffer = rx_buffer,
     .rx_unused = rx_unused,
     .rx_input = rx_input,
-    .rx_drop = rx_drop,
     .rx_batch_end = rx_batch_end,
     .tx_release = tx_release,
     .tx_room = tx_room,

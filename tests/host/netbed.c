@@ -250,8 +250,8 @@ void bed_receive(const void *frame, uint32_t bytes)
 			continue;
 		shim_dma_fill(rx_ring[i].addr, 0xee, RXBUF_BYTES);
 		shim_dma_write(rx_ring[i].addr, frame, bytes);
-		rx_ring[i].cookie = NULL;
-		client->rx_input(bed.card.client_ctx, cookie, bytes);
+		if (client->rx_input(bed.card.client_ctx, cookie, bytes))
+			rx_ring[i].cookie = NULL;
 		refill(&bed.card);
 		if (!bed.batch)
 			bed_batch_end();
