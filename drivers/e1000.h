@@ -67,12 +67,13 @@ struct e1000_rxbuf {
 struct e1000_rx {
 	struct e1000_rx_desc *ring;
 	struct e1000_rxbuf slots[E1000_RX_RING];
-	struct e1000_rxbuf spares[E1000_RX_RING]; // buffers in no slot: the last ones used are the next
-	uint32_t spare;				  // how many; with those in slots less than E1000_RX_RING
-	uint32_t clean; // free-running: the oldest slot with a buffer
-	uint32_t fill;	// free-running: the next slot to get one; fill - clean < E1000_RX_RING
-	bool skipping;	// inside a frame that spans buffers: drop up to its EOP
-	bool hungry;	// the pool had no buffer and `refill` is armed
+	struct e1000_rxbuf
+	    spares[E1000_RX_RING]; // buffers in no slot: the last ones used are the next
+	uint32_t spare;		   // how many; with those in slots less than E1000_RX_RING
+	uint32_t clean;		   // free-running: the oldest slot with a buffer
+	uint32_t fill; // free-running: the next slot to get one; fill - clean < E1000_RX_RING
+	bool skipping; // inside a frame that spans buffers: drop up to its EOP
+	bool hungry;   // the pool had no buffer and `refill` is armed
 	struct wtd poll;
 	struct wtd_watch watch;
 	struct wtd refill;

@@ -117,7 +117,7 @@ static inline void count_packet(void)
 
 // A segment that tcp_straight_takes, with so much payload.
 static enum straight established(struct netif *netif, struct tcp_pcb *pcb, struct rxbuf *buf,
-			const struct headers *h, uint32_t bytes, uint32_t payload)
+				 const struct headers *h, uint32_t bytes, uint32_t payload)
 {
 	struct pbuf *p;
 
