@@ -9,7 +9,7 @@
 // The difference of two readings round a piece of work is what the work cost.
 //
 // With profile=/path as well, each connection also writes there how often each block of code ran since
-// the start, a line each: address instructions executions (bench/hot adds them up by function).
+// the start, a line each: address instructions executions load_bytes (bench/hot adds them up by function).
 //
 // QEMU's plugin interface, version 1 (docs/devel/tcg-plugins.rst); its header is not packaged, so the few
 // declarations used are made here.
@@ -48,7 +48,7 @@ int qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, cha
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 
 struct block {
-	uint64_t address, length, executions;
+	uint64_t address, length, executions, load_bytes;
 	struct block *next;
 };
 static struct block *blocks; // pushed by the translating thread, never removed
@@ -57,7 +57,8 @@ static uint64_t instructions, loads, load_bytes, stores, store_bytes, device_loa
 
 static void on_memory(unsigned vcpu, uint32_t info, uint64_t vaddr, void *data)
 {
-	(void)vcpu, (void)data;
+	(void)vcpu;
+	struct block *block = data;
 	uint64_t bytes = 1ull << qemu_plugin_mem_size_shift(info);
 	bool store = qemu_plugin_mem_is_store(info);
 	const struct qemu_plugin_hwaddr *where = qemu_plugin_get_hwaddr(info, vaddr);
@@ -69,19 +70,22 @@ static void on_memory(unsigned vcpu, uint32_t info, uint64_t vaddr, void *data)
 	} else {
 		loads++;
 		load_bytes += bytes;
+		if (block)
+			block->load_bytes += bytes;
 	}
 }
 
-static void count_block(struct qemu_plugin_tb *tb, size_t length)
+static struct block *count_block(struct qemu_plugin_tb *tb, size_t length)
 {
 	struct block *block = calloc(1, sizeof(*block));
 	if (!block)
-		return;
+		return NULL;
 	block->address = qemu_plugin_tb_vaddr(tb);
 	block->length = length;
 	block->next = blocks;
 	__atomic_store_n(&blocks, block, __ATOMIC_RELEASE);
 	qemu_plugin_register_vcpu_tb_exec_inline(tb, INLINE_ADD_U64, &block->executions, 1);
+	return block;
 }
 
 static void write_profile(void)
@@ -91,7 +95,8 @@ static void write_profile(void)
 		return;
 	for (struct block *b = __atomic_load_n(&blocks, __ATOMIC_ACQUIRE); b; b = b->next)
 		if (b->executions)
-			fprintf(out, "%lx %lu %lu\n", b->address, b->length, b->executions);
+			fprintf(out, "%lx %lu %lu %lu\n", b->address, b->length, b->executions,
+				b->load_bytes);
 	fclose(out);
 }
 
@@ -99,12 +104,11 @@ static void on_translation(uint64_t id, struct qemu_plugin_tb *tb)
 {
 	(void)id;
 	size_t count = qemu_plugin_tb_n_insns(tb);
-	if (profile)
-		count_block(tb, count);
+	struct block *block = profile ? count_block(tb, count) : NULL;
 	qemu_plugin_register_vcpu_tb_exec_inline(tb, INLINE_ADD_U64, &instructions, count);
 	for (size_t i = 0; i < count; i++)
 		qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), on_memory,
-						 CB_NO_REGS, MEM_RW, NULL);
+						 CB_NO_REGS, MEM_RW, block);
 }
 
 static void *serve(void *arg)

@@ -269,6 +269,15 @@ class Peer:
         body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
         self.ip(1, body, spoil)
 
+    def wait(self, seconds=60):
+        """Until the guest answers an echo request; its card is deaf for the first second."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.echo(1)
+            if self.hear(0.1, lambda f: f[12:14] == b"\x08\0" and f[23] == 1):
+                return
+        raise TimeoutError("the guest does not answer")
+
     def tcp(self, source, sequence, ack, flags, data=b"", window=65535, options=b"", spoil=None):
         head = struct.pack("!HHIIBBHHH", source, 80, sequence & 0xffffffff, ack & 0xffffffff,
                            (5 + len(options) // 4) << 4, flags, window, 0, 0) + options
