@@ -2,7 +2,10 @@
 // What TCP and UDP sockets have in common: addresses, options, errors (net/socket.h).
 #include "net/socket.h"
 #include "kernel/kstring.h"
+#include "kernel/vmm.h"
 #include "lwip/err.h"
+#include "lwip/pbuf.h"
+#include "net/loopback.h"
 
 enum { SOL_SOCKET = 1, IPPROTO_IPV6 = 41 };
 enum {
@@ -82,6 +85,46 @@ void socket_from_ip(const struct socket_common *c, const ip_addr_t *ip, uint16_t
 	} else if (IP_IS_V6(ip)) {
 		memcpy(in6->address, ip_2_ip6(ip)->addr, sizeof(in6->address));
 	}
+}
+
+int socket_copy_out(struct stream_io *io, const struct pbuf *p, uint32_t offset, uint32_t bytes)
+{
+	const char *at = (const char *)p->payload + offset;
+	int error = 0;
+
+	while (bytes && !error) {
+		struct page *page = page_of_phys(virt_to_phys(at));
+		size_t in_page = (uintptr_t)at % PAGE_SIZE;
+		uint32_t n = bytes;
+
+		if (page->flags & PAGE_HIDDEN) {
+			n = MIN(bytes, (uint32_t)(PAGE_SIZE - in_page));
+			error = stream_io_out_page(io, page, in_page, n);
+		} else {
+			error = stream_io_out(io, at, n);
+		}
+		at += n;
+		bytes -= n;
+	}
+	return error;
+}
+
+void socket_peer_ip(ip_addr_t *ip)
+{
+	if (!ip_addr_isany(ip))
+		return;
+	if (IP_IS_V4_VAL(*ip))
+		ip_addr_set_ip4_u32_val(*ip, PP_HTONL(IPADDR_LOOPBACK));
+	else
+		IP_ADDR6_HOST(ip, 0, 0, 0, 1);
+}
+
+bool socket_may_bind(const ip_addr_t *ip)
+{
+	if (ip_addr_isany(ip) || ip_addr_ismulticast(ip) || loopback_owns(ip))
+		return true;
+	return IP_IS_V6(ip) ? ip6_addr_islinklocal(ip_2_ip6(ip))
+			    : ip_2_ip4(ip)->addr == IPADDR_BROADCAST;
 }
 
 int socket_error_of(int8_t err)

@@ -41,12 +41,21 @@ void socket_init(void); // boot: programs find sockets
 int socket_tcp_new(bool v6, struct stream **out) MUST_CHECK;
 int socket_udp_new(bool v6, struct stream **out) MUST_CHECK;
 
+// The one copy out of what was received, wherever it lies: in a receive buffer, or, over loopback, in a page of a file,
+// which may not be mapped. Thread context; 0 or -EFAULT.
+struct pbuf;
+int socket_copy_out(struct stream_io *io, const struct pbuf *p, uint32_t offset,
+		    uint32_t bytes) MUST_CHECK;
+
 // 0, or -EAFNOSUPPORT, -EINVAL. An IPv4 address for an IPv6 socket must be mapped (::ffff:a.b.c.d).
 int socket_to_ip(const struct socket_common *c, const struct socket_address *name, ip_addr_t *ip,
 		 uint16_t *port) MUST_CHECK;
 void socket_from_ip(const struct socket_common *c, const ip_addr_t *ip, uint16_t port,
 		    struct socket_address *out);
-int socket_error_of(int8_t err); // lwIP's err_t as a negative errno
+// A peer's address that is none is this machine's, as Linux has it. WTDs off.
+void socket_peer_ip(ip_addr_t *ip);
+bool socket_may_bind(const ip_addr_t *ip); // -EADDRNOTAVAIL if not. WTDs off.
+int socket_error_of(int8_t err);	   // lwIP's err_t as a negative errno
 
 // Options that both kinds have. -ENOPROTOOPT: not one of them.
 int socket_set_common(struct stream *s, int level, int name, const void *value, uint32_t len);

@@ -3,6 +3,7 @@
 #include "kernel/kstat.h"
 #include "kernel/lock.h"
 #include "kernel/pool.h"
+#include "net/loopback.h"
 #include "net/socket_tcp.h"
 #include "net/stack.h"
 
@@ -158,11 +159,25 @@ static int tcp_socket_bind(struct stream *s, const struct socket_address *name)
 	if (error)
 		return error;
 	wtd_disable();
-	error = t->state != FRESH ? -EINVAL : tcp_socket_need_pcb(t);
+	error = t->state != FRESH	? -EINVAL
+		: !socket_may_bind(&ip) ? -EADDRNOTAVAIL
+					: tcp_socket_need_pcb(t);
 	if (!error)
 		error = socket_error_of(tcp_bind(t->pcb, &ip, port));
 	wtd_enable();
 	return error;
+}
+
+// WTDs off. What is said to this machine is said from the address that it is said to.
+static int set_source(struct tcp_pcb *pcb, const ip_addr_t *to)
+{
+	ip_addr_t from;
+
+	if (!loopback_source(to, &from))
+		return ip_addr_isloopback(&pcb->local_ip) ? -EINVAL : 0;
+	if (ip_addr_isany(&pcb->local_ip))
+		pcb->local_ip = from;
+	return 0;
 }
 
 static int tcp_socket_connect(struct stream *s, const struct socket_address *name)
@@ -179,6 +194,10 @@ static int tcp_socket_connect(struct stream *s, const struct socket_address *nam
 		error = t->state == CONNECTING ? -EALREADY : t->state == OPEN ? -EISCONN : -EINVAL;
 	else
 		error = tcp_socket_need_pcb(t);
+	if (!error) {
+		socket_peer_ip(&ip);
+		error = set_source(t->pcb, &ip);
+	}
 	if (!error) {
 		t->state = CONNECTING;
 		error = socket_error_of(tcp_connect(t->pcb, &ip, port, on_connected));

@@ -6,6 +6,7 @@
 #include "kernel/lock.h"
 #include "kernel/pool.h"
 #include "lwip/udp.h"
+#include "net/loopback.h"
 #include "net/socket.h"
 #include "net/stack.h"
 
@@ -80,7 +81,9 @@ static int udp_socket_bind(struct stream *s, const struct socket_address *name)
 	wtd_disable();
 	if (u->common.reuse_address)
 		ip_set_option(u->pcb, SOF_REUSEADDR);
-	error = u->bound ? -EINVAL : socket_error_of(udp_bind(u->pcb, &ip, port));
+	error = u->bound		? -EINVAL
+		: !socket_may_bind(&ip) ? -EADDRNOTAVAIL
+					: socket_error_of(udp_bind(u->pcb, &ip, port));
 	u->bound = !error;
 	wtd_enable();
 	return error;
@@ -99,8 +102,10 @@ static int udp_socket_connect(struct stream *s, const struct socket_address *nam
 		u->connected = false;
 	} else {
 		error = socket_to_ip(&u->common, name, &ip, &port);
-		if (!error)
+		if (!error) {
+			socket_peer_ip(&ip);
 			error = socket_error_of(udp_connect(u->pcb, &ip, port));
+		}
 		u->connected = !error;
 	}
 	wtd_enable();
@@ -132,7 +137,7 @@ static int copy_out(const struct pbuf *p, struct stream_io *io, uint32_t bytes)
 	for (; bytes && !error; p = p->next) {
 		uint32_t n = MIN(bytes, (uint32_t)p->len);
 
-		error = n ? stream_io_out(io, p->payload, n) : 0;
+		error = n ? socket_copy_out(io, p, 0, n) : 0;
 		bytes -= n;
 	}
 	return error;
@@ -200,6 +205,20 @@ static int64_t udp_socket_receive(struct stream *s, struct socket_message *m)
 
 // ---- sending ----
 
+// WTDs off.
+static err_t send_to(struct udp_socket *u, struct pbuf *p, ip_addr_t *ip, uint16_t port)
+{
+	ip_addr_t from;
+	struct netif *lo;
+
+	socket_peer_ip(ip);
+	lo = loopback_source(ip, &from);
+	if (!lo)
+		return udp_sendto(u->pcb, p, ip, port);
+	return udp_sendto_if_src(u->pcb, p, ip, port, lo,
+				 ip_addr_isany(&u->pcb->local_ip) ? &from : &u->pcb->local_ip);
+}
+
 static int64_t send(struct udp_socket *u, struct stream_io *io, const struct socket_address *name)
 {
 	uint64_t bytes = io->left;
@@ -223,9 +242,12 @@ static int64_t send(struct udp_socket *u, struct stream_io *io, const struct soc
 	wtd_disable();
 	if (!error && u->common.broadcast)
 		ip_set_option(u->pcb, SOF_BROADCAST);
+	if (!error && !name) {
+		ip = u->pcb->remote_ip;
+		port = u->pcb->remote_port;
+	}
 	if (!error)
-		error =
-		    socket_error_of(name ? udp_sendto(u->pcb, p, &ip, port) : udp_send(u->pcb, p));
+		error = socket_error_of(send_to(u, p, &ip, port));
 	u->bound |= !error;
 	pbuf_free(p);
 	stack_flush();

@@ -19,6 +19,7 @@
 #include "lwip/timeouts.h"
 #include "net/iface.h"
 #include "net/ipline.h"
+#include "net/loopback.h"
 #include "net/random.h"
 #include "net/socket.h"
 
@@ -198,6 +199,7 @@ void stack_init(void)
 	wtd_disable();
 	net_random_init();
 	lwip_init();
+	loopback_init();
 	for (struct netdev *dev = netdev_first(); dev; dev = dev->next, index++) {
 		struct iface *iface = iface_add(dev);
 		bool applies = line_is_for(dev, index);

@@ -54,8 +54,9 @@ static inline bool plain(const struct headers *h, const struct netif *netif, uin
 
 	return frame_bytes >= sizeof(*h) && (h->what & WHAT_MASK) == WHAT &&
 	       (h->whole & WHOLE_MASK) == WHOLE && !(h->to[0] & 1) && // to one station
-	       h->dest == mine && mine && netif_is_up(netif) && bytes >= IP_HLEN + TCP_HLEN &&
-	       bytes + ETHERNET_BYTES <= frame_bytes;
+	       h->dest == mine && mine && h->source != mine &&
+	       (h->source & 0xff) != IP_LOOPBACKNET && netif_is_up(netif) &&
+	       bytes >= IP_HLEN + TCP_HLEN && bytes + ETHERNET_BYTES <= frame_bytes;
 }
 
 // Whether the source can be a station's at all. The peer of a connection is one.

@@ -214,14 +214,17 @@ static bool input_slowly(struct http_conn *conn, struct pbuf *p, size_t used, bo
 
 bool http_conn_input(struct http_conn *conn, struct pbuf *p)
 {
-	struct pbuf *q = p;
-
 	if (UNLIKELY(conn->held) && http_held_enough(conn) && !conn->lingering) {
 		return false;
 	}
-	for (; q; q = q->next) {
+	p = stack_readable(p);
+	if (UNLIKELY(!p))
+		return false;
+	for (struct pbuf *q = p; q; q = q->next) {
 		size_t used = 0;
-		bool begun = false; // an answer of which memory allowed a part
+		bool begun = false;    // an answer of which memory allowed a part
+		if (UNLIKELY(!q->len)) // where the headers were, over loopback
+			continue;
 		conn->turn = 0;
 		if (LIKELY(!conn->x && !conn->held && !conn->unusual)) {
 			used = http_recall(conn, q->payload, q->len);

@@ -14,3 +14,14 @@ bool stack_address_text(char *out,
 // Sends what was queued in this batch and rings each card's doorbell once. Called by whoever produced
 // output outside the receive path (which does it at the end of its batch). Fast WTD context.
 void stack_flush(void);
+
+// Over loopback the pages of the file cache come as they lie, and with cache=unmapped nobody can read them. For a
+// server that does: the same bytes in memory that is mapped, as few of them copied as possible (site="stream_head");
+// null: no memory, and the packet is as it was. Fast WTD context.
+struct pbuf;
+struct pbuf *stack_mapped(struct pbuf *p);
+extern bool stack_unmapped_seen; // such a page has come
+static inline struct pbuf *stack_readable(struct pbuf *p)
+{
+	return UNLIKELY(stack_unmapped_seen) ? stack_mapped(p) : p;
+}

@@ -22,3 +22,15 @@ uint32_t rxpool_window_limit(void);
 // wanted when the card has completed something.
 void netdev_tcp_waits(void);
 #define LWIP_HOOK_TCP_OUTPUT_WAITS() netdev_tcp_waits()
+
+// net/loopback.c: the interface for a packet to ourselves, null: another one's; and whether a packet from the wire is
+// refused (then it is freed).
+struct netif;
+struct pbuf;
+struct netif *loopback_route4(const ip4_addr_t *from, const ip4_addr_t *to);
+struct netif *loopback_route6(const ip6_addr_t *from, const ip6_addr_t *to);
+int loopback_refuses4(struct pbuf *p, const struct netif *arrival);
+int loopback_refuses6(struct pbuf *p, const struct netif *arrival);
+#define LWIP_HOOK_IP6_ROUTE_OWN(from, to) loopback_route6(from, to)
+#define LWIP_HOOK_IP4_INPUT(p, arrival)	  loopback_refuses4(p, arrival)
+#define LWIP_HOOK_IP6_INPUT(p, arrival)	  loopback_refuses6(p, arrival)

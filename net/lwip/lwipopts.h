@@ -39,9 +39,11 @@
 #define LWIP_NETIF_STATUS_CALLBACK 1
 #define LWIP_NETIF_LINK_CALLBACK   1
 #define LWIP_NETIF_HWADDRHINT	   1 // a connection remembers its neighbour's table entry
-#define LWIP_NETIF_LOOPBACK	   0 // would copy; we never talk to ourselves
+#define LWIP_NETIF_LOOPBACK	   0 // would copy: net/loopback.c instead
 #define LWIP_HAVE_LOOPIF	   0
-#define LWIP_NUM_NETIF_CLIENT_DATA 0
+// Here and not in hooks.h, for ip4.h asks before that is read.
+#define LWIP_HOOK_IP4_ROUTE_SRC(from, to) loopback_route4(from, to)
+#define LWIP_NUM_NETIF_CLIENT_DATA	  0
 
 // ---- checksums: the card makes IPv4's, TCP's and UDP's; we check what we receive (no card of ours does
 // it reliably) and make ICMP's, which no card does
@@ -105,7 +107,7 @@
 
 // ---- UDP --------------------------------------------------------------------------------------------
 #define LWIP_UDP	 1
-#define MEMP_NUM_UDP_PCB 64 // DHCP 1 an interface, TFTP 1 a transfer, NCP 2
+#define MEMP_NUM_UDP_PCB (4096 + 32) // sockets of programs, DHCP 1 an interface
 
 // ---- TCP --------------------------------------------------------------------------------------------
 #define LWIP_TCP		   1
@@ -135,7 +137,7 @@
 #define TCP_TW_COMPACT		   1 // tcp_tw.h
 // 20,000 connections, and those whose server has closed and whose peer has not
 #define MEMP_NUM_TCP_PCB	24576
-#define MEMP_NUM_TCP_PCB_LISTEN 16
+#define MEMP_NUM_TCP_PCB_LISTEN 1024 // of programs
 // segments queued: a full send buffer on 1,000 connections, a few on all others
 #define MEMP_NUM_TCP_SEG 262144
 // A tick of 20 ms for retransmissions; the slow timer (persist, poll, keepalive) runs every fifth tick.

@@ -443,6 +443,14 @@ WEAK int copy_cache_write(struct page *page, size_t offset, const void *from, si
 	return error;
 }
 
+WEAK void copy_from_cache(void *to, struct page *page, size_t offset, size_t bytes)
+{
+	const uint8_t *window = vmm_window_open(page);
+
+	memcpy(to, window + offset, bytes);
+	vmm_window_close(page);
+}
+
 static uint8_t *dma_at(paddr_t addr, size_t len)
 {
 	paddr_t first = SHIM_FIRST_FRAME * PAGE_SIZE;

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Programs that talk to each other on the machine, and to its own server: loopback."""
+import hashlib
+import os
+import random
+import socket
+import subprocess
+import time
+
+import pytest
+
+from conftest import Tap
+from vm import ROOT, make_volume
+
+FILE = random.Random(8).randbytes(3_000_001)
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory):
+    root = tmp_path_factory.mktemp("local")
+    (root / "bin").mkdir()
+    (root / ".pagewire").mkdir()
+    (root / ".pagewire/users").write_text("trustee / * ALL\n")
+    subprocess.run(["cp", "/bin/busybox", root / "bin"], check=True)
+    subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / "local", os.path.join(ROOT, "tests", "programs", "local.c")],
+                   check=True)
+    for name, url in (("program", "http://127.0.0.1:8080/big.bin"), ("kernel", "http://127.0.0.1/big.bin"),
+                      ("six", "http://[::1]/big.bin"), ("own", f"http://{Tap.GUEST}:8080/big.bin")):
+        (root / f"{name}.sh").write_text(f"busybox wget -qO- {url} | busybox md5sum\n")
+    (root / "big.bin").write_bytes(FILE)
+    (root / "index.html").write_text("hello\n")
+    return make_volume(root, str(root) + ".img")
+
+
+@pytest.fixture(params=["", "cache=unmapped"], ids=["plain", "unmapped"])
+def machine(request, tap, volume):
+    with tap.vm([volume], append=f"write=on {request.param}", name="local") as vm:
+        vm.get("/")
+        yield vm
+
+
+def held(vm):
+    pools = ("tcp socket", "udp socket", "datagram", "process", "task", "program file", "pagebuf", "PBUF_SLICE")
+    values = vm.metrics()
+    names = ["pagewire_user_frames", "pagewire_cache_pinned_pages"] + [f'pagewire_pool_used{{pool="{p}"}}' for p in pools]
+    return {n: values.get(n, 0) for n in names}
+
+
+def stop(vm, before):
+    """Ends every program; all that they had comes back."""
+    for line in vm.command("PS").splitlines():
+        if line.split() and line.split()[0].isdigit():
+            vm.command("UNLOAD " + line.split()[0])
+    end = time.monotonic() + 120
+    while any((now := held(vm))[n] > before[n] for n in before):
+        assert time.monotonic() < end, (before, now)
+        time.sleep(0.25)
+    vm.assert_alive()
+
+
+def test_programs_talk_over_every_address_of_the_machine(machine):
+    before = held(machine)
+    out = machine.command(f"LOAD local talk {Tap.GUEST}", 120)
+    assert "ok" in out.split(), out
+    stop(machine, before)
+
+
+def test_a_file_comes_from_a_program_and_from_the_kernel(machine):
+    before = held(machine)
+    machine.command("LOAD busybox httpd -f -p 8080 -h / &")
+    end = time.monotonic() + 120
+    while True:
+        try:
+            socket.create_connection((Tap.GUEST, 8080), timeout=60).close()
+            break
+        except ConnectionRefusedError:  # the program is still starting
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    for name in ("program", "kernel", "six", "own"):
+        out = machine.command(f"LOAD busybox sh /{name}.sh", 120)
+        assert hashlib.md5(FILE).hexdigest() in out, (name, out)
+    assert machine.metrics()['pagewire_copy_bytes_total{site="other"}'] == 0
+    stop(machine, before)
+
+
+def test_who_listens_on_loopback_is_not_reached_from_outside(machine):
+    before = held(machine)
+    machine.command("LOAD busybox httpd -f -p 127.0.0.1:8081 -h / &")
+    end = time.monotonic() + 120
+    while "hello" not in machine.command("LOAD busybox wget -qO- http://127.0.0.1:8081/index.html", 60):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((Tap.GUEST, 8081), timeout=60)
+    stop(machine, before)
+
+
+def test_a_file_goes_to_the_kernels_own_server_by_reference(machine):
+    before = held(machine)
+    out = machine.command("LOAD local put /big.bin /copy.bin", 120)
+    assert "201" in out, out
+    assert machine.get("/copy.bin") == FILE
+    stop(machine, before)

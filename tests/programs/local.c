@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// local talk OWN       TCP and UDP between two processes over 127.0.0.0/8, ::1 and the machine's own address; the
+//                      errors that belong to it. "ok", or what went wrong.
+// local put FILE PATH  puts a file on the machine's own server, by sendfile; prints the answer's first line
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BYTES (1 << 20)
+
+#define MUST(condition)                                                                            \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			printf("line %d: %s: %s\n", __LINE__, #condition, strerror(errno));        \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+struct name {
+	struct sockaddr_storage at;
+	socklen_t len;
+};
+
+static struct name name_of(const char *text, int port)
+{
+	struct name n = {.len = sizeof(struct sockaddr_in)};
+	struct sockaddr_in *in = (void *)&n.at;
+	struct sockaddr_in6 *in6 = (void *)&n.at;
+
+	if (inet_pton(AF_INET, text, &in->sin_addr) == 1) {
+		in->sin_family = AF_INET;
+		in->sin_port = htons((uint16_t)port);
+		return n;
+	}
+	n.len = sizeof(*in6);
+	MUST(inet_pton(AF_INET6, text, &in6->sin6_addr) == 1);
+	in6->sin6_family = AF_INET6;
+	in6->sin6_port = htons((uint16_t)port);
+	return n;
+}
+
+static uint8_t pattern(int seed, size_t at)
+{
+	return (uint8_t)((size_t)seed + at * 31 + at / 251);
+}
+
+static void send_pattern(int fd, int seed)
+{
+	static uint8_t bytes[BYTES];
+
+	for (size_t n = 0; n < BYTES; n++)
+		bytes[n] = pattern(seed, n);
+	for (size_t at = 0; at < BYTES;) {
+		ssize_t n = write(fd, bytes + at, BYTES - at);
+
+		MUST(n > 0);
+		at += (size_t)n;
+	}
+	MUST(!shutdown(fd, SHUT_WR));
+}
+
+static void expect_pattern(int fd, int seed)
+{
+	uint8_t bytes[10000];
+	size_t at = 0;
+	ssize_t n;
+
+	while ((n = read(fd, bytes, sizeof(bytes))) > 0)
+		for (ssize_t i = 0; i < n; i++, at++)
+			MUST(bytes[i] == pattern(seed, at));
+	MUST(!n && at == BYTES);
+}
+
+static void over_tcp(const char *text)
+{
+	struct name to = name_of(text, 7000), seen = {.len = sizeof(seen.at)};
+	int one = 1, status, fd, listener = socket(to.at.ss_family, SOCK_STREAM, 0);
+
+	MUST(listener >= 0);
+	MUST(!setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
+	MUST(!bind(listener, (void *)&to.at, to.len) && !listen(listener, 4));
+	if (!fork()) {
+		fd = accept(listener, (void *)&seen.at, &seen.len);
+		MUST(fd >= 0 && seen.at.ss_family == to.at.ss_family);
+		expect_pattern(fd, 1);
+		send_pattern(fd, 2);
+		exit(0);
+	}
+	fd = socket(to.at.ss_family, SOCK_STREAM, 0);
+	MUST(fd >= 0 && !connect(fd, (void *)&to.at, to.len));
+	MUST(!getpeername(fd, (void *)&seen.at, &seen.len) && seen.len == to.len);
+	MUST(!memcmp(&seen.at, &to.at, to.len));
+	send_pattern(fd, 1);
+	expect_pattern(fd, 2);
+	MUST(wait(&status) > 0 && !status);
+	close(fd);
+	close(listener);
+}
+
+static void over_udp(const char *text)
+{
+	static const size_t sizes[] = {0, 1, 127, 1472, 1473, 9000, 65000};
+	static uint8_t out[65000], in[65536];
+	struct name to = name_of(text, 7001), from = {.len = sizeof(from.at)};
+	int a = socket(to.at.ss_family, SOCK_DGRAM, 0), b = socket(to.at.ss_family, SOCK_DGRAM, 0);
+
+	MUST(a >= 0 && b >= 0 && !bind(a, (void *)&to.at, to.len));
+	for (size_t n = 0; n < sizeof(out); n++)
+		out[n] = pattern(3, n);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		from.len = sizeof(from.at);
+		MUST(sendto(b, out, sizes[i], 0, (void *)&to.at, to.len) == (ssize_t)sizes[i]);
+		MUST(recvfrom(a, in, sizeof(in), 0, (void *)&from.at, &from.len) ==
+		     (ssize_t)sizes[i]);
+		MUST(!memcmp(in, out, sizes[i]));
+		MUST(sendto(a, out, sizes[i], 0, (void *)&from.at, from.len) == (ssize_t)sizes[i]);
+		MUST(recv(b, in, sizeof(in), 0) == (ssize_t)sizes[i]);
+		MUST(!memcmp(in, out, sizes[i]));
+	}
+	close(a);
+	close(b);
+}
+
+static void refusals(void)
+{
+	struct name lo = name_of("127.0.0.1", 0), far = name_of("192.0.2.1", 9);
+	struct name nobody = name_of("127.0.0.1", 7002);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	MUST(bind(fd, (void *)&far.at, far.len) && errno == EADDRNOTAVAIL);
+	MUST(!bind(fd, (void *)&lo.at, lo.len));
+	MUST(connect(fd, (void *)&far.at, far.len) && errno == EINVAL);
+	close(fd);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	MUST(connect(fd, (void *)&nobody.at, nobody.len) && errno == ECONNREFUSED);
+	close(fd);
+}
+
+static void talk(const char *own)
+{
+	const char *names[] = {"127.0.0.1", "127.4.3.2", "::1", own};
+
+	for (int i = 0; i < 4; i++) {
+		over_tcp(names[i]);
+		over_udp(names[i]);
+	}
+	refusals();
+	puts("ok");
+}
+
+static void put(const char *file, const char *path)
+{
+	struct name to = name_of("127.0.0.1", 80);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), from = open(file, O_RDONLY);
+	char line[1024];
+	struct stat st;
+	ssize_t n;
+
+	MUST(from >= 0 && !fstat(from, &st) && !connect(fd, (void *)&to.at, to.len));
+	n = snprintf(
+	    line, sizeof(line),
+	    "PUT %s HTTP/1.1\r\nHost: me\r\nContent-Length: %lld\r\nConnection: close\r\n\r\n",
+	    path, (long long)st.st_size);
+	MUST(send(fd, line, (size_t)n, MSG_MORE) == n);
+	for (off_t at = 0; at < st.st_size;)
+		MUST(sendfile(fd, from, &at, (size_t)(st.st_size - at)) > 0);
+	n = read(fd, line, sizeof(line) - 1);
+	MUST(n > 0);
+	line[n] = 0;
+	printf("%.*s\n", (int)strcspn(line, "\r\n"), line);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && !strcmp(argv[1], "talk"))
+		talk(argv[2]);
+	else if (argc == 4 && !strcmp(argv[1], "put"))
+		put(argv[2], argv[3]);
+	else
+		return 64;
+	return 0;
+}
