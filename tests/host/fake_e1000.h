@@ -93,3 +93,9 @@ void packet_assert_sums(const struct fake_frame *frame);
 void packet_assert_payload(const struct fake_frame *frame, unsigned header, unsigned at);
 unsigned get_be16(const uint8_t *p);
 uint32_t get_be32(const uint8_t *p);
+
+// ---- for the tests that send ----
+
+struct netdev *
+client_plug(void); // an 82540EM with the client on it: once for all tests of a program
+int client_setup(void **state), client_teardown(void **state); // cmocka's, round each test

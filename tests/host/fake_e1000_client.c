@@ -292,3 +292,29 @@ void packet_assert_payload(const struct fake_frame *frame, unsigned header, unsi
 	assert_memory_equal(frame->data + header, (uint8_t *)page_virt(data_pages) + at,
 			    frame->bytes - header);
 }
+
+struct netdev *client_plug(void)
+{
+	shim_init(4096);
+	fake_plug(0x100e);
+	struct netdev *card = fake_netdev();
+	client_attach(card);
+	return card;
+}
+
+int client_setup(void **state)
+{
+	fake_reset();
+	client_start();
+	packets_init();
+	fake_forget_counts();
+	assert_true(client.link);
+	return 0;
+}
+
+int client_teardown(void **state)
+{
+	packets_finish();
+	client_finish();
+	return 0;
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // See image_meta.h.
 #include "image_meta.h"
+#include "shim.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,6 +45,20 @@ const char *__asan_default_options(void)
 bool image_left_open(void)
 {
 	return open_count;
+}
+
+int images_setup(void **state)
+{
+	shim_init(2048);
+	return 0;
+}
+
+int images_teardown(void **state)
+{
+	if (image_left_open())
+		return -1;
+	shim_finish();
+	return 0;
 }
 
 void image_pread(struct image *image, uint64_t offset, void *out, size_t len)

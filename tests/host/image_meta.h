@@ -33,3 +33,4 @@ int image_read(struct image *image, struct inode *inode, uint64_t offset, void *
 void image_pread(struct image *image, uint64_t offset, void *out, size_t len);
 // Is one still open, because a test failed half-way? shim_finish would only hide why.
 bool image_left_open(void);
+int images_setup(void **state), images_teardown(void **state); // cmocka's, round each test

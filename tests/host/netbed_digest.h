@@ -11,3 +11,9 @@ void bed_fold(uint64_t *digest, const struct bed_peer *peer, uint32_t iss, uint3
 	      uint32_t *seen);
 // What the handshake's time left in the pcb is not what is compared: takes it out.
 void bed_fold_from_here(struct tcp_pcb *pcb);
+// Numbers that both runs of a dialogue draw alike (xorshift): bed_dice() begins, bed_draw() is below `below`.
+void bed_dice(uint64_t seed);
+uint32_t bed_draw(uint32_t below);
+// Each of `count` dialogues once with the straight way and once without: the test fails where the digests differ.
+// Returns by how much the counter `stat` rose.
+uint64_t bed_both_ways(uint64_t (*dialogue)(uint64_t seed), unsigned count, const char *stat);

@@ -23,27 +23,7 @@ static struct netdev *dev;
 
 static int setup_group(void **state)
 {
-	shim_init(4096);
-	fake_plug(0x100e);
-	dev = fake_netdev();
-	client_attach(dev);
-	return 0;
-}
-
-static int setup(void **state)
-{
-	fake_reset();
-	client_start();
-	packets_init();
-	fake_forget_counts();
-	assert_true(client.link);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	packets_finish();
-	client_finish();
+	dev = client_plug();
 	return 0;
 }
 
@@ -275,7 +255,7 @@ static void one_doorbell_sends_a_batch(void **state)
 	assert_int_equal(client_cookies_out(), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, client_setup, client_teardown)
 int main(void)
 {
 	shim_seed();

@@ -15,20 +15,6 @@
 #include "kernel/kstat.h"
 #include "shim.h"
 
-static int setup(void **state)
-{
-	shim_init(2048);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	if (image_left_open())
-		return -1;
-	shim_finish();
-	return 0;
-}
-
 static void mount_image(struct image *image, const char *group, const char *name)
 {
 	char path[200];
@@ -265,21 +251,27 @@ int main(void)
 	ext4_make_images("large");
 	ext4_make_images("refused");
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(default_volumes_of_each_block_size, setup, teardown),
-	    cmocka_unit_test_setup_teardown(inode_sizes, setup, teardown),
-	    cmocka_unit_test_setup_teardown(without_metadata_checksums, setup, teardown),
-	    cmocka_unit_test_setup_teardown(block_mapped_files, setup, teardown),
-	    cmocka_unit_test_setup_teardown(other_layouts_of_groups, setup, teardown),
-	    cmocka_unit_test_setup_teardown(features_that_do_not_change_reading, setup, teardown),
-	    cmocka_unit_test_setup_teardown(directories_indexed_by_e2fsck, setup, teardown),
-	    cmocka_unit_test_setup_teardown(a_hundred_thousand_names_in_a_few_reads, setup,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(each_directory_hash, setup, teardown),
-	    cmocka_unit_test_setup_teardown(hashes_equal_those_of_debugfs, setup, teardown),
-	    cmocka_unit_test_setup_teardown(what_cannot_be_read_is_refused, setup, teardown),
-	    cmocka_unit_test_setup_teardown(special_and_unused_inodes_are_not_there, setup,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(errors_of_callers, setup, teardown),
+	    cmocka_unit_test_setup_teardown(default_volumes_of_each_block_size, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(inode_sizes, images_setup, images_teardown),
+	    cmocka_unit_test_setup_teardown(without_metadata_checksums, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(block_mapped_files, images_setup, images_teardown),
+	    cmocka_unit_test_setup_teardown(other_layouts_of_groups, images_setup, images_teardown),
+	    cmocka_unit_test_setup_teardown(features_that_do_not_change_reading, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(directories_indexed_by_e2fsck, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(a_hundred_thousand_names_in_a_few_reads, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(each_directory_hash, images_setup, images_teardown),
+	    cmocka_unit_test_setup_teardown(hashes_equal_those_of_debugfs, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(what_cannot_be_read_is_refused, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(special_and_unused_inodes_are_not_there, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(errors_of_callers, images_setup, images_teardown),
 	};
 	return cmocka_run_group_tests_name("ext4", tests, NULL, NULL);
 }

@@ -17,20 +17,6 @@
 #include "kernel/pmm.h"
 #include "shim.h"
 
-static int setup(void **state)
-{
-	shim_init(2048);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	if (image_left_open())
-		return -1;
-	shim_finish();
-	return 0;
-}
-
 static int open_image(struct image *image, const char *name)
 {
 	char path[200];
@@ -177,19 +163,24 @@ int main(void)
 {
 	ext4_make_images("journals");
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(one_transaction, setup, teardown),
+	    cmocka_unit_test_setup_teardown(one_transaction, images_setup, images_teardown),
 	    cmocka_unit_test_setup_teardown(overwritten_and_revoked_blocks_and_an_uncommitted_end,
-					    setup, teardown),
-	    cmocka_unit_test_setup_teardown(log_of_a_block_mapped_volume, setup, teardown),
-	    cmocka_unit_test_setup_teardown(log_that_goes_over_its_end, setup, teardown),
-	    cmocka_unit_test_setup_teardown(torn_commit_block_ends_the_log, setup, teardown),
-	    cmocka_unit_test_setup_teardown(damage_before_the_end_is_refused, setup, teardown),
-	    cmocka_unit_test_setup_teardown(journals_that_cannot_be_read_are_refused, setup,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(escaped_blocks_of_files_and_links, setup, teardown),
-	    cmocka_unit_test_setup_teardown(out_of_memory_refuses_and_leaks_nothing, setup,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(map_of_any_size, setup, teardown),
+					    images_setup, images_teardown),
+	    cmocka_unit_test_setup_teardown(log_of_a_block_mapped_volume, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(log_that_goes_over_its_end, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(torn_commit_block_ends_the_log, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(damage_before_the_end_is_refused, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(journals_that_cannot_be_read_are_refused, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(escaped_blocks_of_files_and_links, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(out_of_memory_refuses_and_leaks_nothing, images_setup,
+					    images_teardown),
+	    cmocka_unit_test_setup_teardown(map_of_any_size, images_setup, images_teardown),
 	};
 	return cmocka_run_group_tests_name("ext4_journal", tests, NULL, NULL);
 }

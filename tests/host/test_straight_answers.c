@@ -26,23 +26,14 @@
 
 #define PAGES 15
 
-static uint64_t dice; // xorshift: both runs of a dialogue draw the same numbers
 static struct page *file[PAGES];
 static char head[300];
 static uint32_t largest = PAGES * PAGE_SIZE;
 static enum { ANSWER, KEEP, CLOSE, ABORT, CLOSE_WHEN_SENT, ABORT_WHEN_SENT } next_move;
 
-static uint32_t draw(uint32_t below)
-{
-	dice ^= dice << 13;
-	dice ^= dice >> 7;
-	dice ^= dice << 17;
-	return (uint32_t)(dice >> 32) % below;
-}
-
 static void answer(struct tcp_pcb *pcb)
 {
-	uint16_t len = (uint16_t)(draw(4) ? draw(9000) : draw(largest));
+	uint16_t len = (uint16_t)(bed_draw(4) ? bed_draw(9000) : bed_draw(largest));
 	unsigned count = (len + PAGE_SIZE - 1) / PAGE_SIZE;
 
 	if (tcp_sndbuf(pcb) < len + sizeof(head))
@@ -53,7 +44,7 @@ static void answer(struct tcp_pcb *pcb)
 		return;
 	for (unsigned i = 0; i < count; i++)
 		page_wire_put(file[i]);
-	genbuf_write(pcb, head, (uint16_t)(1 + draw(sizeof(head))), draw(2));
+	genbuf_write(pcb, head, (uint16_t)(1 + bed_draw(sizeof(head))), bed_draw(2));
 }
 
 // Called from a callback: what it returns.
@@ -84,7 +75,7 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 	pbuf_free(p);
 	if (next_move == CLOSE || next_move == ABORT)
 		return leave(peer, pcb, next_move == ABORT);
-	for (uint32_t n = draw(8) ? draw(2) : draw(3); n; n--)
+	for (uint32_t n = bed_draw(8) ? bed_draw(2) : bed_draw(3); n; n--)
 		answer(pcb);
 	return ERR_OK;
 }
@@ -96,7 +87,7 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 	peer->sent += len;
 	if (next_move == CLOSE_WHEN_SENT || next_move == ABORT_WHEN_SENT)
 		return leave(peer, pcb, next_move == ABORT_WHEN_SENT);
-	if (!draw(10))
+	if (!bed_draw(10))
 		answer(pcb);
 	return ERR_OK;
 }
@@ -116,9 +107,9 @@ static void acknowledge(struct bed_peer *peer, uint32_t iss, uint32_t seen)
 {
 	uint32_t open = iss + seen - peer->ack;
 
-	if (draw(4) == 0 && open < BIT(20))
-		peer->ack += draw(open + 1);
-	else if (draw(6))
+	if (bed_draw(4) == 0 && open < BIT(20))
+		peer->ack += bed_draw(open + 1);
+	else if (bed_draw(6))
 		peer->ack = iss + seen;
 }
 
@@ -134,16 +125,16 @@ static void catch_up(void)
 static void step(struct bed_peer *peer, uint32_t iss, uint32_t seen)
 {
 	static const uint8_t request[1400] = "GET / HTTP/1.1\r\n";
-	uint32_t what = draw(40);
+	uint32_t what = bed_draw(40);
 
 	next_move = what == 0 ? KEEP : ANSWER;
 	// lwIP does not mind its pcb being closed while it offers again what was refused.
-	if (draw(400) == 0 && peer->pcb && !peer->pcb->refused_data)
-		next_move = CLOSE + draw(4);
+	if (bed_draw(400) == 0 && peer->pcb && !peer->pcb->refused_data)
+		next_move = CLOSE + bed_draw(4);
 	if (what == 1)
-		peer->window = (uint16_t)(draw(3) ? 20000 + draw(40000) : draw(3000));
+		peer->window = (uint16_t)(bed_draw(3) ? 20000 + bed_draw(40000) : bed_draw(3000));
 	if (what == 2)
-		tcp_ticks += 1 + draw(5);
+		tcp_ticks += 1 + bed_draw(5);
 	if (what == 3 || what == 5)
 		bed.manual = true;
 	if (what == 5)
@@ -153,19 +144,21 @@ static void step(struct bed_peer *peer, uint32_t iss, uint32_t seen)
 	if (what == 6 && peer->pcb && peer->pcb->refused_data)
 		tcp_process_refused_data(peer->pcb);
 	acknowledge(peer, iss, seen);
-	bed_send(peer, TCP_ACK | (draw(2) ? TCP_PSH : 0), request, draw(2) ? 1 + draw(1300) : 0);
-	if (peer->pcb && draw(30) == 0)
-		peer->seq = peer->pcb->rcv_nxt - draw(600); // part of it again
-	else if (peer->pcb && draw(20))
+	bed_send(peer, TCP_ACK | (bed_draw(2) ? TCP_PSH : 0), request,
+		 bed_draw(2) ? 1 + bed_draw(1300) : 0);
+	if (peer->pcb && bed_draw(30) == 0)
+		peer->seq = peer->pcb->rcv_nxt - bed_draw(600); // part of it again
+	else if (peer->pcb && bed_draw(20))
 		peer->seq = peer->pcb->rcv_nxt;
 }
 
 static uint64_t dialogue(uint64_t seed)
 {
 	shim_advance(100 * NS_PER_SEC - clock_ns() % (100 * NS_PER_SEC));
-	dice = seed | 1;
-	bed_tso(draw(3) ? 65535 : 0);
-	struct bed_peer *peer = bed_connect(draw(4) ? 1460 : 536, (uint16_t)(30000 + draw(30000)));
+	bed_dice(seed);
+	bed_tso(bed_draw(3) ? 65535 : 0);
+	struct bed_peer *peer =
+	    bed_connect(bed_draw(4) ? 1460 : 536, (uint16_t)(30000 + bed_draw(30000)));
 	uint32_t iss = bed_iss(peer), irs = peer->seq, seen = 0;
 	uint64_t digest = 1;
 
@@ -188,30 +181,9 @@ static uint64_t dialogue(uint64_t seed)
 
 static void both_ways_leave_the_same_bytes_and_state(void **state)
 {
-	uint64_t seed = shim_seed(), before;
-	unsigned unsteady = 0;
-
 	for (unsigned i = 0; i < PAGES; i++)
 		file[i] = bed_page((uint8_t)i);
-	before = kstat_get("pagewire_net_straight_established_total", NULL);
-	for (unsigned n = 0; n < 120; n++) {
-		uint64_t one, other;
-
-		straight_on = true;
-		one = dialogue(seed + n * 7919);
-		straight_on = false;
-		other = dialogue(seed + n * 7919);
-		straight_on = true;
-		if (one != other && dialogue(seed + n * 7919) != one) {
-			assert_true(++unsteady <= 4);
-			continue;
-		}
-		if (one != other)
-			print_error("dialogue %u of seed %llu differs\n", n,
-				    (unsigned long long)seed);
-		assert_true(one == other);
-	}
-	assert_true(kstat_get("pagewire_net_straight_established_total", NULL) > before + 5000);
+	assert_true(bed_both_ways(dialogue, 120, "pagewire_net_straight_established_total") > 5000);
 	for (unsigned i = 0; i < PAGES; i++)
 		bed_page_done(file[i]);
 }
@@ -226,8 +198,8 @@ static uint64_t acknowledged_in_a_row(uint64_t seed, bool batch, unsigned *calls
 
 	shim_advance(100 * NS_PER_SEC - clock_ns() % (100 * NS_PER_SEC));
 	bed_skip();
-	dice = seed | 1;
-	bed_tso(draw(2) ? 65535 : 0);
+	bed_dice(seed);
+	bed_tso(bed_draw(2) ? 65535 : 0);
 	peer = bed_connect(1460, 60000);
 	iss = bed_iss(peer);
 	irs = peer->seq;
@@ -237,18 +209,18 @@ static uint64_t acknowledged_in_a_row(uint64_t seed, bool batch, unsigned *calls
 	sent_calls = 0;
 	for (unsigned round = 0; round < 20; round++) {
 		next_move = ANSWER;
-		for (uint32_t n = 1 + draw(4); n; n--)
+		for (uint32_t n = 1 + bed_draw(4); n; n--)
 			answer(peer->pcb);
 		tcp_output(peer->pcb);
 		stack_flush();
 		bed_fold(&digest, peer, iss, irs, &seen);
 		bed.batch = batch;
 		while (peer->ack != iss + seen) {
-			peer->ack += 1 + draw(MIN(iss + seen - peer->ack, 6000));
+			peer->ack += 1 + bed_draw(MIN(iss + seen - peer->ack, 6000));
 			bed_send(peer, TCP_ACK, "", 0);
-			if (!draw(9))
+			if (!bed_draw(9))
 				bed_send(peer, TCP_ACK | TCP_PSH, "more", 4);
-			if (!draw(30))
+			if (!bed_draw(30))
 				break;
 		}
 		bed.batch = false;
