@@ -49,6 +49,7 @@ static char features[160];
 static char model[64];
 static bool has_rdrand;
 struct cpu_features cpu_has;
+uint8_t cpu_smap; // constant after boot: for registers.inc
 
 // Interrupt stacks; the page below each is taken out of the page tables (vmm.c).
 #define IST_BYTES 8192
@@ -122,6 +123,7 @@ static void enable(void)
 		add_feature("smep");
 	}
 	if (cpu_has.smap) {
+		cpu_smap = 1;
 		cr4 |= CR4_SMAP;
 		add_feature("smap");
 	}

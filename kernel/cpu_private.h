@@ -19,6 +19,7 @@ struct cpu_features {
 	bool xsave, avx;
 };
 extern struct cpu_features cpu_has; // constant after cpu_init
+extern uint8_t cpu_smap;	    // constant after cpu_init: SMAP is on (registers.inc)
 extern uintptr_t __stack_chk_guard; // boot/entry.asm
 
 void *cpu_ist_guard(unsigned n); // the page below an interrupt stack

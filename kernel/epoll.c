@@ -4,7 +4,7 @@
 // with the last descriptor of its stream, as on Linux.
 //
 // Lock key: (L) epoll_lock, taken under the head's own lock when a stream notifies; (M) epoll.mutex: who waits, who
-// changes items.
+// changes items; nesting: held while an epoll is put into another one, so that the look at how they hang together holds.
 #include "kernel/files.h"
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
@@ -20,6 +20,7 @@ enum { EPOLL_CTL_ADD = 1, EPOLL_CTL_DEL, EPOLL_CTL_MOD };
 #define EPOLL_EVENTS 0x1fff2fffU // what may be asked for
 #define O_CLOEXEC    02000000
 #define EVENTS_MAX   4096 // taken by one epoll_wait
+#define NESTING_MAX  4	  // epolls in epolls, as Linux has it
 
 struct epoll_event {
 	uint32_t events;
@@ -42,12 +43,14 @@ struct epoll {
 	struct mutex mutex;
 	struct item *ready, **ready_end; // (L)
 	struct item *items;		 // (L)
+	unsigned depth;			 // (nesting) levels of epolls in it, at some time
 };
 
 static struct pool epoll_pool = POOL_INIT("epoll", struct epoll, 4096); // one each process
 static struct pool item_pool =
     POOL_INIT("epoll item", struct item, 1 << 20); // descriptors of all processes
 static struct spinlock epoll_lock = SPINLOCK_INIT("epoll", RANK_EPOLL);
+static struct mutex nesting = MUTEX_INIT("epoll nesting");
 
 static const struct stream_ops epoll_ops;
 
@@ -123,6 +126,34 @@ static struct item *find(struct epoll *e, int fd, const struct stream *s)
 	return i;
 }
 
+// News go up from stream to epoll to epoll, on one stack, and would go for ever if they came around: an epoll is deeper
+// than those in it, and none is deeper than NESTING_MAX. Depths only grow, so that this costs little. WTDs off.
+static bool deepen(struct epoll *e, unsigned depth)
+{
+	if (depth > NESTING_MAX)
+		return false;
+	if (e->depth >= depth)
+		return true;
+	e->depth = depth;
+	for (const struct stream_watch *w = e->stream.watches; w; w = w->next)
+		if (w->notify == item_told &&
+		    !deepen(CONTAINER_OF(w, struct item, watch)->epoll, depth + 1))
+			return false;
+	return true;
+}
+
+static bool may_nest(struct epoll *e, struct stream *s)
+{
+	bool may = true;
+
+	if (s->ops != &epoll_ops)
+		return true;
+	wtd_disable();
+	may = deepen(e, epoll_of(s)->depth + 1);
+	wtd_enable();
+	return may;
+}
+
 static int add(struct epoll *e, int fd, struct stream *s, const struct epoll_event *want)
 {
 	struct item *i = pool_alloc(&item_pool);
@@ -164,7 +195,7 @@ static int control(struct epoll *e, uint64_t op, int fd, struct stream *s,
 	case EPOLL_CTL_ADD:
 		if (i)
 			return -EEXIST;
-		error = add(e, fd, s, want);
+		error = may_nest(e, s) ? add(e, fd, s, want) : -ELOOP;
 		if (!error)
 			stream_notify(&e->stream);
 		return error;
@@ -199,9 +230,13 @@ SYSCALL(233, epoll_ctl)
 	if (!error && a[1] != EPOLL_CTL_DEL)
 		error = user_get(&want, a[3]);
 	if (!error) {
+		if (target->ops == &epoll_ops)
+			mutex_lock(&nesting);
 		mutex_lock(&epoll_of(s)->mutex);
 		error = control(epoll_of(s), a[1], (int)a[2], target, &want);
 		mutex_unlock(&epoll_of(s)->mutex);
+		if (target->ops == &epoll_ops)
+			mutex_unlock(&nesting);
 	}
 	if (s)
 		stream_put(s);
@@ -310,12 +345,14 @@ static void epoll_close(struct stream *s)
 {
 	struct epoll *e = epoll_of(s);
 
+	wtd_disable(); // an item's stream may be closed by another thread, and the item go with it
 	while (e->items) {
 		struct item *i = e->items;
 
 		stream_watch_remove(&i->watch);
 		item_free(i);
 	}
+	wtd_enable();
 	pool_free(&epoll_pool, e);
 }
 static const struct stream_ops epoll_ops = {

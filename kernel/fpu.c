@@ -8,15 +8,23 @@
 #include "kernel/process.h"
 
 enum { XSTATE_X87 = BIT(0), XSTATE_SSE = BIT(1), XSTATE_AVX = BIT(2) };
-#define FXSAVE_BYTES  512
-#define MXCSR_DEFAULT 0x1f80
-#define FCW_DEFAULT   0x37f
+#define FXSAVE_BYTES   512
+#define MXCSR_DEFAULT  0x1f80
+#define FCW_DEFAULT    0x37f
+#define MXCSR_MASK_OLD 0xffbf // of processors that say 0 (SDM volume 1, 11.6.6)
 
 static uint64_t components; // constant after boot: what XSAVE saves
 static uint32_t area_bytes; // constant after boot
+static uint32_t mxcsr_mask; // constant after boot: bits that this processor's MXCSR has
 
 void fpu_init(void)
 {
+	static char probe[FXSAVE_BYTES] __attribute__((aligned(16)));
+
+	__asm__ volatile("fxsave64 (%0)" ::"r"(probe) : "memory");
+	mxcsr_mask = *(const uint32_t *)(probe + 28);
+	if (!mxcsr_mask)
+		mxcsr_mask = MXCSR_MASK_OLD;
 	area_bytes = FXSAVE_BYTES;
 	if (!cpu_has.xsave)
 		return;
@@ -24,6 +32,11 @@ void fpu_init(void)
 	__asm__ volatile("xsetbv" ::"c"(0), "a"((uint32_t)components), "d"(0));
 	area_bytes = cpuid(13, 0).ebx;
 	ASSERT(area_bytes <= FPU_AREA);
+}
+
+uint32_t fpu_mxcsr_mask(void)
+{
+	return mxcsr_mask;
 }
 
 uint32_t fpu_bytes(void)

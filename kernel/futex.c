@@ -98,12 +98,14 @@ static unsigned wake(const struct key *key, unsigned most, uint32_t bits)
 	return count;
 }
 
-// Moves up to `most` waiters to another word.
+// Moves up to `most` waiters to another word. To the same one nobody moves: who is put at the end of the list would be
+// met there again.
 static unsigned requeue(const struct key *from, const struct key *to, unsigned most)
 {
 	unsigned count = 0;
+	bool moves = from->where != to->where || from->offset != to->offset;
 
-	for (struct waiter *w = *bucket_of(from), *next; w && count < most; w = next) {
+	for (struct waiter *w = *bucket_of(from), *next; moves && w && count < most; w = next) {
 		next = w->next;
 		if (w->key.where != from->where || w->key.offset != from->offset)
 			continue;

@@ -5,6 +5,9 @@
 #include "kernel/kstring.h"
 #include "kernel/pmm.h"
 #include "kernel/pool.h"
+#include "kernel/uspace.h"
+
+#define RING_FRAMES (PIPE_BYTES / PAGE_SIZE) // which count as the programs' memory
 
 struct pipe {
 	struct stream end[2]; // 0 reads, 1 writes
@@ -101,6 +104,7 @@ static void close_end(struct pipe *p, unsigned end)
 	if (__atomic_sub_fetch(&p->references, 1, __ATOMIC_ACQ_REL))
 		return;
 	kpages_free(p->ring, PIPE_BYTES);
+	user_memory_give(RING_FRAMES);
 	pool_free(&pipe_pool, p);
 }
 static void close_read(struct stream *s)
@@ -123,8 +127,13 @@ int pipe_make(struct stream *ends[2], unsigned flags)
 
 	if (!p)
 		return -ENFILE;
+	if (!user_memory_take(RING_FRAMES)) {
+		pool_free(&pipe_pool, p);
+		return -ENFILE;
+	}
 	p->ring = kpages_alloc(PIPE_BYTES);
 	if (!p->ring) {
+		user_memory_give(RING_FRAMES);
 		pool_free(&pipe_pool, p);
 		return -ENOMEM;
 	}

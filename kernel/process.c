@@ -175,13 +175,15 @@ struct process *process_make(struct process *parent)
 	return p;
 }
 
-// process_lock held.
-static void unlist(struct process *p)
+// process_lock held. False: somebody else was faster (two threads in wait4, or one and the end of a parent).
+static bool unlist(struct process *p)
 {
 	struct process **link = &all;
 
-	while (*link != p)
+	while (*link && *link != p)
 		link = &(*link)->all_next;
+	if (!*link)
+		return false;
 	*link = p->all_next;
 	if (p->parent) {
 		for (link = &p->parent->children; *link != p; link = &(*link)->sibling)
@@ -190,30 +192,45 @@ static void unlist(struct process *p)
 		p->parent = NULL;
 	}
 	processes--;
+	return true;
 }
 
-// What a process owns beside its number. Thread context; once.
+// What a process owns beside its number. Thread context; once. Others may look at it meanwhile (kill, PS): what they
+// would find is out of their sight before it goes.
 static void give_back(struct process *p)
 {
-	if (p->files)
-		files_put(p->files);
-	if (p->space)
-		uspace_put(p->space);
-	if (p->actions)
-		signal_actions_put(p->actions);
-	signal_pending_drop(&p->pending);
-	process_alarm_stop(p);
+	struct files *files;
+	struct uspace *space;
+	struct signal_actions *actions;
+
+	spin_lock_wtd(&process_lock);
+	files = p->files;
+	space = p->space;
+	actions = p->actions;
 	p->files = NULL;
 	p->space = NULL;
 	p->actions = NULL;
+	spin_unlock_wtd(&process_lock);
+	if (files)
+		files_put(files);
+	if (space)
+		uspace_put(space);
+	if (actions)
+		signal_actions_put(actions);
+	signal_pending_drop(&p->pending);
+	process_alarm_stop(p);
 }
 
-void process_reap(struct process *p)
+bool process_reap(struct process *p)
 {
+	bool ours;
+
 	spin_lock_wtd(&process_lock);
-	unlist(p);
+	ours = unlist(p);
 	spin_unlock_wtd(&process_lock);
-	process_put(p);
+	if (ours)
+		process_put(p);
+	return ours;
 }
 
 void process_unmake(struct process *p)
@@ -234,7 +251,7 @@ static void leave_children(struct process *p)
 		p->children = child->sibling;
 		child->parent = NULL;
 		child->sibling = NULL;
-		if (child->state == PROCESS_ZOMBIE) {
+		if (child->state == PROCESS_ZOMBIE && unlist(child)) {
 			child->sibling = reaped;
 			reaped = child;
 		}
@@ -243,7 +260,7 @@ static void leave_children(struct process *p)
 	while ((child = reaped) != NULL) {
 		reaped = child->sibling;
 		child->sibling = NULL;
-		process_reap(child);
+		process_put(child);
 	}
 }
 
@@ -264,9 +281,10 @@ void process_end(struct process *p)
 	orphan = !p->parent;
 	if (!orphan)
 		orphan = process_tell_parent(p);
+	orphan = orphan && unlist(p);
 	spin_unlock_wtd(&process_lock);
 	if (orphan)
-		process_reap(p);
+		process_put(p);
 }
 
 void process_vfork_over(struct process *p)

@@ -133,7 +133,8 @@ struct task *task_make(struct process *p, const struct trap_frame *frame) MUST_C
 void task_run(struct task *t);
 void task_unmake(struct task *t);
 
-void process_reap(struct process *p);  // a zombie that was told: the list's reference goes
+// A zombie that was told: the list's reference goes. False: another one had it already.
+bool process_reap(struct process *p);
 void process_end(struct process *p);   // by its last task
 bool process_number_taken(int number); // (T held)
 int task_number(void);		       // (T held) one that is free
@@ -191,7 +192,8 @@ void fpu_init(void); // boot
 void fpu_reset(void *area);
 void fpu_save(void *area);
 void fpu_restore(const void *area);
-uint32_t fpu_bytes(void); // of an area that mean something
+uint32_t fpu_bytes(void);      // of an area that mean something
+uint32_t fpu_mxcsr_mask(void); // bits that may be set in MXCSR
 
 // ---- user_switch, called by the scheduler with interrupts off ----
 void task_leave(struct thread *previous);

@@ -29,10 +29,12 @@ enum {
 #define THREAD_FLAGS (CLONE_VM | CLONE_SIGHAND | CLONE_FILES | CLONE_FS)
 
 // 0: a combination that is served.
-static int check_flags(uint64_t flags)
+static int check_flags(uint64_t flags, uintptr_t tls)
 {
 	if (flags & ~CLONE_KNOWN)
 		return -EINVAL;
+	if (flags & CLONE_SETTLS && tls >= USER_END)
+		return -EPERM; // the processor takes no such base
 	if (flags & CLONE_THREAD)
 		return (flags & THREAD_FLAGS) == THREAD_FLAGS ? 0 : -EINVAL;
 	if (flags & (CLONE_SIGHAND | CLONE_FILES | CLONE_FS))
@@ -67,11 +69,15 @@ static struct process *copy_process(struct process *parent, uint64_t flags)
 	return NULL;
 }
 
+// Nothing but the end breaks this off: the child has the parent's memory.
 static void wait_for_vfork(struct process *child)
 {
 	spin_lock_wtd(&process_lock);
-	while (child->vforked)
-		waitq_sleep(&child->vfork_done, &process_lock);
+	while (child->vforked && !signal_kills()) {
+		thread_interrupt_seen();
+		(void)!waitq_sleep_interruptible(&child->vfork_done, &process_lock, UINT64_MAX);
+	}
+	task_current()->attention = true;
 	spin_unlock_wtd(&process_lock);
 }
 
@@ -81,7 +87,7 @@ int64_t process_clone(uint64_t flags, uintptr_t stack, uintptr_t parent_tid, uin
 	struct task *self = task_current(), *t;
 	struct process *p = self->process;
 	struct trap_frame frame = *self->frame;
-	int error = check_flags(flags), tid;
+	int error = check_flags(flags, tls), tid;
 
 	if (error)
 		return error;

@@ -104,20 +104,22 @@ int64_t process_wait4(int which, uintptr_t status_at, int options, uintptr_t usa
 	struct process *self = process_current(), *child;
 	const struct linux_rusage usage = {0}; // docs/linux-abi.md
 	int status, error, pid;
+	bool taken;
 
 	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | WALL | 0x20000000 | 0x40000000) ||
 	    which == INT32_MIN)
 		return -EINVAL;
-	error = wait_for_news(self, which, options, &child, &status);
-	if (error || !child)
-		return error;
-	pid = child->pid;
+	do { // another thread may have taken the same zombie
+		error = wait_for_news(self, which, options, &child, &status);
+		if (error || !child)
+			return error;
+		pid = child->pid;
+		taken = child->state != PROCESS_ZOMBIE || process_reap(child);
+		process_put(child);
+	} while (!taken);
 	if (status_at)
 		error = user_put(status_at, &status);
 	if (!error && usage_at)
 		error = user_put(usage_at, &usage);
-	if (child->state == PROCESS_ZOMBIE)
-		process_reap(child);
-	process_put(child);
 	return error ? error : pid;
 }

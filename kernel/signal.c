@@ -248,6 +248,14 @@ bool signal_waits(void)
 	       ((t->pending.bits | t->process->pending.bits) & (~t->blocked | UNBLOCKABLE));
 }
 
+bool signal_kills(void)
+{
+	const struct task *t = task_current();
+
+	return t->process->exiting || (t->process->single && t->process->single != t) ||
+	       (t->pending.bits | t->process->pending.bits) & SIGNAL_BIT(SIGKILL);
+}
+
 void signal_exec(struct process *p)
 {
 	spin_lock_wtd(&process_lock);

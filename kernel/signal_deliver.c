@@ -6,6 +6,7 @@
 #include "kernel/cpu_private.h"
 #include "kernel/kprintf.h"
 #include "kernel/kstring.h"
+#include "kernel/pmm.h"
 #include "kernel/process.h"
 #include "kernel/syscall.h"
 #include "kernel/usercopy.h"
@@ -298,10 +299,9 @@ void signal_deliver(struct trap_frame *f)
 static bool fpu_image_ok(const void *area)
 {
 	const uint64_t *header = (const uint64_t *)((const char *)area + 512);
-	uint32_t mxcsr = *(const uint32_t *)((const char *)area + 24),
-		 mask = *(const uint32_t *)((const char *)area + 28);
+	uint32_t mxcsr = *(const uint32_t *)((const char *)area + 24);
 
-	if (mxcsr & ~(mask ? mask : 0xffbfU))
+	if (mxcsr & ~fpu_mxcsr_mask())
 		return false;
 	if (!cpu_has.xsave)
 		return true;
@@ -313,21 +313,25 @@ static bool fpu_image_ok(const void *area)
 	return true;
 }
 
+// It is read into memory of its own: the task's area is written whenever another task runs.
 static bool load_fpu(struct task *t, uintptr_t at)
 {
 	uint32_t bytes = fpu_bytes();
-	bool on;
+	void *image = kpages_alloc(FPU_AREA);
+	bool on, good = image != NULL;
 
-	if (!at) {
-		fpu_reset(t->fpu);
-	} else if (user_read(t->fpu, at, bytes) || !fpu_image_ok(t->fpu)) {
-		fpu_reset(t->fpu);
-		return false;
-	}
+	if (good && at)
+		good = !user_read(image, at, bytes) && fpu_image_ok(image);
 	on = irq_save();
+	if (good && at)
+		memcpy(t->fpu, image, bytes);
+	else
+		fpu_reset(t->fpu);
 	fpu_restore(t->fpu);
 	irq_restore(on);
-	return true;
+	if (image)
+		kpages_free(image, FPU_AREA);
+	return good;
 }
 
 int64_t signal_return(struct trap_frame *f)

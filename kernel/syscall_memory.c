@@ -62,19 +62,11 @@ static int file_backing(int fd, uint64_t flags, uint64_t prot, struct uspace_bac
 	return error;
 }
 
-static int64_t place(struct uspace *u, uintptr_t hint, uint64_t bytes, uint64_t flags)
+static enum uspace_where where_of(uint64_t flags)
 {
-	if (flags & MAP_FIXED && !(flags & MAP_FIXED_NOREPLACE)) {
-		int error = hint >= USPACE_LOWEST ? uspace_unmap(u, hint, bytes) : -EPERM;
-
-		return error ? (error == -EINVAL ? -ENOMEM : error) : (int64_t)hint;
-	}
-	if (flags & MAP_FIXED_NOREPLACE)
-		return uspace_is_free(u, hint, bytes) ? (int64_t)hint : -EEXIST;
-	if (hint && uspace_is_free(u, ALIGN_DOWN(hint, PAGE_SIZE), bytes))
-		return (int64_t)ALIGN_DOWN(hint, PAGE_SIZE);
-	hint = uspace_find_free(u, bytes);
-	return hint ? (int64_t)hint : -ENOMEM;
+	return flags & MAP_FIXED_NOREPLACE ? USPACE_FIXED_FREE
+	       : flags & MAP_FIXED	   ? USPACE_FIXED
+					   : USPACE_ANYWHERE;
 }
 
 SYSCALL(9, mmap)
@@ -83,6 +75,7 @@ SYSCALL(9, mmap)
 	uint64_t bytes = ALIGN_UP(a[1], PAGE_SIZE), flags = a[3], offset = a[5], file_bytes = 0;
 	unsigned access = access_of(a[2]);
 	struct uspace_backing *backing = NULL;
+	struct uspace_region like;
 	int64_t at;
 	int error = 0;
 
@@ -92,6 +85,9 @@ SYSCALL(9, mmap)
 		return -EINVAL;
 	if (bytes < a[1] || bytes > USER_END)
 		return -ENOMEM;
+	if (flags & MAP_GROWSDOWN &&
+	    ((flags & MAP_TYPE) != MAP_PRIVATE || !(flags & MAP_ANONYMOUS)))
+		return -EINVAL; // what grows downwards has no offsets
 	if (!(flags & MAP_ANONYMOUS))
 		error = file_backing((int)a[4], flags, a[2], &backing, &file_bytes);
 	if (error)
@@ -100,18 +96,18 @@ SYSCALL(9, mmap)
 		access |= USPACE_GROWS_DOWN;
 	if ((flags & MAP_TYPE) != MAP_PRIVATE && !backing) {
 		access |= USPACE_SHARED;
-		file_bytes = offset + bytes;
-		backing = uspace_shared_new(file_bytes);
+		file_bytes = bytes;
+		offset = 0; // of nothing
+		backing = uspace_shared_new(bytes);
 		if (!backing)
 			return -ENOMEM;
 	}
-	at = place(u, a[0], bytes, flags);
-	if (at >= 0) {
-		file_bytes = file_bytes > offset ? MIN(file_bytes - offset, bytes) : 0;
-		error = uspace_map(u, (uintptr_t)at, bytes, access, backing, offset >> PAGE_SHIFT,
-				   file_bytes);
-		at = error ? error : at;
-	}
+	like = (struct uspace_region){.access = access,
+				      .backing = backing,
+				      .offset = offset >> PAGE_SHIFT,
+				      .bytes = file_bytes > offset ? MIN(file_bytes - offset, bytes)
+								   : 0};
+	at = uspace_place(u, a[0], bytes, where_of(flags), &like);
 	if (backing)
 		backing_put(backing);
 	return at;
@@ -152,7 +148,8 @@ SYSCALL(25, mremap)
 {
 	uint64_t old = ALIGN_UP(a[1], PAGE_SIZE), new = ALIGN_UP(a[2], PAGE_SIZE);
 
-	if (a[0] & (PAGE_SIZE - 1) || !new || a[3] & ~(uint64_t)(MREMAP_MAYMOVE | MREMAP_FIXED) ||
+	if (a[0] & (PAGE_SIZE - 1) || !old || !new ||
+	    a[3] & ~(uint64_t)(MREMAP_MAYMOVE | MREMAP_FIXED) ||
 	    (a[3] & MREMAP_FIXED && !(a[3] & MREMAP_MAYMOVE)))
 		return -EINVAL;
 	return uspace_move(process_space(), a[0], old, new, a[3] & MREMAP_MAYMOVE,

@@ -146,15 +146,22 @@ SYSCALL(230, clock_nanosleep)
 
 // ---- ITIMER_REAL ----
 
+// A program may ask for a signal every microsecond; the machine is not to be kept busy with that. No faster than
+// ALARM_LEAST, and slowly while the last one was not even looked at.
+#define ALARM_LEAST  (100 * NS_PER_US)
+#define ALARM_UNSEEN (10 * NS_PER_MS)
+
 static void alarm_due(struct wtd *work)
 {
 	struct process *p = CONTAINER_OF(work, struct process, alarm);
-	uint64_t now = clock_ns();
+	uint64_t now = clock_ns(), least = ALARM_LEAST;
 
 	spin_lock_wtd(&process_lock);
 	if (p->alarm_due_ns && now >= p->alarm_due_ns) {
+		if (p->pending.bits & SIGNAL_BIT(SIGALRM))
+			least = ALARM_UNSEEN;
 		signal_process_locked(p, SIGALRM, NULL);
-		p->alarm_due_ns = p->alarm_interval_ns ? now + p->alarm_interval_ns : 0;
+		p->alarm_due_ns = p->alarm_interval_ns ? now + MAX(p->alarm_interval_ns, least) : 0;
 	}
 	if (p->alarm_due_ns)
 		wtd_post_after(&p->alarm, WTD_FAST, p->alarm_due_ns - now);

@@ -15,6 +15,7 @@ global trap_stubs
 global irq_stubs
 
 extern user_return
+extern cpu_smap
 
 %include "kernel/registers.inc"
 
@@ -86,6 +87,7 @@ trap_common:
 	test byte [rsp + 3 * 8], 3	; CS: from ring 3?
 	jz trap_save
 	swapgs
+	SHUT_SMAP
 trap_save:
 	SAVE_REGISTERS rdi
 	cld
@@ -137,6 +139,7 @@ irq_common:
 align 16
 irq_user:
 	swapgs
+	SHUT_SMAP
 	push rdi			; vector: the row
 	SAVE_REGISTERS qword [rsp + 6 * 8] ; RDI: after the five above it, and the row
 	cld

@@ -151,30 +151,74 @@ static bool range_ok(uintptr_t start, uint64_t bytes)
 
 // ---- the public calls ----
 
+int uspace_map_locked(struct uspace *u, const struct uspace_region *like)
+{
+	uint64_t bytes = like->end - like->start;
+	struct uspace_region *r;
+
+	if (!range_ok(like->start, bytes))
+		return -ENOMEM;
+	if (first_in(u, like->start, like->end))
+		return -EEXIST;
+	if (u->region_count >= USPACE_REGIONS_MAX ||
+	    u->mapped + (bytes >> PAGE_SHIFT) > u->mapped_max || !(r = region_new(like)))
+		return -ENOMEM;
+	insert_after(u, at_or_below(u, like->start), r);
+	return 0;
+}
+
 int uspace_map(struct uspace *u, uintptr_t start, uint64_t bytes, unsigned access,
 	       struct uspace_backing *backing, uint64_t offset_pages, uint64_t file_bytes)
 {
-	struct uspace_region like = {.start = start,
-				     .end = start + bytes,
-				     .access = access,
-				     .backing = backing,
-				     .offset = offset_pages,
-				     .bytes = file_bytes},
-			     *r;
-	int error = 0;
+	const struct uspace_region like = {.start = start,
+					   .end = start + bytes,
+					   .access = access,
+					   .backing = backing,
+					   .offset = offset_pages,
+					   .bytes = file_bytes};
+	int error;
 
-	if (!range_ok(start, bytes))
-		return -ENOMEM;
 	mutex_lock(&u->lock);
-	if (first_in(u, start, start + bytes))
-		error = -EEXIST;
-	else if (u->region_count >= USPACE_REGIONS_MAX ||
-		 u->mapped + (bytes >> PAGE_SHIFT) > u->mapped_max || !(r = region_new(&like)))
-		error = -ENOMEM;
-	else
-		insert_after(u, at_or_below(u, start), r);
+	error = uspace_map_locked(u, &like);
 	mutex_unlock(&u->lock);
 	return error;
+}
+
+// Lock held: where a mapping may go that wants to be at the hint.
+static int64_t find_place(struct uspace *u, uintptr_t hint, uint64_t bytes, enum uspace_where where)
+{
+	bool is_free = uspace_is_free_locked(u, ALIGN_DOWN(hint, PAGE_SIZE), bytes);
+	int error;
+
+	if (where == USPACE_FIXED) {
+		error = hint >= USPACE_LOWEST ? uspace_unmap_locked(u, hint, bytes) : -EPERM;
+		return error == -EINVAL ? -ENOMEM : error ? error : (int64_t)hint;
+	}
+	if (where == USPACE_FIXED_FREE)
+		return is_free ? (int64_t)hint : -EEXIST;
+	if (hint && is_free)
+		return (int64_t)ALIGN_DOWN(hint, PAGE_SIZE);
+	hint = uspace_find_free_locked(u, bytes);
+	return hint ? (int64_t)hint : -ENOMEM;
+}
+
+int64_t uspace_place(struct uspace *u, uintptr_t hint, uint64_t bytes, enum uspace_where where,
+		     const struct uspace_region *like)
+{
+	struct uspace_region r = *like;
+	int64_t at;
+	int error;
+
+	mutex_lock(&u->lock);
+	at = find_place(u, hint, bytes, where);
+	if (at >= 0) {
+		r.start = (uintptr_t)at;
+		r.end = r.start + bytes;
+		error = uspace_map_locked(u, &r);
+		at = error ? error : at;
+	}
+	mutex_unlock(&u->lock);
+	return at;
 }
 
 // An entry goes, and with it what it held.
@@ -192,23 +236,29 @@ void uspace_drop_entry(struct uspace *u, uintptr_t address, uint64_t *entry, voi
 	}
 }
 
-int uspace_unmap(struct uspace *u, uintptr_t start, uint64_t bytes)
+int uspace_unmap_locked(struct uspace *u, uintptr_t start, uint64_t bytes)
 {
 	struct uspace_region *r, *next;
-	int error = 0;
 
 	if (!range_ok(start, bytes))
 		return -EINVAL;
-	mutex_lock(&u->lock);
 	if (!cut_out(u, start, start + bytes))
-		error = -ENOMEM;
-	for (r = error ? NULL : first_in(u, start, start + bytes); r && r->start < start + bytes;
-	     r = next) {
+		return -ENOMEM;
+	for (r = first_in(u, start, start + bytes); r && r->start < start + bytes; r = next) {
 		next = r->next;
 		uspace_each_entry(u, r->start, r->end, uspace_drop_entry, NULL);
 		take_out(u, r);
 		region_free(r);
 	}
+	return 0;
+}
+
+int uspace_unmap(struct uspace *u, uintptr_t start, uint64_t bytes)
+{
+	int error;
+
+	mutex_lock(&u->lock);
+	error = uspace_unmap_locked(u, start, bytes);
 	mutex_unlock(&u->lock);
 	return error;
 }
@@ -273,23 +323,16 @@ int uspace_discard(struct uspace *u, uintptr_t start, uint64_t bytes)
 	return error;
 }
 
-bool uspace_is_free(struct uspace *u, uintptr_t start, uint64_t bytes)
+bool uspace_is_free_locked(struct uspace *u, uintptr_t start, uint64_t bytes)
 {
-	bool is_free;
-
-	mutex_lock(&u->lock);
-	is_free = range_ok(start, bytes) && !first_in(u, start, start + bytes);
-	mutex_unlock(&u->lock);
-	return is_free;
+	return range_ok(start, bytes) && !first_in(u, start, start + bytes);
 }
 
-uintptr_t uspace_find_free(struct uspace *u, uint64_t bytes)
+uintptr_t uspace_find_free_locked(struct uspace *u, uint64_t bytes)
 {
-	uintptr_t end, found = 0;
+	uintptr_t end = u->mmap_top, found = 0;
 	struct uspace_region *r;
 
-	mutex_lock(&u->lock);
-	end = u->mmap_top;
 	for (r = at_or_below(u, end - 1); bytes && bytes < end && !found; r = r->prev) {
 		uintptr_t floor = r ? r->end : USPACE_LOWEST;
 
@@ -299,7 +342,6 @@ uintptr_t uspace_find_free(struct uspace *u, uint64_t bytes)
 			break;
 		end = MIN(end, r->start);
 	}
-	mutex_unlock(&u->lock);
 	return found;
 }
 

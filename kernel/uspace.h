@@ -87,9 +87,12 @@ int64_t uspace_move(struct uspace *u, uintptr_t start, uint64_t old, uint64_t ne
 		    uintptr_t to) MUST_CHECK;
 // Drops what pages hold (MADV_DONTNEED): they read as at first.
 int uspace_discard(struct uspace *u, uintptr_t start, uint64_t bytes) MUST_CHECK;
-// A free range of so many bytes, below mmap_top; 0: none.
-uintptr_t uspace_find_free(struct uspace *u, uint64_t bytes);
-bool uspace_is_free(struct uspace *u, uintptr_t start, uint64_t bytes);
+// mmap: finds a place and maps `like` there (its start and end do not count) before another thread can take it. At the
+// hint or elsewhere (ANYWHERE); just there, instead of what is there (FIXED) or if nothing is (FIXED_FREE). The
+// address, or -ENOMEM, -EEXIST, -EPERM (too low).
+enum uspace_where { USPACE_ANYWHERE, USPACE_FIXED, USPACE_FIXED_FREE };
+int64_t uspace_place(struct uspace *u, uintptr_t hint, uint64_t bytes, enum uspace_where where,
+		     const struct uspace_region *like) MUST_CHECK;
 // The region that contains the address, or null. u->lock held.
 struct uspace_region *uspace_region_at(struct uspace *u, uintptr_t address);
 

@@ -8,5 +8,11 @@ struct page *uspace_zero_page(void); // what anonymous memory reads as before it
 void uspace_fault_init(void);
 // For uspace_each_entry: the entry goes, and the frame or the page's reference with it.
 void uspace_drop_entry(struct uspace *u, uintptr_t address, uint64_t *entry, void *ctx);
+// As those without _locked; u->lock held, so that nobody comes between two of them.
+int uspace_map_locked(struct uspace *u, const struct uspace_region *like) MUST_CHECK;
+int uspace_unmap_locked(struct uspace *u, uintptr_t start, uint64_t bytes) MUST_CHECK;
+bool uspace_is_free_locked(struct uspace *u, uintptr_t start, uint64_t bytes);
+// A free range of so many bytes, below mmap_top; 0: none.
+uintptr_t uspace_find_free_locked(struct uspace *u, uint64_t bytes);
 // Any context of a thread: if the processor's tables are this space's, it takes the kernel's.
 void uspace_leave(struct uspace *u);

@@ -72,8 +72,14 @@ static const struct uspace_backing_ops shared_ops = {.page = shared_page,
 
 struct uspace_backing *uspace_shared_new(uint64_t bytes)
 {
-	struct shared *s = pool_alloc(&shared_pool);
+	struct shared *s;
+	struct pmm_stats stats;
 
+	pmm_stats(&stats);
+	if (bytes >> PAGE_SHIFT >
+	    stats.frames_total) // could never be filled, and its chunks alone would fill memory
+		return NULL;
+	s = pool_alloc(&shared_pool);
 	if (!s)
 		return NULL;
 	s->pages = bytes >> PAGE_SHIFT;

@@ -22,6 +22,19 @@ static uint64_t *table_at(uint64_t entry)
 	return phys_to_virt(entry & PTE_FRAME);
 }
 
+// Tables count like what they hold: a program that touches one page here and one there has more of them than pages.
+static uint64_t *new_table(void)
+{
+	uint64_t *table;
+
+	if (!user_memory_take(1))
+		return NULL;
+	table = kpages_alloc(PAGE_SIZE);
+	if (!table)
+		user_memory_give(1);
+	return table;
+}
+
 uint64_t *uspace_entry(struct uspace *u, uintptr_t address, bool make)
 {
 	uint64_t *table = u->root;
@@ -30,7 +43,7 @@ uint64_t *uspace_entry(struct uspace *u, uintptr_t address, bool make)
 		uint64_t *entry = &table[index_at(address, level)];
 
 		if (!(*entry & PTE_PRESENT)) {
-			uint64_t *below = make ? kpages_alloc(PAGE_SIZE) : NULL;
+			uint64_t *below = make ? new_table() : NULL;
 
 			if (!below)
 				return NULL;
@@ -86,6 +99,7 @@ static void free_below(uint64_t *table, int level)
 			if (level > 1)
 				free_below(table_at(table[i]), level - 1);
 			kpages_free(table_at(table[i]), PAGE_SIZE);
+			user_memory_give(1);
 			table[i] = 0;
 		}
 }
