@@ -4,7 +4,7 @@
 // with the last descriptor of its stream, as on Linux.
 //
 // Lock key: (L) epoll_lock, taken under the head's own lock when a stream notifies; (M) epoll.mutex: who waits, who
-// changes items; nesting: held while an epoll is put into another one, so that the look at how they hang together holds.
+// changes items; nesting: held while an epoll is put into another one, so that how they hang together holds still.
 #include "kernel/files.h"
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
