@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tap import Tap
-from vm import VM, make_volume
+from vm import PATIENCE, VM, make_volume
 
 SEED = int(os.environ.get("SEED", "20260722"))
 
@@ -93,7 +93,7 @@ def vm(shared_vm):
 
 
 def curl(*arguments, check=True):
-    return subprocess.run(["curl", "-sS", "--max-time", "120", *arguments], check=check,
+    return subprocess.run(["curl", "-sS", "--max-time", str(PATIENCE), *arguments], check=check,
                           capture_output=True)
 
 

@@ -10,6 +10,8 @@ import socket
 import struct
 import time
 
+from vm import PATIENCE
+
 EACH = 4000  # connections a process
 REQUEST = b"GET /size-1.bin HTTP/1.1\r\nHost: x\r\n\r\n"
 GUEST_MAC = bytes.fromhex("525400123456")
@@ -19,7 +21,7 @@ def connect_all(where, count, first):
     """Sockets that are connected and have sent `first`, a hundred at a time."""
     sockets = []
     while len(sockets) < count:
-        batch = [socket.create_connection(where, timeout=30) for _ in range(min(100, count - len(sockets)))]
+        batch = [socket.create_connection(where, timeout=PATIENCE) for _ in range(min(100, count - len(sockets)))]
         for s in batch:
             s.sendall(first)
         sockets += batch
@@ -68,14 +70,14 @@ class Crowd:
 
     def __enter__(self):
         for process, pipe in self.parts:
-            assert pipe.poll(600) and pipe.recv() == "ready"
+            assert pipe.poll(PATIENCE) and pipe.recv() == "ready"
         return self
 
     def __exit__(self, *_):
         for process, pipe in self.parts:
             pipe.send("end")
         for process, pipe in self.parts:
-            process.join(60)
+            process.join(PATIENCE)
 
 
 def checksum(data):
@@ -118,12 +120,12 @@ def short_connections(where, seconds=None, count=None):
     count = count or 1 << 40
     while open_ or (begun < count and time.monotonic() < end):
         while len(open_) < 100 and begun < count and time.monotonic() < end:
-            s = socket.create_connection(where, timeout=30)
+            s = socket.create_connection(where, timeout=PATIENCE)
             s.sendall(request)
             poll.register(s.fileno(), select.EPOLLIN)
             open_[s.fileno()] = [s, b""]
             begun += 1
-        for fd, _ in poll.poll(30):
+        for fd, _ in poll.poll():
             entry = open_[fd]
             piece = entry[0].recv(65536)
             entry[1] += piece

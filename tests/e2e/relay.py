@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import fcntl
 import heapq
+import itertools
 import os
 import random
 import select
@@ -28,6 +29,8 @@ import struct
 import subprocess
 import sys
 import time
+
+from vm import PATIENCE, free_port
 
 HARMS = ("drop", "double", "reorder", "corrupt")
 REORDER_WAIT = 0.02  # a frame to be overtaken waits no longer than this
@@ -40,14 +43,6 @@ def udp(port=0):
     s.bind(("127.0.0.1", port))
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     return s
-
-
-def free_ports(count):
-    sockets = [udp() for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 class UdpEnd:
@@ -167,7 +162,7 @@ class Wire:
     """One end: `netdev` is what QEMU is to be told, `ports` what the other side uses."""
 
     def __init__(self, ident="net"):
-        self.ours, self.theirs = free_ports(2)
+        self.ours, self.theirs = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
         self.ports = f"{self.ours}:{self.theirs}"
         self.netdev = ["-netdev", f"dgram,id={ident},local.type=inet,local.host=127.0.0.1,"
                        f"local.port={self.theirs},remote.type=inet,remote.host=127.0.0.1,"
@@ -200,7 +195,7 @@ class Relay:
 
     def done(self):
         self.process.send_signal(signal.SIGTERM)
-        words = self.process.communicate(timeout=10)[0].split()
+        words = self.process.communicate(timeout=PATIENCE)[0].split()
         return {name: int(count) for name, count in (word.split("=") for word in words)}
 
     def close(self):
@@ -240,9 +235,16 @@ def checksum(data, start=0):
     return ~total & 0xffff
 
 
+def is_echo(frame, number):
+    """An answer to the echo request of that number."""
+    return frame[12:14] == b"\x08\0" and frame[23] == 1 and frame[34] == 0 and \
+        struct.unpack("!H", frame[40:42])[0] == number
+
+
 class Peer:
     """A host of one wire: builds frames, right or wrong, and collects what the guest sends. The guest is
-    to have the address GUEST; ARP is answered by hear()."""
+    to have the address GUEST; ARP is answered by hear(). Silence is proved without waiting: an echo request goes
+    behind what must not be answered, and its answer comes first (until_quiet)."""
 
     MAC, GUEST_MAC = bytes.fromhex("020000000001"), bytes.fromhex("525400123456")
     IP, GUEST = bytes([10, 88, 0, 1]), bytes([10, 88, 0, 2])
@@ -251,6 +253,7 @@ class Peer:
     def __init__(self):
         self.wire = Wire()
         self.socket = udp(self.wire.ours)
+        self.marks = itertools.count(40000)
 
     def send(self, frame):
         self.socket.sendto(frame, ("127.0.0.1", self.wire.theirs))
@@ -268,15 +271,6 @@ class Peer:
         body = struct.pack("!BBHHH", 8, 0, 0, 0x5057, number) + data
         body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
         self.ip(1, body, spoil)
-
-    def wait(self, seconds=60):
-        """Until the guest answers an echo request; its card is deaf for the first second."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.echo(1)
-            if self.hear(0.1, lambda f: f[12:14] == b"\x08\0" and f[23] == 1):
-                return
-        raise TimeoutError("the guest does not answer")
 
     def tcp(self, source, sequence, ack, flags, data=b"", window=65535, options=b"", spoil=None):
         head = struct.pack("!HHIIBBHHH", source, 80, sequence & 0xffffffff, ack & 0xffffffff,
@@ -298,6 +292,30 @@ class Peer:
             if want(frame):
                 return frame
         return None
+
+    def until_quiet(self):
+        """IPv4 frames that the guest sends before it answers an echo request."""
+        number, seen = next(self.marks), []
+
+        def mark(frame):
+            if is_echo(frame, number):
+                return True
+            if frame[12:14] == b"\x08\0":
+                seen.append(frame)
+            return False
+        self.echo(number)
+        assert self.hear(PATIENCE, mark), "the guest is dead"
+        return seen
+
+    def wait(self):
+        """Until the guest answers; its card is deaf for the first second. Late answers are taken away."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            number = next(self.marks)
+            self.echo(number)
+            if self.hear(0.1, lambda frame: is_echo(frame, number)):
+                break
+        self.until_quiet()
 
     def close(self):
         self.socket.close()

@@ -46,7 +46,7 @@ def test_the_iso_boots_as_a_usb_stick(firmware):
 def test_a_panic_names_function_file_and_line():
     with VM(name="panic") as vm:
         vm.qmp("inject-nmi")
-        vm.wait_for(r"stopped\.", 20)
+        vm.wait_for(r"stopped\.")
         vm.stopped = True
         text = vm.serial().replace("\r", "")
         assert re.search(r"PANIC in \w+\+0x[0-9a-f]+ \(\w+\.(c|h|asm):\d+\): non-maskable interrupt", text)

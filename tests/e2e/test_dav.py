@@ -8,7 +8,6 @@ import pathlib
 import random
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,7 +15,7 @@ import time
 import pytest
 
 from test_rights import argon2
-from vm import VM, make_volume
+from vm import PATIENCE, VM, make_volume
 
 USER, PASSWORD = "anna", "correct horse"
 PATH = os.environ["PATH"] + ":/sbin:/usr/sbin"
@@ -38,21 +37,13 @@ def volume(tmp_path_factory, digest):
     return make_volume(top, tmp_path_factory.mktemp("image") / "sys.img", size="400M")
 
 
-def down(machine):
-    with socket.socket(socket.AF_UNIX) as s:
-        s.connect(f"{machine.dir}/console")
-        s.sendall(b"DOWN\r")
-        machine.wait_exit(60)
-    machine.stopped = True
-
-
 @contextlib.contextmanager
 def writable(image):
     """A machine that clients may write to; afterwards all is given back, and e2fsck finds the volume sound."""
     with VM(disks=[image], append="write=on cache=unmapped", name="dav", snapshot=False) as machine:
         before = machine.lent()
         yield machine
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while True:
             held = {k: (before.get(k, 0), v) for k, v in machine.lent().items() if v > before.get(k, 0)}
             if not held or time.monotonic() > end:
@@ -60,7 +51,7 @@ def writable(image):
             time.sleep(0.25)
         assert not held
         assert machine.metrics()['pagewire_copy_bytes_total{site="other"}'] == 0
-        down(machine)
+        assert machine.down() == 0
     fsck = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True, env={"PATH": PATH})
     assert fsck.returncode == 0, fsck.stdout + fsck.stderr
 
@@ -73,7 +64,7 @@ def vm(tmp_path_factory):
 
 def litmus(machine, folder):
     done = subprocess.run(["litmus", "-k", machine.url + "/", USER, PASSWORD], cwd=folder, capture_output=True, text=True,
-                          timeout=300)
+                          timeout=3 * PATIENCE)
     assert done.returncode == 0, done.stdout
     summaries = re.findall(r"summary for `(\w+)': of (\d+) tests run: (\d+) passed, 0 failed", done.stdout)
     assert [s[0] for s in summaries] == ["basic", "copymove", "props", "locks", "http"], done.stdout
@@ -105,7 +96,7 @@ def rclone(vm, *arguments):
     obscured = subprocess.run(["rclone", "obscure", PASSWORD], capture_output=True, text=True, check=True).stdout.strip()
     return subprocess.run(["rclone", "--config", "/dev/null", "--webdav-url", vm.url, "--webdav-vendor", "other",
                            "--webdav-user", USER, "--webdav-pass", obscured, "--retries", "1", *arguments],
-                          capture_output=True, text=True, timeout=300)
+                          capture_output=True, text=True, timeout=3 * PATIENCE)
 
 
 def test_rclone_syncs_and_finds_no_difference(vm, tmp_path, seed):
@@ -132,7 +123,7 @@ def test_cadaver_does_a_users_day(vm, tmp_path):
               "unlock four\npropset four color blue\npropget four color\nget four back\ndelete two\nls\ncd /\n"
               "rmcol cadaver\nquit\n")
     done = subprocess.run(["cadaver", vm.url + "/"], input=script, capture_output=True, text=True, cwd=tmp_path,
-                          env={**os.environ, "HOME": str(tmp_path)}, timeout=120)
+                          env={**os.environ, "HOME": str(tmp_path)}, timeout=PATIENCE)
     assert "failed" not in done.stdout.lower(), done.stdout
     assert "Value of color is: blue" in done.stdout, done.stdout
     assert (tmp_path / "back").read_text() == "one\n"
@@ -153,18 +144,18 @@ def mounted(vm):
     conf.write_text(f"secrets {secrets}\ncache_dir {cache}\ndelay_upload 0\nif_match_bug 0\nask_auth 0\n"
                     "gui_optimize 0\n")
     done = subprocess.run(["mount.davfs", "-o", f"conf={conf}", vm.url + "/", str(point)], capture_output=True, text=True,
-                          env={**os.environ, "PATH": PATH}, timeout=60)
+                          env={**os.environ, "PATH": PATH}, timeout=PATIENCE)
     if done.returncode != 0 and "fuse" in (done.stderr + done.stdout).lower():
         pytest.skip("davfs2 cannot mount here: " + done.stderr.strip())
     assert done.returncode == 0, done.stderr
     try:
         yield point
     finally:
-        subprocess.run(["umount", str(point)], timeout=120, capture_output=True, env={**os.environ, "PATH": PATH})
+        subprocess.run(["umount", str(point)], timeout=PATIENCE, capture_output=True, env={**os.environ, "PATH": PATH})
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def fetched(vm, path, seconds=20, status="200"):
+def fetched(vm, path, seconds=PATIENCE, status="200"):
     """What the server has, once davfs2 has uploaded it (delay_upload is 0: when the file is closed)."""
     end = time.monotonic() + seconds
     while True:
@@ -208,7 +199,7 @@ def test_davfs2_carries_a_version_control_system(vm, mounted):
     done = subprocess.run("git init -q . && git config user.email a@b && git config user.name a && "
                           "for i in 1 2 3 4 5 6 7 8; do seq $i 400 > f$i; done && git add . && git commit -qm one && "
                           "git status --porcelain && git log --oneline | wc -l && mv f1 g1 && rm f2 && git status --porcelain",
-                          shell=True, cwd=repo, capture_output=True, text=True, timeout=240)
+                          shell=True, cwd=repo, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["1", "D", "f1", "D", "f2", "??", "g1"], done.stdout
 

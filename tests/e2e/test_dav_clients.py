@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from test_dav import PASSWORD, USER, volume, writable
+from vm import PATIENCE
 
 D = "{DAV:}"
 MS = "{urn:schemas-microsoft-com:}"
@@ -27,7 +28,7 @@ class Client:
 
     def __init__(self, vm, agent):
         self.vm, self.agent, self.auth = vm, agent, None
-        self.connection = http.client.HTTPConnection(*vm.peer, timeout=30)
+        self.connection = http.client.HTTPConnection(*vm.peer, timeout=PATIENCE)
         self.challenged = 0
 
     def once(self, method, path, body, headers, chunked):

@@ -2,12 +2,13 @@
 """When something is full: connections, memory, the console's patience."""
 import hashlib
 import random
+import re
 import socket
 import time
 
 import pytest
 
-from vm import VM, make_volume
+from vm import PATIENCE, VM, make_volume
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +28,33 @@ def ask(s, close=False):
 def test_idle_connections_make_room_for_new_ones(small):
     with VM(disks=[small], append="http_connections=20", name="full") as vm:
         before = vm.lent()
-        idle = [socket.create_connection(vm.peer, timeout=10) for _ in range(20)]
+        idle = [socket.create_connection(vm.peer, timeout=PATIENCE) for _ in range(20)]
         for s in idle:
             assert b" 200 " in ask(s)
         for _ in range(5):
-            with socket.create_connection(vm.peer, timeout=10) as s:
+            with socket.create_connection(vm.peer, timeout=PATIENCE) as s:
                 assert b" 200 " in ask(s, close=True)
         for s in idle:
             s.close()
         assert vm.metrics()["pagewire_http_evicted_total"] >= 1
-        vm.assert_returned(before, seconds=60)
+        vm.assert_returned(before)
+
+
+def until_console_says(vm, command, pattern):
+    """The console needs no connection."""
+    end = time.monotonic() + PATIENCE
+    while not re.search(pattern, said := vm.command(command)):
+        assert time.monotonic() < end, said
+        time.sleep(0.1)
 
 
 def test_busy_connections_do_not_and_the_newcomer_is_told(small):
-    with VM(disks=[small], append="http_connections=8", name="busy") as vm:
-        busy = [socket.create_connection(vm.peer, timeout=10) for _ in range(8)]
+    with VM(disks=[small], append="http_connections=8 http_head=3600", name="busy") as vm:
+        busy = [socket.create_connection(vm.peer, timeout=PATIENCE) for _ in range(8)]
         for s in busy:
             s.sendall(b"GET /hello.txt HTTP/1.1\r\n")  # a request has begun: not idle
-        time.sleep(0.5)
-        with socket.create_connection(vm.peer, timeout=10) as s:
+        until_console_says(vm, "STATS pagewire_http_conn", r'state="request"\}\s+8\b')
+        with socket.create_connection(vm.peer, timeout=PATIENCE) as s:
             assert b" 503 " in s.recv(4096).split(b"\r\n")[0]
         for s in busy:
             s.sendall(b"Host: x\r\n\r\n")
@@ -69,7 +78,7 @@ def test_files_larger_than_memory(tmp_path, mode):
         vm.get("/0.bin")
         before = vm.lent()
         for n in [*range(30), *rng.sample(range(30), 30)]:
-            assert hashlib.sha256(vm.get(f"/{n}.bin", timeout=60)).hexdigest() == sums[n], n
+            assert hashlib.sha256(vm.get(f"/{n}.bin")).hexdigest() == sums[n], n
         assert vm.metrics()["pagewire_cache_evictions_total"] > 10000
         vm.assert_returned(before)
 
@@ -79,8 +88,8 @@ def test_restart_restarts(small):
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(f"{vm.dir}/console")
             s.sendall(b"RESTART\r")
-            s.settimeout(30)
+            s.settimeout(PATIENCE)
             while s.recv(65536):
                 pass  # until QEMU, which was told not to reboot, leaves
-        assert vm.wait_exit(30) == 0
+        assert vm.wait_exit() == 0
         vm.stopped = True

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from vm import VM, make_volume
+from vm import PATIENCE, VM, make_volume
 
 PASSWORDS = {"anna": "correct horse", "bert": "pässwörd:with colon", "carl": "short"}
 
@@ -57,7 +57,7 @@ def vm(site, tmp_path_factory):
 
 def curl(vm, path, *options):
     """(status, body) as curl sees them."""
-    out = subprocess.run(["curl", "-s", "--path-as-is", "-m", "60", "-w", "\n%{http_code}", *options, vm.url + path],
+    out = subprocess.run(["curl", "-s", "--path-as-is", "-m", str(PATIENCE), "-w", "\n%{http_code}", *options, vm.url + path],
                          capture_output=True, check=True).stdout
     body, _, status = out.rpartition(b"\n")
     return int(status), body
@@ -146,11 +146,15 @@ def test_a_name_that_only_looks_like_it_is_served(vm):
 
 
 def test_wrong_passwords_cost_time(vm):
-    codes = [curl(vm, "/private/p.txt", "-u", f"anna:wrong{n}")[0] for n in range(8)]
-    assert codes[:3] == [401] * 3 and 429 in codes
-    before = vm.metrics()["pagewire_auth_verified_total"]
-    assert curl(vm, "/private/p.txt", "-u", "anna:again")[0] == 429
-    assert vm.metrics()["pagewire_auth_verified_total"] == before
+    codes = []
+    # A slow machine may let the first delays, of a second and two, go by between two attempts.
+    while codes.count(429) < 2:
+        assert len(codes) < 20, codes
+        before = vm.metrics()["pagewire_auth_verified_total"]
+        codes.append(curl(vm, "/private/p.txt", "-u", f"anna:wrong{len(codes)}")[0])
+        if codes[-1] == 429:
+            assert vm.metrics()["pagewire_auth_verified_total"] == before
+    assert codes[:3] == [401] * 3 and set(codes) == {401, 429}, codes
     # Who was verified before goes on.
     assert curl(vm, "/private/p.txt", *login("bert"))[0] == 200
 

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 
 from conftest import digest
-from relay import Peer, relay
-from vm import VM, free_port
+from relay import Peer, is_echo, relay
+from vm import PATIENCE, VM, free_port
 
 HARM = {
     "delay": dict(delay="0.2:0.01"),
@@ -28,14 +28,14 @@ def test_files_arrive_whole_over_a_harmful_wire(harm, mode, tree, tree_image, se
         machine = VM(disks=[tree_image], net=net, append=("cache=unmapped " + mode).strip(), name="wire")
         machine.port = port
         with machine as vm:
-            vm.get("/", timeout=60)
+            vm.get("/")
             before = vm.lent()
             for name in ("size-262143.bin", "size-4097.bin", "size-65536.bin"):
-                out = subprocess.run(["curl", "-sS", "--max-time", "120", f"{vm.url}/{name}"],
+                out = subprocess.run(["curl", "-sS", "--max-time", str(PATIENCE), f"{vm.url}/{name}"],
                                      capture_output=True)
                 assert out.returncode == 0, out.stderr
                 assert hashlib.sha256(out.stdout).hexdigest() == digest(tree / name)
-            vm.assert_returned(before, seconds=60)
+            vm.assert_returned(before)
         done = between.done()
         assert all(done[f"{end}.{name}"] > 0 for name in harm for end in "ab"), done
 
@@ -52,11 +52,6 @@ def lone(tree_image):
     peer.close()
 
 
-def is_echo(frame, number):
-    return frame[12:14] == b"\x08\0" and frame[23] == 1 and frame[34] == 0 and \
-        struct.unpack("!H", frame[40:42])[0] == number
-
-
 def is_tcp_to(frame, port):
     return frame[12:14] == b"\x08\0" and frame[23] == 6 and struct.unpack("!H", frame[36:38])[0] == port
 
@@ -65,10 +60,11 @@ def is_tcp_to(frame, port):
                                                                "first-data", "last-data"])
 def test_an_echo_request_with_a_flipped_bit_is_dropped(lone, place):
     vm, peer = lone
+    peer.until_quiet()
     peer.echo(7000 + place, b"x" * 20, spoil=place)
-    assert peer.hear(0.5, lambda f: f[23] == 1 and f[34] == 0) is None
+    assert not [f for f in peer.until_quiet() if f[23] == 1 and f[34] == 0]
     peer.echo(8000 + place, b"x" * 20)
-    assert peer.hear(5, lambda f: is_echo(f, 8000 + place))
+    assert peer.hear(PATIENCE, lambda f: is_echo(f, 8000 + place))
     vm.assert_alive()
 
 
@@ -76,10 +72,11 @@ def test_an_echo_request_with_a_flipped_bit_is_dropped(lone, place):
 def test_a_syn_with_a_flipped_bit_is_dropped(lone, place):
     vm, peer = lone
     port = 20000 + place
+    peer.until_quiet()
     peer.tcp(port, 1000, 0, 2, spoil=place)
-    assert peer.hear(0.5, lambda f: f[12:14] == b"\x08\0" and f[23] == 6) is None
+    assert not [f for f in peer.until_quiet() if f[23] == 6]
     peer.tcp(port + 1, 1000, 0, 2)
-    answer = peer.hear(5, lambda f: is_tcp_to(f, port + 1))
+    answer = peer.hear(PATIENCE, lambda f: is_tcp_to(f, port + 1))
     assert answer and answer[47] & 0x12 == 0x12
     peer.tcp(port + 1, 1001, 0, 4)  # RST, so that nothing is left half open
     vm.assert_alive()
@@ -89,13 +86,13 @@ def test_a_request_with_a_flipped_bit_is_not_served_and_its_repetition_is(lone):
     vm, peer = lone
     port, ask = 30001, b"GET /size-511.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     peer.tcp(port, 500, 0, 2)
-    answer = peer.hear(5, lambda f: is_tcp_to(f, port))
+    answer = peer.hear(PATIENCE, lambda f: is_tcp_to(f, port))
     theirs = struct.unpack("!I", answer[38:42])[0] + 1
     peer.tcp(port, 501, theirs, 0x18, ask, spoil=45)
     data = lambda f: is_tcp_to(f, port) and len(f) > 200
-    assert peer.hear(0.6, data) is None
+    assert not [f for f in peer.until_quiet() if data(f)]
     peer.tcp(port, 501, theirs, 0x18, ask)
-    assert b"HTTP/1.1 200" in peer.hear(5, data)
+    assert b"HTTP/1.1 200" in peer.hear(PATIENCE, data)
     peer.tcp(port, 501 + len(ask), theirs, 4)
     vm.assert_alive()
 
@@ -113,5 +110,5 @@ def test_frames_of_every_length_and_kind_do_no_harm(lone, seed):
         peer.send(bytes(frame))
         if n % 16 == 0:  # and the socket between us is not flooded
             peer.echo(10000 + n)
-            assert peer.hear(5, lambda f: is_echo(f, 10000 + n)), f"dead after frame {n}"
+            assert peer.hear(PATIENCE, lambda f: is_echo(f, 10000 + n)), f"dead after frame {n}"
     vm.assert_alive()

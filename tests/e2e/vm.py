@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A Pagewire machine in QEMU, for tests: start it, wait for its ready line, talk to its console, read its
 metrics, and check at the end that everything it lent out has come back."""
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -14,13 +16,21 @@ import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build")
+# Seconds that a test waits for what must come. No machine is so slow; nothing is proved by waiting for less.
+PATIENCE = 300
 OVMF = ["/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/ovmf/OVMF.fd"]
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+ports = itertools.count(20000 + os.getpid() % 9000)
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    """A port of loopback that nobody has, and that no client's socket is given meanwhile: below the ephemeral ones."""
+    while True:
+        with socket.socket(type=kind) as s, contextlib.suppress(OSError):
+            port = next(ports)
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def make_volume(folder, image, label="SYS", *options, size=None):
@@ -110,7 +120,7 @@ class VM:
     def __enter__(self):
         self.spawn()
         try:
-            self.wait_for(r"pagewire: ready http://(\S+)", 60)
+            self.wait_for(r"pagewire: ready http://(\S+)")
         except BaseException:
             self.kill()
             raise
@@ -142,7 +152,7 @@ class VM:
         if "panic" in text.lower() or self.process.poll() is not None:
             raise GuestDied(f"QEMU status {self.process.poll()}; serial:\n{text[-4000:]}")
 
-    def wait_for(self, pattern, seconds, after=0):
+    def wait_for(self, pattern, seconds=PATIENCE, after=0):
         """The match of `pattern` in the serial log from offset `after` on."""
         end = time.monotonic() + seconds
         while True:
@@ -155,7 +165,7 @@ class VM:
                                     f"{f.read()}\nserial:\n{self.serial()[-4000:]}")
             time.sleep(0.02)
 
-    def down(self, seconds=60):
+    def down(self, seconds=PATIENCE):
         """Types DOWN and waits for QEMU to end: its status, 0 when everything was written home."""
         self.stopped = True
         with socket.socket(socket.AF_UNIX) as s:
@@ -163,10 +173,10 @@ class VM:
             s.sendall(b"DOWN\r")
             return self.wait_exit(seconds)
 
-    def wait_exit(self, seconds):
+    def wait_exit(self, seconds=PATIENCE):
         return self.process.wait(seconds)
 
-    def command(self, text, seconds=10):
+    def command(self, text, seconds=PATIENCE):
         """Types a line on the console; what the machine printed up to the next prompt. The socket must be
         read: QEMU waits for a client that does not."""
         out, end = b"", time.monotonic() + seconds
@@ -203,7 +213,7 @@ class VM:
             self.qmp("send-key", keys=[{"type": "qcode", "data": name}])
             time.sleep(0.1)
 
-    def get(self, path, timeout=30, **headers):
+    def get(self, path, timeout=PATIENCE, **headers):
         request = urllib.request.Request(self.url + path, headers=headers)
         return urllib.request.urlopen(request, timeout=timeout).read()
 
@@ -231,7 +241,7 @@ class VM:
             values[blocks] -= values.get("pagewire_tcp_connections_time_wait", 0)
         return {k: v for k, v in values.items() if self.LENT.match(k) and not self.CACHES.search(k)}
 
-    def assert_returned(self, before, seconds=20, written=0):
+    def assert_returned(self, before, seconds=PATIENCE, written=0):
         """Pages, pbufs, descriptors and connections are back where they were; nothing was copied but `written`
         bytes into the cache."""
         end = time.monotonic() + seconds
