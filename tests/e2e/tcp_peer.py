@@ -4,6 +4,8 @@ compared. Silence is proved without waiting: an echo request goes behind the seg
 import itertools
 import struct
 
+from vm import PATIENCE
+
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 ports = itertools.count(21000)
 echoes = itertools.count(20000)
@@ -60,7 +62,7 @@ class Connection:
         if seq is None:
             self.seq = mod(self.seq + len(data) + bool(flags & (SYN | FIN)))
 
-    def hear(self, seconds=10, want=lambda s: True):
+    def hear(self, seconds=PATIENCE, want=lambda s: True):
         """The next segment for this connection that `want` accepts."""
         def mine(frame):
             if frame[12:14] != b"\x08\0" or frame[23] != 6 or struct.unpack("!H", frame[36:38])[0] != self.port:
@@ -80,7 +82,7 @@ class Connection:
             return frame[12:14] == b"\x08\0" and frame[23] == 1 and frame[34] == 0 and \
                 struct.unpack("!H", frame[40:42])[0] == number
         self.peer.echo(number)
-        assert self.peer.hear(10, mark), "the guest is dead"
+        assert self.peer.hear(PATIENCE, mark), "the guest is dead"
         return seen
 
     def open(self, options=MSS_SACK, window=65535):
@@ -97,7 +99,7 @@ class Connection:
         end = "Connection: close\r\n" if close else ""
         self.send(ACK | PSH, f"GET {path} HTTP/1.1\r\nHost: x\r\n{end}\r\n".encode())
 
-    def collect(self, seconds=10, until=None, acknowledge=True):
+    def collect(self, seconds=PATIENCE, until=None, acknowledge=True):
         """The answer's bytes in order, until `until(bytes)` or a FIN; each segment is acknowledged."""
         data = b""
         while not (until and until(data)):

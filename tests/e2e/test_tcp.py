@@ -9,7 +9,7 @@ import pytest
 
 from relay import Peer, checksum
 from tcp_peer import ACK, FIN, MSS_SACK, MSS_SACK_SCALE, PSH, RST, SYN, URG, Connection, mod
-from vm import VM
+from vm import PATIENCE, VM
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,43 @@ def c(make):
     connection = make()
     connection.open()
     return connection
+
+
+TIMEOUTS = (b"pagewire_tcp_timeouts_total", b"pagewire_tcp_syn_ack_retransmits_total")
+NO_SACK = bytes.fromhex("020405b4")
+PROBES = b"pagewire_tcp_tail_loss_probes_total"
+
+
+def metrics(peer):
+    c = Connection(peer)
+    c.open()
+    c.ask("/.pagewire/metrics", close=True)
+    values = dict(line.rsplit(b" ", 1) for line in c.collect().splitlines() if line.startswith(b"pagewire_"))
+    c.reset()
+    return {name: float(value) for name, value in values.items()}
+
+
+def timed_out(peer):
+    values = metrics(peer)
+    return [values[name] for name in TIMEOUTS], values[PROBES]
+
+
+def undisturbed(lone, dialogue, probes=0, options=MSS_SACK):
+    """A dialogue in which no timer of the guest comes in between: where the host stood still and one did, which the
+    guest has counted, it is held again. probes: the tail loss probes that belong to it."""
+    peer = lone[1]
+    end = time.monotonic() + PATIENCE
+    while True:
+        outs, sent = timed_out(peer)
+        c = Connection(peer)
+        try:
+            c.open(options)
+            return dialogue(c)
+        except AssertionError:
+            if timed_out(peer) in ((outs, sent), (outs, sent + probes)) or time.monotonic() > end:
+                raise
+        finally:
+            c.reset()
 
 
 # ---- LISTEN and SYN-RECEIVED: 3.10.7.2, 3.10.7.4 ------------------------------------------------------
@@ -97,7 +134,7 @@ def test_half_open_is_ended_by_the_exact_reset_only(make):
     c.send(SYN, options=MSS_SACK)
     c.ack = mod(c.hear().seq + 1)
     c.send(RST, seq=mod(c.seq + 1))
-    assert c.until_quiet() == []
+    assert [s for s in c.until_quiet() if s.flags != SYN | ACK] == []  # which a slow host makes it repeat
     c.send(ACK)
     c.until_quiet()
     c.alive()
@@ -114,7 +151,7 @@ def test_half_open_answers_a_wrong_ack_with_a_reset(make):
     right = mod(c.hear().seq + 1)
     c.ack = mod(right + 5)
     c.send(ACK)
-    answer = c.hear()
+    answer = c.hear(want=lambda s: not s.flags & SYN)
     assert answer.flags & RST and answer.seq == c.ack
     c.ack = right
 
@@ -221,9 +258,10 @@ def test_a_syn_in_a_connection_is_challenged(c, where):
 
 
 def test_challenges_are_not_for_each_of_many(c):
+    start = time.monotonic()
     for n in range(50):
         c.send(RST, seq=c.seq + 1 + n)
-    assert 1 <= len(c.until_quiet()) <= 5
+    assert 1 <= len(c.until_quiet()) <= 2 + (time.monotonic() - start) / 0.5
     c.alive()
 
 
@@ -318,8 +356,8 @@ def test_a_scaled_window_is_used(make):
     assert set(answer.options) >= {2, 3, 4}
     c.window = 20  # 2,560 bytes
     c.ask("/size-65536.bin")
-    time.sleep(0.05)
-    assert sum(len(s.data) for s in c.until_quiet()) <= 2560
+    c.hear(want=lambda s: s.data)
+    assert max((mod(s.end - c.ack) for s in c.until_quiet() if s.data), default=0) <= 2560
 
 
 # ---- windows: 3.8.6 -----------------------------------------------------------------------------------
@@ -371,76 +409,87 @@ def test_a_window_that_is_taken_back_loses_nothing(make):
 # ---- loss: RFC 6298, 5681, 6675, 8985 -----------------------------------------------------------------
 
 def flight(c, path="/size-65536.bin"):
-    """The first flight of an answer, none of it acknowledged."""
+    """The first flight of an answer, none of it acknowledged, each segment once."""
     c.ask(path)
-    segments = []
+    segments = {}
     while len(segments) < 10:
-        segments.append(c.hear(want=lambda s: s.data))
-    return segments + [s for s in c.until_quiet() if s.data]
-
-
-def test_what_nobody_acknowledges_comes_again_and_later_each_time(c):
-    c.ask("/size-511.bin")
-    first = c.hear(want=lambda s: s.data)
-    times = []
-    for _ in range(4):
-        again = c.hear(want=lambda s: s.data)
-        assert (again.seq, again.data) == (first.seq, first.data)
-        times.append(time.monotonic())
-    assert times[3] - times[2] > 1.3 * (times[1] - times[0])
-
-
-def test_three_duplicates_bring_the_first_segment_at_once(make):
-    c = make()
-    c.open(options=bytes.fromhex("020405b4"))  # no SACK
-    segments = flight(c)
-    for _ in range(3):
-        c.send(ACK)
-    again = [s for s in c.until_quiet() if s.data and s.seq == segments[0].seq]
-    assert len(again) == 1 and again[0].data == segments[0].data
-
-
-def test_a_partial_ack_brings_the_next_hole_at_once(make):
-    c = make()
-    c.open(options=bytes.fromhex("020405b4"))
-    segments = flight(c)
-    for _ in range(3):
-        c.send(ACK)
-    c.until_quiet()
-    c.ack = segments[3].seq  # 0 to 2 have arrived, 3 has not: RFC 6582
-    c.send(ACK)
-    again = [s for s in c.until_quiet() if s.data and s.seq == segments[3].seq]
-    assert len(again) == 1
-
-
-def test_only_what_sack_does_not_name_comes_again(c):
-    segments = flight(c)
-    lost, blocks = (0, 2, 5), b""
-    for left, right in ((6, len(segments) - 1), (3, 4), (1, 1)):
-        blocks += segments[left].seq.to_bytes(4, "big") + segments[right].end.to_bytes(4, "big")
-    for _ in range(3):
-        c.send(ACK, options=b"\1\1\5" + bytes([2 + len(blocks)]) + blocks)
-    seen = [s for s in c.until_quiet() if s.data]
-    old = {s.seq for s in seen if mod(s.seq - segments[0].seq) < mod(segments[-1].end - segments[0].seq)}
-    old.discard(segments[-1].seq)  # probed for, where the host was slow to acknowledge anything
-    assert old == {segments[n].seq for n in lost}
-    c.ack = segments[-1].end
-
-
-def test_a_lost_tail_is_probed_for(c):
-    c.ask("/size-8192.bin")
-    got = []
-    while sum(len(s.data) for s in got) < 8192:
         s = c.hear(want=lambda s: s.data)
-        got.append(s)
-    c.ack = got[2].end
-    c.send(ACK)
-    probe = c.hear(want=lambda s: s.data)
-    assert (probe.seq, probe.end) == (got[-1].seq, got[-1].end)  # not the first that is missing: RFC 8985, 7.3
-    c.send(ACK, options=b"\1\1\5\x0a" + probe.seq.to_bytes(4, "big") + probe.end.to_bytes(4, "big"))
-    again = {s.seq for s in c.until_quiet() if s.data}
-    assert again == {s.seq for s in got[3:-1]}  # the probe overtook them: no timer is waited for
-    c.ack = got[-1].end
+        segments.setdefault(s.seq, s)
+    for s in c.until_quiet():
+        if s.data:
+            segments.setdefault(s.seq, s)
+    return sorted(segments.values(), key=lambda s: mod(s.seq - c.ack))
+
+
+def test_what_nobody_acknowledges_comes_again_and_later_each_time(make):
+    for _ in range(10):  # a host that stands still makes any of them late
+        c = make()
+        c.open()
+        c.ask("/size-511.bin")
+        first = c.hear(want=lambda s: s.data)
+        times = []
+        for _ in range(4):
+            again = c.hear(want=lambda s: s.data)
+            assert (again.seq, again.data) == (first.seq, first.data)
+            times.append(time.monotonic())
+        if times[3] - times[2] > 1.3 * (times[1] - times[0]):
+            return
+    raise AssertionError(times)
+
+
+def test_three_duplicates_bring_the_first_segment_at_once(lone):
+    def dialogue(c):
+        segments = flight(c)
+        for _ in range(3):
+            c.send(ACK)
+        again = [s for s in c.until_quiet() if s.data and s.seq == segments[0].seq]
+        assert len(again) == 1 and again[0].data == segments[0].data
+    undisturbed(lone, dialogue, options=NO_SACK)
+
+
+def test_a_partial_ack_brings_the_next_hole_at_once(lone):
+    def dialogue(c):
+        segments = flight(c)
+        for _ in range(3):
+            c.send(ACK)
+        c.until_quiet()
+        c.ack = segments[3].seq  # 0 to 2 have arrived, 3 has not: RFC 6582
+        c.send(ACK)
+        again = [s for s in c.until_quiet() if s.data and s.seq == segments[3].seq]
+        assert len(again) == 1
+    undisturbed(lone, dialogue, options=NO_SACK)
+
+
+def test_only_what_sack_does_not_name_comes_again(lone):
+    def dialogue(c):
+        segments = flight(c)
+        lost, blocks = (0, 2, 5), b""
+        for left, right in ((6, len(segments) - 1), (3, 4), (1, 1)):
+            blocks += segments[left].seq.to_bytes(4, "big") + segments[right].end.to_bytes(4, "big")
+        for _ in range(3):
+            c.send(ACK, options=b"\1\1\5" + bytes([2 + len(blocks)]) + blocks)
+        seen = [s for s in c.until_quiet() if s.data]
+        old = {s.seq for s in seen if mod(s.seq - segments[0].seq) < mod(segments[-1].end - segments[0].seq)}
+        assert old == {segments[n].seq for n in lost}
+        c.ack = segments[-1].end
+    undisturbed(lone, dialogue)
+
+
+def test_a_lost_tail_is_probed_for(lone):
+    def dialogue(c):
+        c.ask("/size-8192.bin")
+        got = []
+        while sum(len(s.data) for s in got) < 8192:
+            got.append(c.hear(want=lambda s: s.data))
+        c.ack = got[2].end
+        c.send(ACK)
+        probe = c.hear(want=lambda s: s.data)
+        assert (probe.seq, probe.end) == (got[-1].seq, got[-1].end)  # not the first that is missing: RFC 8985, 7.3
+        c.send(ACK, options=b"\1\1\5\x0a" + probe.seq.to_bytes(4, "big") + probe.end.to_bytes(4, "big"))
+        again = {s.seq for s in c.until_quiet() if s.data}
+        assert again == {s.seq for s in got[3:-1]}  # the probe overtook them: no timer is waited for
+        c.ack = got[-1].end
+    undisturbed(lone, dialogue, probes=1)
 
 
 # ---- closing: 3.6 -------------------------------------------------------------------------------------
@@ -553,15 +602,11 @@ def test_a_reset_ends_every_state(c, where):
 
 def test_nothing_is_left_behind(lone):
     _, peer = lone
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while True:
-        c = Connection(peer)
-        c.open()
-        c.ask("/.pagewire/metrics", close=True)
-        values = dict(line.rsplit(b" ", 1) for line in c.collect().splitlines() if line.startswith(b"pagewire_"))
-        c.reset()
-        if values[b"pagewire_cache_pinned_pages"] == b"0" and values[b'pagewire_pool_used{pool="tcp_recovery"}'] == b"0" \
-                and int(values[b"pagewire_tcp_connections"]) <= 1:
+        values = metrics(peer)
+        if values[b"pagewire_cache_pinned_pages"] == 0 and values[b'pagewire_pool_used{pool="tcp_recovery"}'] == 0 \
+                and values[b"pagewire_tcp_connections"] <= 1:
             return
         assert time.monotonic() < end, values
         time.sleep(0.5)
