@@ -232,3 +232,31 @@ def test_a_refusal_names_its_precondition(vm):
     holder("UNLOCK", "/open", want=204, Lock_Token=deep)
     for name in "/shut", "/open":
         other("DELETE", name, want=204)
+
+
+def test_properties_beyond_what_the_volume_holds(vm):
+    """ext4 has room for about 4 KB: what is beyond it is 507 for each property of the request, and nothing of it is kept."""
+    c = Client(vm, "properties")
+
+    def patch(inside):
+        text = c("PROPPATCH", "/props", f'<D:propertyupdate xmlns:D="DAV:" xmlns="u">{inside}</D:propertyupdate>', want=207)
+        return {e.tag: propstat.find(D + "status").text.split()[1] for propstat in ElementTree.fromstring(text).iter(D + "propstat")
+                for e in propstat.find(D + "prop")}
+
+    def there():
+        return {tag: e.text for tag, e in c.propfind("/props", 0)["/props"].items() if tag.startswith("{u}")}
+
+    c("PUT", "/props", b"x", want=201)
+    large, other = "l" * 3000, "o" * 3000
+    assert patch(f"<D:set><D:prop><large>{large}</large></D:prop></D:set>") == {"{u}large": "200"}
+    both = f"<D:set><D:prop><small>s</small></D:prop></D:set><D:set><D:prop><other>{other}</other></D:prop></D:set>"
+    assert patch(both) == {"{u}small": "507", "{u}other": "507"}
+    assert there() == {"{u}large": large}
+    assert patch("<D:set><D:prop><small>s</small></D:prop></D:set>") == {"{u}small": "200"}
+    # What makes room in the same request counts.
+    assert patch("<D:remove><D:prop><large/></D:prop></D:remove>" + both) == {"{u}large": "200", "{u}small": "200", "{u}other": "200"}
+    assert there() == {"{u}small": "s", "{u}other": other}
+    c("COPY", "/props", want=201, Destination="/props2")
+    assert c.propfind("/props2", 0)["/props2"]["{u}other"].text == other
+    for name in "/props", "/props2":
+        c("DELETE", name, want=204)

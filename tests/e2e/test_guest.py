@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import power
 from vm import VM, make_volume
 
 
@@ -161,3 +162,17 @@ def test_console_commands(disks):
                 pass  # until QEMU closes it
             vm.wait_exit(30)
         vm.stopped = True
+
+
+def test_writing_into_the_cache(tmp_path):
+    """tests/guest/cachewrite.c on a volume of its own; afterwards e2fsck finds it whole."""
+    image = power.make(tmp_path / "scratch.img", "24m")
+    vm = VM(disks=[image], append="selftest=write write=on cache=unmapped", net=None, snapshot=False, name="write").spawn()
+    try:
+        status = vm.wait_exit(240)
+        passed, failed = verdict(vm.serial())
+        assert not failed and status == 1 and len(passed) == 5, f"status {status}\n{why(vm)}"
+        assert "SKIP" not in vm.serial()
+        power.judge(image)
+    finally:
+        vm.kill()

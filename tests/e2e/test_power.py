@@ -264,3 +264,59 @@ def test_uploads_cut_at_any_point_of_the_write_log(tmp_path, dice):
         power.judge(left, f"SEED={SEED}: cut {cut} of {len(entries)}")
         look(left, clients, lambda c: c.tried, f"SEED={SEED}: cut {cut} of {len(entries)}")
     assert sum(c.answered for c in clients) > 20
+
+
+def files_on(image, folder):
+    """{name: bytes} of the files in the root directory."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.mkdir(folder)
+    power.run("/usr/sbin/debugfs", "-R", f"rdump / {folder}", image)
+    return {name: open(f"{folder}/{name}", "rb").read() for name in os.listdir(folder)
+            if os.path.isfile(f"{folder}/{name}")}
+
+
+def test_relaxed_answers_lose_the_newest_changes_only(tmp_path, dice):
+    """sync=relaxed: no answer waits for a commit, all of it is on the disk some seconds later though nobody asks, and a cut
+    anywhere leaves what was changed up to some moment: files whole, nothing without what was changed before it."""
+    fresh, image, log = upload_volume(tmp_path), str(tmp_path / "sys.img"), str(tmp_path / "log")
+    left, folder, steps = str(tmp_path / "left.img"), str(tmp_path / "out"), 80
+    shutil.copyfile(fresh, image)
+    with VM(disks=[writelog.drive(image, log)], append="write=on sync=relaxed", snapshot=False, name="relaxed") as vm:
+        vm.stopped = True
+        connection = http.client.HTTPConnection(*vm.peer, timeout=60)
+        for n in range(steps):  # one file is replaced again and again; a new one follows each time
+            for name in "replaced", f"new{n}":
+                connection.request("PUT", "/" + name, content(name, n))
+                answer = connection.getresponse()
+                answer.read()
+                assert answer.status in (201, 204)
+            if n % 16 == 7:
+                time.sleep(2)  # some commits in between
+        assert vm.metrics()["pagewire_journal_durable_waits_total"] == 0
+        end = time.monotonic() + 100  # ten seconds are promised of a machine that has a processor of its own
+        while True:
+            disk = writelog.Disk(fresh, writelog.read(log))
+            disk.forward(len(disk.entries))
+            with open(left, "wb") as f:
+                f.write(disk.after_cut(dice, "none"))
+            power.judge(left, f"SEED={SEED}: at the end")
+            if len(files_on(left, folder)) == steps + 1 or time.monotonic() > end:
+                break
+            time.sleep(1)
+        vm.process.terminate()
+        vm.process.wait()
+    entries, counts = writelog.read(log), []
+    disk = writelog.Disk(fresh, entries)
+    for cut in [*sorted(dice.sample(range(1, len(entries)), 15)), len(entries)]:
+        disk.forward(cut)
+        with open(left, "wb") as f:
+            f.write(disk.after_cut(dice, dice.choice(["none", "whole", "torn"])))
+        what = f"SEED={SEED}: cut {cut} of {len(entries)}"
+        power.judge(left, what)
+        found = files_on(left, folder)
+        replaced = found.pop("replaced", None)
+        n = len(found)
+        assert found == {f"new{k}": content(f"new{k}", k) for k in range(n)}, f"{what}: {sorted(found)}"
+        assert replaced in [content("replaced", k) if k >= 0 else None for k in (n - 1, n)], what
+        counts.append(n)
+    assert counts[-1] == steps, counts
