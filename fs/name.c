@@ -324,6 +324,22 @@ int name_find_wait(struct volume *volume, const char *path, size_t len, struct i
 	return error == -EAGAIN ? resolve(volume, path, len, out) : error;
 }
 
+int name_find_entry_wait(struct volume *volume, const char *path, size_t len, struct inode **out)
+{
+	struct walk w = {.volume = volume};
+	struct split s;
+	if (!trim_path(path, len, &s) || !split_name(&s))
+		return -ENAMETOOLONG;
+	if (!s.name_len || s.must_dir)
+		return name_find_wait(volume, path, len, out);
+	int error = name_find_wait(volume, s.dir, s.dir_len, &w.at);
+	if (error)
+		return error;
+	error = w.at->type == INODE_DIRECTORY ? child_of(&w, s.name, s.name_len, out) : -ENOTDIR;
+	inode_put(w.at);
+	return error;
+}
+
 // ---- requests ----
 //
 //	IDLE --name_find--> ASKED --worker--> WALKING --> TOLD --its WTD--> IDLE, done called

@@ -190,12 +190,16 @@ static const struct stream_ops file_ops = {.kind = STREAM_FILE,
 					   .size = file_size,
 					   .truncate = userfile_truncate,
 					   .sync = userfile_sync,
+					   .set = userfile_set_open,
+					   .space = userfile_space_open,
 					   .backing = file_backing,
 					   .lend_page = file_lend_page,
 					   .close = file_close};
 static const struct stream_ops dir_ops = {.kind = STREAM_DIRECTORY,
 					  .stat = file_stat,
 					  .sync = userfile_sync,
+					  .set = userfile_set_open,
+					  .space = userfile_space_open,
 					  .read_dir = dir_read,
 					  .close = file_close};
 
@@ -222,7 +226,7 @@ static struct volume *volume_of(const char **path, size_t *len)
 	return volume_find(name);
 }
 
-int userfile_find(const char *path, size_t len, struct inode **out)
+int userfile_find(const char *path, size_t len, bool follow, struct inode **out)
 {
 	struct volume *volume = volume_of(&path, &len);
 
@@ -232,7 +236,8 @@ int userfile_find(const char *path, size_t len, struct inode **out)
 		path++;
 		len--;
 	}
-	return name_find_wait(volume, path, len, out);
+	return follow ? name_find_wait(volume, path, len, out)
+		      : name_find_entry_wait(volume, path, len, out);
 }
 
 // Whether the inode can be opened so.
@@ -247,20 +252,37 @@ static int check_open(const struct inode *inode, unsigned flags)
 	return writes && !volume_writable(inode->volume) ? -EROFS : 0;
 }
 
+// A file that no name leads to, in the directory of that path.
+static int make_nameless(const char *path, size_t len, uint32_t mode, struct inode **out)
+{
+	struct inode *dir;
+	int error = userfile_find(path, len, true, &dir);
+
+	if (error)
+		return error;
+	error = dir->type == INODE_DIRECTORY ? file_create(dir, (uint16_t)mode, out) : -ENOTDIR;
+	inode_put(dir);
+	return error;
+}
+
 static int find_or_create(const char *path, size_t len, unsigned flags, uint32_t mode,
 			  struct inode **out)
 {
-	int error = userfile_find(path, len, out);
+	bool exclusive = (flags & (OPEN_CREATE | OPEN_EXCLUSIVE)) == (OPEN_CREATE | OPEN_EXCLUSIVE);
+	int error;
 
-	if (!error && (flags & (OPEN_CREATE | OPEN_EXCLUSIVE)) == (OPEN_CREATE | OPEN_EXCLUSIVE)) {
+	if (flags & OPEN_NAMELESS)
+		return make_nameless(path, len, mode, out);
+	error = userfile_find(path, len, !exclusive && !(flags & OPEN_NOFOLLOW), out);
+	if (!error && exclusive) {
 		inode_put(*out);
 		return -EEXIST;
 	}
 	if (error != -ENOENT || !(flags & OPEN_CREATE))
 		return error;
 	error = userfile_create(path, len, mode, out);
-	if (error == -EEXIST && !(flags & OPEN_EXCLUSIVE)) // somebody was faster
-		error = userfile_find(path, len, out);
+	if (error == -EEXIST && !exclusive) // somebody was faster
+		error = userfile_find(path, len, true, out);
 	return error;
 }
 
@@ -286,20 +308,15 @@ static int volumes_open(const char *path, size_t len, unsigned flags, uint32_t m
 	}
 	f->inode = inode;
 	stream_init(&f->stream, inode->type == INODE_FILE ? &file_ops : &dir_ops,
-		    flags & (STREAM_ACCMODE | STREAM_NONBLOCK | STREAM_APPEND));
+		    flags & (STREAM_ACCMODE | STREAM_NONBLOCK | STREAM_APPEND | STREAM_DSYNC));
 	*out = &f->stream;
 	return 0;
-}
-
-static int64_t volumes_read_link(const char *path, size_t len, char *target, size_t size)
-{
-	return -EINVAL; // links are followed before anybody sees them: docs/linux-abi.md
 }
 
 static int volumes_stat(const char *path, size_t len, bool follow, struct stream_stat *out)
 {
 	struct inode *inode;
-	int error = userfile_find(path, len, &inode);
+	int error = userfile_find(path, len, follow, &inode);
 
 	if (error)
 		return error;
@@ -311,15 +328,15 @@ static int volumes_stat(const char *path, size_t len, bool follow, struct stream
 static struct name_provider provider = {.prefix = "/",
 					.open = volumes_open,
 					.stat = volumes_stat,
-					.read_link = volumes_read_link,
+					.read_link = userfile_read_link,
 					.make_dir = userfile_make_dir,
 					.remove = userfile_remove,
 					.rename = userfile_rename,
 					.link = userfile_link,
 					.symlink = userfile_symlink,
-					.set_times = userfile_set_times,
-					.set_mode = userfile_set_mode,
-					.space = userfile_space};
+					.set = userfile_set,
+					.space = userfile_space,
+					.sync_all = userfile_sync_all};
 
 void userfile_init(void)
 {

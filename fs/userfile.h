@@ -15,8 +15,9 @@ static inline struct userfile *userfile_of(struct stream *s)
 	return CONTAINER_OF(s, struct userfile, stream);
 }
 
-// Thread context, sleeps. What an absolute path leads to, with a reference; symbolic links are followed.
-int userfile_find(const char *path, size_t len, struct inode **out) MUST_CHECK;
+// Thread context, sleeps. What an absolute path leads to, with a reference; symbolic links are followed, the last
+// name's only if `follow`.
+int userfile_find(const char *path, size_t len, bool follow, struct inode **out) MUST_CHECK;
 // The directory that a path's last name is in, and that name. -EINVAL: the path is a root.
 int userfile_parent(const char *path, size_t len, struct inode **dir, const char **name,
 		    size_t *name_len) MUST_CHECK;
@@ -25,6 +26,7 @@ int userfile_parent(const char *path, size_t len, struct inode **dir, const char
 int64_t userfile_write(struct stream *s, struct stream_io *io, uint64_t offset);
 int userfile_truncate(struct stream *s, uint64_t size);
 int userfile_sync(struct stream *s);
+int userfile_sync_all(void); // name_provider
 
 // ---- userfile_name.c: name_provider ----
 int userfile_create(const char *path, size_t len, uint32_t mode, struct inode **out) MUST_CHECK;
@@ -32,8 +34,10 @@ int userfile_make_dir(const char *path, size_t len, uint32_t mode);
 int userfile_remove(const char *path, size_t len, bool directory);
 int userfile_rename(const char *from, size_t from_len, const char *to, size_t to_len,
 		    bool no_replace);
-int userfile_link(const char *from, size_t from_len, const char *to, size_t to_len);
+int userfile_link(const char *from, size_t from_len, bool follow, const char *to, size_t to_len);
 int userfile_symlink(const char *target, size_t target_len, const char *path, size_t len);
-int userfile_set_mode(const char *path, size_t len, uint32_t mode);
-int userfile_set_times(const char *path, size_t len, int64_t mtime_sec, uint32_t mtime_nsec);
+int64_t userfile_read_link(const char *path, size_t len, char *target, size_t size);
+int userfile_set(const char *path, size_t len, bool follow, const struct stream_attributes *set);
 int userfile_space(const char *path, size_t len, uint64_t out[7]);
+int userfile_set_open(struct stream *s, const struct stream_attributes *set); // stream_ops
+int userfile_space_open(struct stream *s, uint64_t out[7]);		      // stream_ops

@@ -2,6 +2,8 @@
 // Bytes that programs write to files of volumes: one copy, from the program's memory into the cache page. What
 // waits for room or for the disk sleeps in the program's thread; durable after fsync.
 #include "fs/file.h"
+#include "fs/filesystem.h"
+#include "fs/pagecache_writing.h"
 #include "fs/userfile.h"
 #include "kernel/lock.h"
 #include "kernel/thread.h"
@@ -83,7 +85,9 @@ int64_t userfile_write(struct stream *s, struct stream_io *io, uint64_t offset)
 			done += (int64_t)bytes;
 		}
 	}
-	return done ? done : error;
+	if (done && s->flags & STREAM_DSYNC)
+		error = userfile_sync(s);
+	return done && !(s->flags & STREAM_DSYNC && error) ? done : error;
 }
 
 int userfile_truncate(struct stream *s, uint64_t size)
@@ -100,4 +104,18 @@ int userfile_sync(struct stream *s)
 		return 0;
 	error = inode->type == INODE_FILE ? file_sync_wait(inode) : 0;
 	return error ? error : durable_wait_sync(inode->volume, volume_ticket(inode->volume));
+}
+
+int userfile_sync_all(void)
+{
+	int error = 0, failed;
+
+	for (struct volume *v = volume_first(); v; v = v->next) {
+		if (!volume_writable(v))
+			continue;
+		writeback_all(v);
+		failed = durable_wait_sync(v, volume_ticket(v));
+		error = error ? error : failed;
+	}
+	return error;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Descriptor tables (kernel/files.h). Closing is done after the table's lock is dropped: it may sleep for long.
 #include "kernel/files.h"
+#include "kernel/file_lock.h"
 #include "kernel/kstring.h"
 #include "kernel/pmm.h"
 #include "kernel/pool.h"
@@ -9,6 +10,13 @@
 #define SLOTS_FIRST 64
 
 static struct pool files_pool = POOL_INIT("descriptor table", struct files, PROCESSES_MAX);
+
+// A descriptor's reference goes.
+static void let_go(struct files *f, struct stream *s)
+{
+	file_locks_closed(f, s);
+	stream_put(s);
+}
 
 static size_t table_bytes(uint32_t slots)
 {
@@ -67,7 +75,7 @@ void files_put(struct files *f)
 		return;
 	for (uint32_t fd = 0; fd < f->size; fd++)
 		if (f->slots[fd].stream)
-			stream_put(f->slots[fd].stream);
+			let_go(f, f->slots[fd].stream);
 	kpages_free(f->slots, table_bytes(f->size));
 	pool_free(&files_pool, f);
 }
@@ -128,7 +136,7 @@ int files_set(struct files *f, int fd, struct stream *s, bool close_on_exec)
 	f->slots[fd] = (struct file_slot){.stream = s, .close_on_exec = close_on_exec};
 	mutex_unlock(&f->lock);
 	if (old)
-		stream_put(old);
+		let_go(f, old);
 	return fd;
 }
 
@@ -170,7 +178,7 @@ int files_close(int fd)
 	mutex_unlock(&f->lock);
 	if (!s)
 		return -EBADF;
-	stream_put(s);
+	let_go(f, s);
 	return 0;
 }
 

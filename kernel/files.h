@@ -33,7 +33,8 @@ int files_set_cloexec(int fd, bool on);
 // ---- paths ----
 // A program's path, relative to `directory` (an absolute path; null: the working directory), normalised into
 // `out` (PATH_BYTES): "." and ".." are resolved as text. The length, -ENAMETOOLONG, -EFAULT, -ENOENT (empty).
-int64_t path_from_user(char *out, int at_fd, uintptr_t user);
+// *must_dir (may be null): it ended so that it can only mean a directory.
+int64_t path_from_user(char *out, int at_fd, uintptr_t user, bool *must_dir);
 int64_t path_normalise(char *out, const char *directory, const char *path, size_t len);
 // By absolute normalised path, through the provider that has it.
 int path_open(const char *path, size_t len, unsigned flags, uint32_t mode, struct stream **out);

@@ -87,7 +87,17 @@ int64_t path_normalise(char *out, const char *directory, const char *path, size_
 	return have;
 }
 
-int64_t path_from_user(char *out, int at_fd, uintptr_t user)
+// "a/", "a/." and "a/.." can only mean directories.
+static bool ends_as_directory(const char *text, size_t len)
+{
+	size_t start = len;
+
+	while (start && text[start - 1] != '/')
+		start--;
+	return start == len || !strcmp(text + start, ".") || !strcmp(text + start, "..");
+}
+
+int64_t path_from_user(char *out, int at_fd, uintptr_t user, bool *must_dir)
 {
 	char *text = kpages_alloc(2 * PATH_BYTES), *directory;
 	int64_t len = text ? user_read_text(text, user, PATH_BYTES) : -ENOMEM;
@@ -102,6 +112,8 @@ int64_t path_from_user(char *out, int at_fd, uintptr_t user)
 
 			len = error ? error : len;
 		}
+		if (must_dir && len > 0)
+			*must_dir = ends_as_directory(text, (size_t)len);
 		if (len > 0)
 			len = path_normalise(out, directory, text, (size_t)len);
 	}
@@ -127,7 +139,7 @@ int path_open(const char *path, size_t len, unsigned flags, uint32_t mode, struc
 		}
 		(*out)->path_len = len;
 		memcpy((*out)->path, path, len);
-	} else if (flags & OPEN_DIRECTORY) {
+	} else if (flags & OPEN_DIRECTORY && !(flags & OPEN_NAMELESS)) {
 		stream_put(*out);
 		return -ENOTDIR;
 	}

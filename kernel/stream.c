@@ -2,6 +2,7 @@
 // The stream head (contract in include/kernel/stream.h): the copies between programs and kernel, waiting, and the
 // calls that every kind of stream shares.
 #include "kernel/stream.h"
+#include "kernel/file_lock.h"
 #include "kernel/copy.h"
 #include "kernel/cpu.h"
 #include "kernel/kstring.h"
@@ -174,6 +175,7 @@ void stream_put(struct stream *s)
 	if (__atomic_sub_fetch(&s->references, 1, __ATOMIC_ACQ_REL))
 		return;
 	watches_end(s);
+	file_locks_stream_gone(s);
 	if (s->path)
 		kpages_free(s->path, s->path_len + 1);
 	s->ops->close(s);

@@ -28,6 +28,8 @@ void syscall_init(void); // boot
 #define AT_FDCWD	    (-100)
 #define AT_SYMLINK_NOFOLLOW 0x100
 #define AT_REMOVEDIR	    0x200
+#define AT_SYMLINK_FOLLOW   0x400
+#define AT_EACCESS	    0x200
 #define AT_EMPTY_PATH	    0x1000
 
 struct linux_timespec {
@@ -60,7 +62,11 @@ struct stream;
 int syscall_get_parts(uintptr_t at, uint64_t count, struct stream_io *io) MUST_CHECK;
 void syscall_put_parts(struct stream_io *io, uint64_t count);
 int syscall_put_stat(uintptr_t at, const struct stream_stat *st) MUST_CHECK;
+int64_t stream_set_size(struct stream *s, uint64_t size) MUST_CHECK; // truncate, ftruncate
 int stream_stat_of(struct stream *s,
 		   struct stream_stat *st) MUST_CHECK; // with an answer for every kind
+enum record_lock { RECORD_TEST, RECORD_SET, RECORD_SET_WAIT };
+// fcntl's: a struct flock at `at`; open_file: F_OFD_*.
+int64_t syscall_record_lock(struct stream *s, enum record_lock what, bool open_file, uintptr_t at);
 int syscall_take_mask(uintptr_t at,
 		      uint64_t bytes) MUST_CHECK; // ppoll and its kin: another mask until ring 3

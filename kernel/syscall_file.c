@@ -117,11 +117,28 @@ SYSCALL(20, writev)
 }
 SYSCALL(295, preadv)
 {
-	return with_many(a[0], a[1], a[2], false, true, a[3]);
+	return (int64_t)a[3] < 0 ? -EINVAL : with_many(a[0], a[1], a[2], false, true, a[3]);
 }
 SYSCALL(296, pwritev)
 {
-	return with_many(a[0], a[1], a[2], true, true, a[3]);
+	return (int64_t)a[3] < 0 ? -EINVAL : with_many(a[0], a[1], a[2], true, true, a[3]);
+}
+// With flags, of which none is served; at -1 the file's position counts.
+static int64_t with_many_2(const uint64_t a[6], bool write)
+{
+	if (a[5])
+		return -EOPNOTSUPP;
+	if ((int64_t)a[3] < -1)
+		return -EINVAL;
+	return with_many(a[0], a[1], a[2], write, (int64_t)a[3] >= 0, a[3]);
+}
+SYSCALL(327, preadv2)
+{
+	return with_many_2(a, false);
+}
+SYSCALL(328, pwritev2)
+{
+	return with_many_2(a, true);
 }
 
 // ---- position, size, state ----
@@ -164,13 +181,17 @@ SYSCALL(8, lseek)
 	return at;
 }
 
+int64_t stream_set_size(struct stream *s, uint64_t size)
+{
+	if ((int64_t)size < 0 || !s->ops->truncate || (s->flags & STREAM_ACCMODE) == STREAM_RDONLY)
+		return -EINVAL;
+	return s->ops->truncate(s, size);
+}
+
 SYSCALL(77, ftruncate)
 {
 	struct stream *s = files_find((int)a[0]);
-	int64_t error = !s					       ? -EBADF
-			: (int64_t)a[1] < 0 || !s->ops->truncate       ? -EINVAL
-			: (s->flags & STREAM_ACCMODE) == STREAM_RDONLY ? -EINVAL
-								       : s->ops->truncate(s, a[1]);
+	int64_t error = s ? stream_set_size(s, a[1]) : -EBADF;
 
 	if (s)
 		stream_put(s);
@@ -193,6 +214,25 @@ SYSCALL(74, fsync)
 SYSCALL(75, fdatasync)
 {
 	return sync_one(a[0]);
+}
+
+// Advice, which the cache does not need.
+static int64_t take_advice(int fd)
+{
+	struct stream *s = files_find(fd);
+	int64_t error = !s ? -EBADF : s->ops->kind == STREAM_FILE ? 0 : -ESPIPE;
+
+	if (s)
+		stream_put(s);
+	return error;
+}
+SYSCALL(187, readahead)
+{
+	return take_advice((int)a[0]);
+}
+SYSCALL(221, fadvise64)
+{
+	return a[3] > 5 ? -EINVAL : take_advice((int)a[0]);
 }
 
 int syscall_put_stat(uintptr_t at, const struct stream_stat *st)
@@ -321,6 +361,9 @@ SYSCALL(72, fcntl)
 		F_GETLK,
 		F_SETLK,
 		F_SETLKW,
+		F_OFD_GETLK = 36,
+		F_OFD_SETLK,
+		F_OFD_SETLKW,
 		F_DUPFD_CLOEXEC = 1030
 	};
 	const uint32_t changeable = STREAM_APPEND | STREAM_NONBLOCK;
@@ -343,11 +386,16 @@ SYSCALL(72, fcntl)
 	if (!s)
 		return -EBADF;
 	if (a[1] == F_GETFL)
-		result = s->flags | (s->ops->kind == STREAM_FILE ? 0100000 : 0); // O_LARGEFILE
+		result = (s->flags & ~STREAM_LOCKED) |
+			 (s->ops->kind == STREAM_FILE ? 0100000 : 0); // O_LARGEFILE
 	else if (a[1] == F_SETFL)
 		s->flags = (s->flags & ~changeable) | ((uint32_t)a[2] & changeable);
+	else if (a[1] >= F_GETLK && a[1] <= F_SETLKW)
+		result = syscall_record_lock(s, (enum record_lock)(a[1] - F_GETLK), false, a[2]);
+	else if (a[1] >= F_OFD_GETLK && a[1] <= F_OFD_SETLKW)
+		result = syscall_record_lock(s, (enum record_lock)(a[1] - F_OFD_GETLK), true, a[2]);
 	else
-		result = -EINVAL; // record locks: docs/linux-abi.md
+		result = -EINVAL;
 	stream_put(s);
 	return result;
 }
@@ -412,61 +460,4 @@ SYSCALL(40, sendfile)
 	if (done == -EPIPE)
 		signal_task(task_current(), SIGPIPE, NULL);
 	return done;
-}
-
-// ---- directories ----
-
-struct dirent_writer {
-	uintptr_t at;
-	uint64_t left;
-	int64_t written;
-	int error;
-};
-
-static bool write_entry(void *ctx, const char *name, size_t len, uint64_t number, unsigned type,
-			uint64_t next)
-{
-	struct dirent_writer *w = ctx;
-	struct {
-		uint64_t number, next;
-		uint16_t bytes;
-		uint8_t type;
-		char name[256 + 8];
-	} __attribute__((packed)) e = {.number = number, .next = next, .type = (uint8_t)type};
-
-	e.bytes = (uint16_t)ALIGN_UP(19 + len + 1, 8UL);
-	if (e.bytes > w->left) {
-		w->error = w->written ? 0 : -EINVAL;
-		return false;
-	}
-	memcpy(e.name, name, len);
-	if (user_write(w->at, &e, e.bytes)) {
-		w->error = -EFAULT;
-		return false;
-	}
-	w->at += e.bytes;
-	w->left -= e.bytes;
-	w->written += e.bytes;
-	return true;
-}
-
-SYSCALL(217, getdents64)
-{
-	struct stream *s = files_find((int)a[0]);
-	struct dirent_writer w = {.at = a[1], .left = a[2]};
-	int error;
-
-	if (!s)
-		return -EBADF;
-	if (!s->ops->read_dir) {
-		stream_put(s);
-		return -ENOTDIR;
-	}
-	mutex_lock(&s->position_lock);
-	error = s->ops->read_dir(s, &s->position, write_entry, &w);
-	mutex_unlock(&s->position_lock);
-	stream_put(s);
-	if (w.written)
-		return w.written;
-	return error ? error : w.error;
 }

@@ -3,23 +3,15 @@
 #include "kernel/files.h"
 #include "kernel/kstring.h"
 #include "kernel/pmm.h"
-#include "kernel/syscall.h"
+#include "kernel/syscall_name.h"
 #include "kernel/usercopy.h"
 
 enum { O_CLOEXEC = 02000000, O_PATH = 010000000 };
 
-struct name { // a program's path, found its provider
-	char *text;
-	const char *rest;
-	size_t rest_len;
-	const struct name_provider *provider;
-	int error;
-};
-
-static struct name get_name(int at_fd, uintptr_t user)
+struct name name_get(int at_fd, uintptr_t user)
 {
 	struct name n = {.text = kpages_alloc(PATH_BYTES)};
-	int64_t len = n.text ? path_from_user(n.text, at_fd, user) : -ENOMEM;
+	int64_t len = n.text ? path_from_user(n.text, at_fd, user, &n.directory) : -ENOMEM;
 
 	if (len < 0) {
 		n.error = (int)len;
@@ -30,24 +22,35 @@ static struct name get_name(int at_fd, uintptr_t user)
 	return n;
 }
 
-static void put_name(struct name *n)
+void name_put(struct name *n)
 {
 	if (n->text)
 		kpages_free(n->text, PATH_BYTES);
+}
+
+bool name_is_empty(uintptr_t path, uint64_t flags)
+{
+	char first;
+
+	return flags & AT_EMPTY_PATH && (!path || (!user_get(&first, path) && !first));
 }
 
 // ---- open ----
 
 static int64_t open_at(int at_fd, uintptr_t path, uint64_t flags, uint64_t mode)
 {
-	struct name n = get_name(at_fd, path);
+	struct name n = name_get(at_fd, path);
 	struct stream *s;
 	int64_t fd = n.error;
 
+	if (!fd && n.directory && flags & OPEN_CREATE)
+		fd = -EISDIR;
+	if (n.directory)
+		flags |= OPEN_DIRECTORY;
 	if (!fd)
 		fd = path_open(n.text, strlen(n.text), (unsigned)flags,
 			       (uint32_t)mode & ~process_current()->umask & 07777, &s);
-	put_name(&n);
+	name_put(&n);
 	if (fd)
 		return fd;
 	fd = files_take(s, 0, flags & O_CLOEXEC);
@@ -70,13 +73,12 @@ SYSCALL(85, creat)
 
 // ---- stat ----
 
-static int64_t stat_at(int at_fd, uintptr_t path, uint64_t flags, struct stream_stat *st)
+int64_t name_stat(int at_fd, uintptr_t path, uint64_t flags, struct stream_stat *st)
 {
 	struct name n;
-	char first;
 	int64_t error;
 
-	if (flags & AT_EMPTY_PATH && !user_get(&first, path) && !first) {
+	if (name_is_empty(path, flags) && at_fd != AT_FDCWD) {
 		struct stream *s = files_find(at_fd);
 
 		error = s ? stream_stat_of(s, st) : -EBADF;
@@ -84,18 +86,21 @@ static int64_t stat_at(int at_fd, uintptr_t path, uint64_t flags, struct stream_
 			stream_put(s);
 		return error;
 	}
-	n = get_name(at_fd, path);
+	n = name_get(at_fd, path);
 	error = n.error;
 	if (!error)
-		error = n.provider->stat(n.rest, n.rest_len, !(flags & AT_SYMLINK_NOFOLLOW), st);
-	put_name(&n);
+		error = n.provider->stat(n.rest, n.rest_len,
+					 n.directory || !(flags & AT_SYMLINK_NOFOLLOW), st);
+	if (!error && n.directory && (st->mode & 0170000) != 040000)
+		error = -ENOTDIR;
+	name_put(&n);
 	return error;
 }
 
 static int64_t put_stat_at(int at_fd, uintptr_t path, uintptr_t out, uint64_t flags)
 {
 	struct stream_stat st;
-	int64_t error = stat_at(at_fd, path, flags, &st);
+	int64_t error = name_stat(at_fd, path, flags, &st);
 
 	return error ? error : syscall_put_stat(out, &st);
 }
@@ -115,7 +120,8 @@ SYSCALL(262, newfstatat)
 static int64_t access_at(int at_fd, uintptr_t path, uint64_t mode, uint64_t flags)
 {
 	struct stream_stat st;
-	int64_t error = stat_at(at_fd, path, flags, &st);
+	int64_t error =
+	    mode & ~7UL ? -EINVAL : name_stat(at_fd, path, flags & ~(uint64_t)AT_EACCESS, &st);
 
 	if (!error && mode & 1 && (st.mode & 0170000) == 0100000 && !(st.mode & 0111))
 		error = -EACCES;
@@ -136,7 +142,7 @@ SYSCALL(439, faccessat2)
 
 static int64_t read_link_at(int at_fd, uintptr_t path, uintptr_t out, uint64_t size)
 {
-	struct name n = get_name(at_fd, path);
+	struct name n = name_get(at_fd, path);
 	char *target = kpages_alloc(PATH_BYTES);
 	int64_t len = n.error;
 
@@ -155,7 +161,7 @@ static int64_t read_link_at(int at_fd, uintptr_t path, uintptr_t out, uint64_t s
 	}
 	if (target)
 		kpages_free(target, PATH_BYTES);
-	put_name(&n);
+	name_put(&n);
 	return len;
 }
 SYSCALL(89, readlink)
@@ -171,7 +177,7 @@ SYSCALL(267, readlinkat)
 
 static int64_t make_dir_at(int at_fd, uintptr_t path, uint64_t mode)
 {
-	struct name n = get_name(at_fd, path);
+	struct name n = name_get(at_fd, path);
 	int64_t error = n.error;
 
 	if (!error)
@@ -180,7 +186,7 @@ static int64_t make_dir_at(int at_fd, uintptr_t path, uint64_t mode)
 			? n.provider->make_dir(n.rest, n.rest_len,
 					       (uint32_t)mode & ~process_current()->umask & 0777)
 			: -EROFS;
-	put_name(&n);
+	name_put(&n);
 	return error;
 }
 SYSCALL(83, mkdir)
@@ -194,13 +200,13 @@ SYSCALL(258, mkdirat)
 
 static int64_t remove_at(int at_fd, uintptr_t path, bool directory)
 {
-	struct name n = get_name(at_fd, path);
+	struct name n = name_get(at_fd, path);
 	int64_t error = n.error;
 
 	if (!error)
 		error =
 		    n.provider->remove ? n.provider->remove(n.rest, n.rest_len, directory) : -EROFS;
-	put_name(&n);
+	name_put(&n);
 	return error;
 }
 SYSCALL(87, unlink)
@@ -217,24 +223,25 @@ SYSCALL(263, unlinkat)
 					      : remove_at((int)a[0], a[1], a[2] & AT_REMOVEDIR);
 }
 
-enum two { RENAME, RENAME_NEW, LINK };
+enum two { RENAME, RENAME_NEW, LINK, LINK_FOLLOW };
 
 static int64_t with_two(int from_fd, uintptr_t from, int to_fd, uintptr_t to, enum two what)
 {
-	struct name f = get_name(from_fd, from), t = get_name(to_fd, to);
+	struct name f = name_get(from_fd, from), t = name_get(to_fd, to);
 	int64_t error = f.error ? f.error : t.error;
 
 	if (!error && f.provider != t.provider)
 		error = -EXDEV;
-	if (!error && what == LINK)
-		error = f.provider->link ? f.provider->link(f.rest, f.rest_len, t.rest, t.rest_len)
+	if (!error && (what == LINK || what == LINK_FOLLOW))
+		error = f.provider->link ? f.provider->link(f.rest, f.rest_len, what == LINK_FOLLOW,
+							    t.rest, t.rest_len)
 					 : -EROFS;
 	else if (!error)
 		error = f.provider->rename ? f.provider->rename(f.rest, f.rest_len, t.rest,
 								t.rest_len, what == RENAME_NEW)
 					   : -EROFS;
-	put_name(&f);
-	put_name(&t);
+	name_put(&f);
+	name_put(&t);
 	return error;
 }
 SYSCALL(82, rename)
@@ -256,12 +263,14 @@ SYSCALL(86, link)
 }
 SYSCALL(265, linkat)
 {
-	return with_two((int)a[0], a[1], (int)a[2], a[3], LINK);
+	if (a[4] & ~(uint64_t)AT_SYMLINK_FOLLOW)
+		return -EINVAL;
+	return with_two((int)a[0], a[1], (int)a[2], a[3], a[4] ? LINK_FOLLOW : LINK);
 }
 
 static int64_t symlink_at(uintptr_t target, int at_fd, uintptr_t path)
 {
-	struct name n = get_name(at_fd, path);
+	struct name n = name_get(at_fd, path);
 	char *text = kpages_alloc(PATH_BYTES);
 	int64_t len = text ? user_read_text(text, target, PATH_BYTES) : -ENOMEM;
 
@@ -272,7 +281,7 @@ static int64_t symlink_at(uintptr_t target, int at_fd, uintptr_t path)
 			  : -EROFS;
 	if (text)
 		kpages_free(text, PATH_BYTES);
-	put_name(&n);
+	name_put(&n);
 	return len;
 }
 SYSCALL(88, symlink)
@@ -284,41 +293,19 @@ SYSCALL(266, symlinkat)
 	return symlink_at(a[0], (int)a[1], a[2]);
 }
 
-static int64_t set_mode_at(int at_fd, uintptr_t path, uint64_t mode)
-{
-	struct name n = get_name(at_fd, path);
-	int64_t error = n.error;
-
-	if (!error)
-		error = n.provider->set_mode
-			    ? n.provider->set_mode(n.rest, n.rest_len, (uint32_t)mode & 07777)
-			    : -EROFS;
-	put_name(&n);
-	return error;
-}
-SYSCALL(90, chmod)
-{
-	return set_mode_at(AT_FDCWD, a[0], a[1]);
-}
-SYSCALL(268, fchmodat)
-{
-	return set_mode_at((int)a[0], a[1], a[2]);
-}
-
 SYSCALL(76, truncate)
 {
-	struct name n = get_name(AT_FDCWD, a[0]);
+	struct name n = name_get(AT_FDCWD, a[0]);
 	struct stream *s;
 	int64_t error = n.error;
 
 	if (!error)
 		error = path_open(n.text, strlen(n.text), STREAM_WRONLY, 0, &s);
 	if (!error) {
-		error =
-		    s->ops->truncate && (int64_t)a[1] >= 0 ? s->ops->truncate(s, a[1]) : -EINVAL;
+		error = stream_set_size(s, a[1]);
 		stream_put(s);
 	}
-	put_name(&n);
+	name_put(&n);
 	return error;
 }
 
@@ -341,10 +328,10 @@ static int64_t change_directory(const char *path)
 
 SYSCALL(80, chdir)
 {
-	struct name n = get_name(AT_FDCWD, a[0]);
+	struct name n = name_get(AT_FDCWD, a[0]);
 	int64_t error = n.error ? n.error : change_directory(n.text);
 
-	put_name(&n);
+	name_put(&n);
 	return error;
 }
 

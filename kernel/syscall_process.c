@@ -50,7 +50,7 @@ SYSCALL(59, execve)
 {
 	char *path = kpages_alloc(PATH_BYTES);
 	struct exec_args args = {0};
-	int64_t result = path ? path_from_user(path, AT_FDCWD, a[0]) : -ENOMEM;
+	int64_t result = path ? path_from_user(path, AT_FDCWD, a[0], NULL) : -ENOMEM;
 
 	if (result > 0)
 		result = exec_args_init(&args);

@@ -35,6 +35,10 @@ bool name_cancel(struct name_request *request) MUST_CHECK;
 // For threads: sleeps.
 int name_find_wait(struct volume *volume, const char *path, size_t len,
 		   struct inode **out) MUST_CHECK;
+// As name_find_wait, but the last name is not followed when it is a symbolic link's: the link itself is the
+// answer (unless the path ends in '/').
+int name_find_entry_wait(struct volume *volume, const char *path, size_t len,
+			 struct inode **out) MUST_CHECK;
 
 // Changes with every name_forget: whoever keeps what a look-up found keeps this with it, read before the
 // look-up, and looks anew when it has changed. Any context.

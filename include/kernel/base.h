@@ -75,6 +75,7 @@ enum error {
 	ERANGE = 34,
 	EDEADLK = 35,
 	ENAMETOOLONG = 36,
+	ENOLCK = 37,
 	ENOSYS = 38,
 	ENOTEMPTY = 39,
 	ELOOP = 40,

@@ -74,6 +74,14 @@ struct stream_stat { // struct stat's fields, in kernel terms
 	uint32_t block_bytes;
 };
 
+enum stream_attribute { STREAM_SET_MODE = BIT(0), STREAM_SET_MTIME = BIT(1) };
+struct stream_attributes { // what is to be changed of a file
+	unsigned which;	   // enum stream_attribute
+	uint32_t mode;
+	int64_t mtime_sec;
+	uint32_t mtime_nsec;
+};
+
 // All in thread context of a program's thread (close: any thread); may sleep on a disk or a lock, never on
 // the peer: -EAGAIN says that nothing can be done now and stream_notify will tell when to look again.
 // Null members: not supported by this kind (the head answers with the right errno).
@@ -89,7 +97,9 @@ struct stream_ops {
 	int (*ioctl)(struct stream *s, unsigned request, uintptr_t argument); // program's address
 	int64_t (*size)(struct stream *s); // files: for SEEK_END, O_APPEND
 	int (*truncate)(struct stream *s, uint64_t size);
-	int (*sync)(struct stream *s);
+	int (*sync)(struct stream *s); // durable when it returns
+	int (*set)(struct stream *s, const struct stream_attributes *set);
+	int (*space)(struct stream *s, uint64_t out[7]); // as name_provider's
 	// Directories: fills with entries from *cursor on: visit returns false when its buffer is full.
 	int (*read_dir)(struct stream *s, uint64_t *cursor,
 			bool (*visit)(void *ctx, const char *name, size_t len, uint64_t number,
@@ -113,6 +123,8 @@ enum stream_flag { // O_* of Linux, x86-64
 	STREAM_ACCMODE = 03,
 	STREAM_APPEND = 02000,
 	STREAM_NONBLOCK = 04000,
+	STREAM_LOCKED = BIT(31), // the open file has, or had, locks of its own (kernel/file_lock.c)
+	STREAM_DSYNC = 010000,	 // a write is durable when it returns
 };
 
 struct stream_watch { // poll, select, epoll: who wants to be told; lives on a stream's list
@@ -168,6 +180,7 @@ enum { // open's flags beyond enum stream_flag: Linux's values
 	OPEN_TRUNCATE = 01000,
 	OPEN_DIRECTORY = 0200000,
 	OPEN_NOFOLLOW = 0400000,
+	OPEN_NAMELESS = 020000000, // O_TMPFILE without its O_DIRECTORY
 };
 
 struct name_provider {
@@ -181,13 +194,13 @@ struct name_provider {
 	int (*remove)(const char *path, size_t len, bool directory);
 	int (*rename)(const char *from, size_t from_len, const char *to, size_t to_len,
 		      bool no_replace);
-	int (*link)(const char *from, size_t from_len, const char *to, size_t to_len);
+	int (*link)(const char *from, size_t from_len, bool follow, const char *to, size_t to_len);
 	int (*symlink)(const char *target, size_t target_len, const char *path, size_t len);
-	int (*set_times)(const char *path, size_t len, int64_t mtime_sec, uint32_t mtime_nsec);
-	int (*set_mode)(const char *path, size_t len, uint32_t mode);
+	int (*set)(const char *path, size_t len, bool follow, const struct stream_attributes *set);
 	int (*space)(const char *path, size_t len,
 		     uint64_t out[7]); // statfs: type, bsize, blocks, bfree, bavail, files, ffree
-	struct name_provider *next;    // stream_names.c's
+	int (*sync_all)(void);	       // everything changed so far is durable when it returns
+	struct name_provider *next;    // path.c's
 };
 void name_provider_register(struct name_provider *provider); // boot
 

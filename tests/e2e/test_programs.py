@@ -3,6 +3,7 @@
 may do anything but harm: whatever happens to it, the machine goes on and everything it had comes back."""
 import hashlib
 import os
+import re
 import subprocess
 import time
 
@@ -19,13 +20,37 @@ cat /nothing; echo status $?; echo x > /y; echo status $?""",
     "write": """set -e
 mkdir /d /d/sub; cp /bin/busybox /d/copy; md5sum /d/copy; seq 2000 > /d/lines; cp /bin/busybox /d/cut; truncate -s 5000 /d/cut
 echo first > /d/there; echo second >> /d/there; mv /d/there /d/moved; echo x > /d/gone; rm /d/gone; mkdir /d/away; rmdir /d/away
-ln /d/moved /d/sub/hard; ln -s moved /d/soft; test "$(cat /d/soft)" = "$(cat /d/sub/hard)"; sync /d/lines; echo all written""",
+ln /d/moved /d/sub/hard; ln -s moved /d/soft; test "$(cat /d/soft)" = "$(cat /d/sub/hard)"; sync /d/lines
+test "$(busybox readlink /d/soft)" = moved; busybox chmod 640 /d/lines; busybox touch -d 2020-02-02 /d/lines
+busybox stat -c %a /d/lines; busybox ls -l /d/soft; busybox ls -1a /d/sub; mkdir /files; files /files
+echo all written""",
     "devices": """head -c 4096 /dev/zero | md5sum; echo gone > /dev/null; ls /dev; head -c 32 /dev/urandom | wc -c""",
     "thousand": """n=0; while [ $n -lt 1000 ]; do /bin/busybox true; n=$((n + 1)); done; echo ran $n""",
     "harm": "for what in null read direct write jump noncanonical text data stack hlt cli port cr3 divide ud gs memory; "
             "do harm $what 2>/dev/null; echo $what $?; done; harm forks; echo forks $?; harm pointers; echo pointers $?",
 }
 APPLETS = ["sh", "sort", "cat", "md5sum", "head", "tail", "sleep", "ls", "grep", "wc", "test", "true", "seq", "cp", "mkdir", "rmdir", "mv", "rm", "ln", "truncate", "sync"]
+
+
+MUSL = "/usr/lib/x86_64-linux-musl/"
+KINDS = {"musl": "executable", "glibc": "executable", "glibc-pie": "pie", "musl-pie": "pie"}
+
+
+def build_starts(folder):
+    """tests/programs/start.c in every static way. musl-gcc has no way to say static-pie: its linker line is spelled out."""
+    source, out = os.path.join(ROOT, "tests", "programs", "start.c"), {k: f"{folder}/start-{k}" for k in KINDS}
+    runtime = subprocess.run(["gcc", "-print-libgcc-file-name"], check=True, capture_output=True, text=True).stdout.strip()
+    for command in (["musl-gcc", "-static", "-O1", "-o", out["musl"], source],
+                    ["gcc", "-static", "-O1", "-o", out["glibc"], source],
+                    ["gcc", "-static-pie", "-O1", "-o", out["glibc-pie"], source],
+                    ["musl-gcc", "-fPIE", "-O1", "-c", "-o", out["musl-pie"] + ".o", source],
+                    ["ld", "-static", "-pie", "--no-dynamic-linker", "-z", "text", "-o", out["musl-pie"], MUSL + "rcrt1.o",
+                     MUSL + "crti.o", out["musl-pie"] + ".o", MUSL + "libc.a", runtime, MUSL + "crtn.o"]):
+        subprocess.run(command, check=True)
+    os.unlink(out["musl-pie"] + ".o")
+    for kind, word in KINDS.items():
+        said = subprocess.run(["readelf", "-hl", out[kind]], check=True, capture_output=True, text=True).stdout
+        assert ("DYN" in said) == (word == "pie") and "INTERP" not in said, (kind, said)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +60,10 @@ def programs(tmp_path_factory):
     subprocess.run(["cp", "/bin/busybox", root / "bin"], check=True)
     for name in APPLETS:
         os.symlink("busybox", root / "bin" / name)
-    for name in ("harm", "threads"):
+    for name in ("harm", "threads", "files"):
         subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / name,
                         os.path.join(ROOT, "tests", "programs", name + ".c"), "-lpthread"], check=True)
+    build_starts(root / "bin")
     for name, text in SCRIPTS.items():
         script = root / "bin" / f"{name}.sh"
         script.write_text("#!/bin/sh\n" + text + "\n")
@@ -54,7 +80,7 @@ def machine(request, programs):
         yield vm
 
 
-HELD = ("pagewire_user_frames", "pagewire_processes", "pagewire_tasks", "pagewire_cache_pinned_pages")
+HELD = ("pagewire_user_frames", "pagewire_file_locks", "pagewire_processes", "pagewire_tasks", "pagewire_cache_pinned_pages")
 POOLS = ("process", "task", "signal", "signal actions", "address space", "region", "descriptor table", "pipe",
          "device stream", "tty", "program file", "program mapping", "shared memory")
 
@@ -101,8 +127,11 @@ def test_files_that_programs_write(programs, tmp_path):
     image = tmp_path / "written.img"
     subprocess.run(["cp", programs[1], image], check=True)
     with VM(disks=[str(image)], name="written", append="write=on cache=unmapped", snapshot=False) as vm:
+        before = held(vm)
         text = vm.command("LOAD write.sh", 120)
-        assert "all written" in text, text
+        assert "all written" in text and "all ok" in text and "not ok" not in text, text
+        assert re.search(r"^640\n\S+ .* /d/soft -> moved\n\.\n\.\.\nhard$", text.replace("\r", ""), re.M), text
+        assert held(vm) == before
         assert vm.down() == 0
     subprocess.run(["/usr/sbin/e2fsck", "-fn", image], check=True, capture_output=True)
     busybox = (programs[0] / "bin" / "busybox").read_bytes()
@@ -112,6 +141,16 @@ def test_files_that_programs_write(programs, tmp_path):
         assert out == data, name
     listing = subprocess.run(["/usr/sbin/debugfs", "-R", "ls -p /d", image], check=True, capture_output=True, text=True).stdout
     assert "gone" not in listing and "sub" in listing
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_static_programs_of_every_kind_begin_and_nothing_lies_where_it_lay(machine, kind):
+    runs = [run(machine, f"start-{kind} {kind} word").split() for _ in range(3)]
+    for words in runs:
+        assert words[0] == kind and words[1::2] == ["main", "heap", "stack", "random"], words
+    for place in ["heap", "stack", "random"] + (["main"] if KINDS[kind] == "pie" else []):
+        at = [words[words.index(place) + 1] for words in runs]
+        assert len(set(at)) > 1, (place, at)
 
 
 def test_autoexec_runs_at_start(programs, tmp_path):
