@@ -28,6 +28,7 @@ all: $(B)/pagewire.elf $(B)/pagewire.iso
 include net/lwip/lwip.mk   # LWIP_CFLAGS, LWIP_OBJS: fetched, checked, patched, built
 include server/crypto/crypto.mk # CRYPTO_CFLAGS, CRYPTO_OBJS: Argon2, SHA-256, MD5
 include drivers/drivers.mk # the console font
+include kernel/vdso/vdso.mk # what programs map to tell the time
 include boot/boot.mk       # linking with symbols, the ISO
 include tests/host/host.mk
 include bench/bench.mk     # the floor, bench

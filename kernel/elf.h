@@ -41,5 +41,6 @@ enum { // the auxiliary vector
 	AT_CLKTCK,
 	AT_SECURE = 23,
 	AT_RANDOM = 25,
-	AT_EXECFN = 31
+	AT_EXECFN = 31,
+	AT_SYSINFO_EHDR = 33
 };

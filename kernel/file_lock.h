@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Advisory locks on files: flock(2), and record locks of fcntl(2), which belong to a process (F_SETLK) or to an open
-// file (F_OFD_SETLK). They bind nobody but who asks for locks.
+// Advisory locks on files: flock(2), and record locks of fcntl(2), which belong to a process (F_SETLK) or to an
+// open file (F_OFD_SETLK). They bind nobody but who asks for locks.
 #pragma once
 
 #include "kernel/stream.h"
@@ -23,8 +23,8 @@ struct file_lock_owner {   // whoever is asking
 	int pid;	   // as F_GETLK tells it; -1: an open file's
 };
 
-// Thread context of a program. Bytes [start, end] of the file that `s` is get a lock of that type. wait: sleeps until it
-// can be had. 0, -EAGAIN, -EDEADLK, -ERESTART, -ENOLCK (no room), -EINVAL (not a file).
+// Thread context of a program. Bytes [start, end] of the file that `s` is get a lock of that type. wait: sleeps until
+// it can be had. 0, -EAGAIN, -EDEADLK, -ERESTART, -ENOLCK (no room), -EINVAL (not a file).
 int file_lock_set(struct stream *s, const struct file_lock_owner *who, int type, uint64_t start,
 		  uint64_t end, bool wait) MUST_CHECK;
 // F_GETLK: the first lock in the way of one like *lock, whose fields become that lock's; type F_UNLCK: none.

@@ -172,6 +172,11 @@ int exec_build(const char *path, struct exec_args *args, struct process *p, stru
 int64_t process_execve(const char *path,
 		       struct exec_args *args); // returns only with an error, or 0 for ring 3
 
+// vdso.c: what every program finds mapped; *header: its ELF header, for AT_SYSINFO_EHDR. 0 or -ENOMEM.
+int vdso_map(struct uspace *space, uintptr_t *header) MUST_CHECK;
+bool vdso_is(const struct uspace_backing *backing);
+void vdso_init(void); // boot, after uspace_init
+
 void process_name(struct process *p, const char *path);
 // The working directory, which threads share: copied out (PATH_BYTES) and set as a whole.
 void process_get_directory(struct process *p, char *out);

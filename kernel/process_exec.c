@@ -88,8 +88,8 @@ static void push(struct stack *s, const void *from, size_t bytes)
 		s->error = uspace_write(s->space, s->sp, from, bytes);
 }
 
-static unsigned fill_auxv(uint64_t *aux, const struct elf_image *image, uintptr_t random,
-			  uintptr_t name)
+static unsigned fill_auxv(uint64_t *aux, const struct elf_image *image, uintptr_t vdso,
+			  uintptr_t random, uintptr_t name)
 {
 	const uint64_t pairs[][2] = {{AT_PHDR, image->phdr},
 				     {AT_PHENT, sizeof(struct elf_program)},
@@ -107,6 +107,7 @@ static unsigned fill_auxv(uint64_t *aux, const struct elf_image *image, uintptr_
 				     {AT_HWCAP, cpuid(1, 0).edx},
 				     {AT_RANDOM, random},
 				     {AT_EXECFN, name},
+				     {AT_SYSINFO_EHDR, vdso},
 				     {AT_NULL, 0}};
 
 	memcpy(aux, pairs, sizeof(pairs));
@@ -142,7 +143,7 @@ static int build_stack(struct uspace *space, struct process *p, const char *path
 	uint64_t random[2] = {cpu_random(), cpu_random()};
 	size_t most = (args->argc + args->envc + 3UL + AUX_WORDS) * sizeof(uint64_t);
 	uint64_t *words = kpages_alloc(most);
-	uintptr_t name_at, random_at, at;
+	uintptr_t name_at, random_at, at, vdso;
 	unsigned n = 0;
 	int error = words ? uspace_map(space, s.sp - STACK_FIRST, STACK_FIRST,
 				       USPACE_READ | USPACE_WRITE | USPACE_GROWS_DOWN, NULL, 0, 0)
@@ -154,6 +155,9 @@ static int build_stack(struct uspace *space, struct process *p, const char *path
 		goto out;
 	space->mmap_top = ALIGN_DOWN(s.sp - p->limits.stack_bytes - (16UL << 20), PAGE_SIZE) -
 			  ((cpu_random() % MMAP_RANDOM) << PAGE_SHIFT);
+	error = vdso_map(space, &vdso);
+	if (error)
+		goto out;
 	push(&s, path, strlen(path) + 1);
 	name_at = s.sp;
 	push(&s, args->text, args->bytes);
@@ -164,7 +168,7 @@ static int build_stack(struct uspace *space, struct process *p, const char *path
 	n += fill_pointers(words + n, args->text, args->argc, &at);
 	p->arg_end = at;
 	n += fill_pointers(words + n, skip_strings(args->text, args->argc), args->envc, &at);
-	n += fill_auxv(words + n, image, random_at, name_at);
+	n += fill_auxv(words + n, image, vdso, random_at, name_at);
 	s.sp = ALIGN_DOWN(s.sp - n * sizeof(*words), 16UL) + n * sizeof(*words);
 	push(&s, words, n * sizeof(*words));
 	*sp = s.sp;

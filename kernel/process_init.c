@@ -14,6 +14,7 @@ void process_init(void)
 {
 	fpu_init();
 	uspace_init();
+	vdso_init();
 	syscall_init();
 	tty_init();
 	device_init();

@@ -6,6 +6,7 @@
 #include "kernel/timer.h"
 #include "kernel/boot.h"
 #include "kernel/calibrate.h"
+#include "kernel/clock_page.h"
 #include "kernel/kprintf.h"
 #include "kernel/kstat.h"
 #include "kernel/lapic.h"
@@ -33,6 +34,7 @@ static uint64_t interrupts;		       // (S)
 KSTAT_COUNTER(interrupts, "pagewire_timer_interrupts_total", "Interrupts of the one-shot timer.");
 static struct reference_mark first_mark; // when calibration began
 static struct wtd refine_work;
+static struct clock_page *published; // null until clock_publish
 
 static inline uint64_t scaled(uint64_t value, uint64_t mult)
 {
@@ -74,6 +76,31 @@ uint64_t clock_ns(void)
 	return ns;
 }
 
+// Programs read meanwhile, on this processor after an interrupt at the most: the sequence tells them.
+static void publish(void)
+{
+	struct clock_page *page = published;
+	const struct scale *now = scale;
+	bool on;
+
+	if (!page)
+		return;
+	on = irq_save();
+	__atomic_store_n(&page->sequence, page->sequence + 1, __ATOMIC_SEQ_CST);
+	page->base_cycles = now->base_cycles ? now->base_cycles : boot_info.entry_cycles;
+	page->base_ns = now->base_ns;
+	page->mult = now->mult;
+	page->realtime_offset = realtime_offset;
+	__atomic_store_n(&page->sequence, page->sequence + 1, __ATOMIC_SEQ_CST);
+	irq_restore(on);
+}
+
+void clock_publish(struct clock_page *page)
+{
+	published = page;
+	publish();
+}
+
 uint64_t clock_realtime_ns(void)
 {
 	return realtime_offset + clock_ns();
@@ -82,6 +109,7 @@ uint64_t clock_realtime_ns(void)
 void clock_set_realtime_ns(uint64_t unix_ns)
 {
 	realtime_offset = unix_ns - clock_ns();
+	publish();
 }
 
 void clock_delay_ns(uint64_t ns)
@@ -103,6 +131,7 @@ static void set_rate(uint64_t hz)
 	next->mult = ratio(NS_PER_SEC, hz);
 	next->inverse = ratio(hz, NS_PER_SEC);
 	__atomic_store_n(&scale, next, __ATOMIC_RELEASE);
+	publish();
 	irq_restore(on);
 	sched_set_rates();
 }

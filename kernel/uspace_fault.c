@@ -103,10 +103,10 @@ static int fill_from_backing(struct uspace *u, const struct uspace_region *r, ui
 
 	if (error)
 		return error;
-	if (r->access & USPACE_SHARED && page->flags & PAGE_USER) {
+	if (page->flags & PAGE_USER && (r->access & USPACE_SHARED || !write)) {
 		user_frame_get(page);
 		u->frames++;
-		set_entry(u, address, entry, page, flags_for(r->access, true));
+		set_entry(u, address, entry, page, flags_for(r->access, r->access & USPACE_SHARED));
 		page_wire_put(page);
 		return 0;
 	}

@@ -24,6 +24,9 @@ uint64_t clock_ns_to_cycles(uint64_t ns);     // any context
 // Unix time in nanoseconds (UTC, from the CMOS clock at boot plus clock_ns). Any context.
 uint64_t clock_realtime_ns(void);
 void clock_set_realtime_ns(uint64_t unix_ns);
+// Boot, once. From now on the page says what programs need to tell the same time (kernel/clock_page.h).
+struct clock_page;
+void clock_publish(struct clock_page *page);
 void clock_delay_ns(uint64_t ns); // busy wait, for hardware settling times at boot; any context
 
 // Broken-down UTC, proleptic Gregorian. Pure; any context.

@@ -60,7 +60,7 @@ def programs(tmp_path_factory):
     subprocess.run(["cp", "/bin/busybox", root / "bin"], check=True)
     for name in APPLETS:
         os.symlink("busybox", root / "bin" / name)
-    for name in ("harm", "threads", "files"):
+    for name in ("harm", "threads", "files", "clocks"):
         subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / name,
                         os.path.join(ROOT, "tests", "programs", name + ".c"), "-lpthread"], check=True)
     build_starts(root / "bin")
@@ -151,6 +151,19 @@ def test_static_programs_of_every_kind_begin_and_nothing_lies_where_it_lay(machi
     for place in ["heap", "stack", "random"] + (["main"] if KINDS[kind] == "pie" else []):
         at = [words[words.index(place) + 1] for words in runs]
         assert len(set(at)) > 1, (place, at)
+
+
+def test_clocks_are_read_without_a_call(machine):
+    def calls(count):
+        before = machine.metrics()["pagewire_syscalls_total"]
+        assert "clocks agree" in run(machine, f"clocks {count}")
+        return machine.metrics()["pagewire_syscalls_total"] - before
+    assert calls(0) == calls(1000)
+
+
+def test_a_program_that_spoils_its_clock_spoils_no_other(machine):
+    run(machine, "clocks 0 spoil")
+    assert "clocks agree" in run(machine, "clocks 0")
 
 
 def test_autoexec_runs_at_start(programs, tmp_path):
