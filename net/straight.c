@@ -38,7 +38,12 @@ struct headers {
 	uint16_t length, id;
 	uint32_t whole; // flags and fragment offset, time to live, protocol
 	uint16_t checksum;
-	uint32_t source, dest;
+	union {
+		struct {
+			uint32_t source, dest;
+		};
+		uint64_t addresses;
+	};
 	struct tcp_hdr tcp;
 } __attribute__((packed));
 _Static_assert(sizeof(struct headers) == ETHERNET_BYTES + IP_HLEN + TCP_HLEN, "as on the wire");
@@ -124,17 +129,18 @@ static enum straight established(struct netif *netif, struct tcp_pcb *pcb, struc
 
 	at_once++;
 	count_packet();
-	if (!payload) {
-		tcp_straight(pcb, &h->tcp, NULL, netif);
+	tcp_straight(pcb, &h->tcp);
+	if (!payload || tcp_straight_in_place(pcb, h + 1, payload, netif))
 		return STRAIGHT_DONE;
-	}
 	p = rxpool_packet(buf, bytes);
-	if (UNLIKELY(!p))
+	if (UNLIKELY(!p)) {
+		tcp_straight_lost(pcb, payload, netif);
 		return STRAIGHT_KEPT;
+	}
 	h = p->payload; // it may have been copied aside
 	p->payload = (uint8_t *)p->payload + sizeof(*h);
 	p->len = p->tot_len = (u16_t)payload;
-	tcp_straight(pcb, &h->tcp, p, netif);
+	tcp_straight_data(pcb, &h->tcp, p, netif);
 	return STRAIGHT_KEPT;
 }
 
@@ -149,7 +155,7 @@ enum straight straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t 
 		tcp_straight_settle(netif);
 		return STRAIGHT_NOT;
 	}
-	pcb = tcp_straight_takes(h->dest, h->source, &h->tcp, payload, netif);
+	pcb = tcp_straight_takes(h->addresses, &h->tcp, payload, netif);
 	if (LIKELY(pcb)) {
 		return established(netif, pcb, buf, h, bytes, payload);
 	}

@@ -80,6 +80,11 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 	return http_conn_settle(conn);
 }
 
+static int on_data(void *arg, struct tcp_pcb *pcb, const void *data, u16_t len)
+{
+	return http_conn_input_in_place(arg, data, len);
+}
+
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 {
 	struct http_conn *conn = arg;
@@ -106,6 +111,7 @@ static void on_err(void *arg, err_t err)
 static void attach(struct http_conn *conn, struct tcp_pcb *pcb)
 {
 	tcp_arg(pcb, conn);
+	tcp_take(pcb, on_data);
 	tcp_recv(pcb, on_recv);
 	tcp_sent(pcb, on_sent);
 	tcp_err(pcb, on_err);
@@ -115,6 +121,7 @@ static void attach(struct http_conn *conn, struct tcp_pcb *pcb)
 void http_conn_detach(struct tcp_pcb *pcb)
 {
 	tcp_arg(pcb, NULL);
+	tcp_take(pcb, NULL);
 	tcp_recv(pcb, NULL);
 	tcp_sent(pcb, NULL);
 	tcp_err(pcb, NULL);

@@ -212,6 +212,14 @@ static bool input_slowly(struct http_conn *conn, struct pbuf *p, size_t used, bo
 	return all;
 }
 
+bool http_conn_input_in_place(struct http_conn *conn, const char *bytes, size_t len)
+{
+	if (UNLIKELY(conn->x || conn->held || conn->unusual) || !http_recall_all(conn, bytes, len))
+		return false;
+	http_conn_settle(conn);
+	return true;
+}
+
 bool http_conn_input(struct http_conn *conn, struct pbuf *p)
 {
 	if (UNLIKELY(conn->held) && http_held_enough(conn) && !conn->lingering) {

@@ -259,6 +259,9 @@ void http_conn_detach(struct tcp_pcb *pcb); // takes our callbacks off
 // A segment came in; it is the connection's now. False: it holds as many buffers as it may, and p stays
 // TCP's, which offers it again.
 bool http_conn_input(struct http_conn *conn, struct pbuf *p);
+// The same for one that is a remembered request and no more, where it lies. False: it is not, or cannot be
+// answered at once; nothing was done.
+bool http_conn_input_in_place(struct http_conn *conn, const char *bytes, size_t len);
 // Bytes that were acknowledged.
 void http_conn_acked(struct http_conn *conn, uint32_t bytes);
 // Takes the connection's work as far as it goes now.

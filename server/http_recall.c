@@ -227,50 +227,69 @@ static inline const struct http_file *head_of(const struct remembered *r, uint64
 	return file;
 }
 
-// False: nothing is queued.
-static bool send(struct http_conn *conn, const struct remembered *r, const char *bytes,
-		 uint64_t now)
+static inline unsigned pages_of(const struct remembered *r)
 {
-	uint64_t size = r->inode->size, sent = 0;
-	unsigned count = (unsigned)((size + PAGE_SIZE - 1) / PAGE_SIZE), i = 0;
-	const struct http_file *file;
-	struct page *pages[PAGES];
-	err_t err;
+	return (unsigned)((r->inode->size + PAGE_SIZE - 1) / PAGE_SIZE);
+}
 
-	if (size > PAGES * PAGE_SIZE || tcp_sndbuf(conn->pcb) < size + HTTP_FILE_HEAD_MAX ||
-	    (count && !http_pages_allowed()) || !find_pages(r->inode, count, pages))
+// Whether there is room for the answer; its pages are wired.
+static inline bool ready(struct http_conn *conn, const struct remembered *r, struct page **pages)
+{
+	uint64_t size = r->inode->size;
+
+	return size <= PAGES * PAGE_SIZE && tcp_sndbuf(conn->pcb) >= size + HTTP_FILE_HEAD_MAX &&
+	       (!size || http_pages_allowed()) && find_pages(r->inode, pages_of(r), pages);
+}
+
+// All of it in one segment. False: nothing is queued.
+static inline bool send_at_once(struct http_conn *conn, const struct remembered *r,
+				const struct http_file *file, struct page **pages)
+{
+	uint64_t size = r->inode->size;
+
+	if (UNLIKELY(size > UINT16_MAX ||
+		     !answer_write(conn->pcb, file->head, file->head_len, pages, (uint16_t)size)))
 		return false;
-	file = head_of(r, now);
-	if (LIKELY(size <= UINT16_MAX &&
-		   answer_write(conn->pcb, file->head, file->head_len, pages, (uint16_t)size))) {
-		conn->unacked += (uint32_t)(file->head_len + size);
-		http_bytes_sent += file->head_len + size;
-		return true;
-	}
-	err = genbuf_write(conn->pcb, file->head, file->head_len, count > 0);
-	if (LIKELY(err == ERR_OK)) {
+	conn->unacked += (uint32_t)(file->head_len + size);
+	http_bytes_sent += file->head_len + size;
+	return true;
+}
+
+// Head and pages one after the other, as far as memory allows. Returns the bytes that are queued.
+static uint64_t send_in_parts(struct http_conn *conn, const struct remembered *r,
+			      const struct http_file *file, struct page **pages)
+{
+	unsigned count = pages_of(r), i = 0;
+	uint64_t sent = 0, size = r->inode->size;
+
+	if (genbuf_write(conn->pcb, file->head, file->head_len, count > 0) == ERR_OK) {
 		sent = file->head_len;
 		for (; i < count; i++) {
 			uint16_t n = (uint16_t)MIN(size - i * PAGE_SIZE, PAGE_SIZE);
-			err = pagebuf_give(conn->pcb, pages[i], 0, n, i + 1 < count);
-			if (UNLIKELY(err != ERR_OK))
+			if (pagebuf_give(conn->pcb, pages[i], 0, n, i + 1 < count) != ERR_OK)
 				break;
 			sent += n;
 		}
-		conn->unacked += (uint32_t)sent;
-		http_bytes_sent += sent;
-		if (UNLIKELY(err != ERR_OK))
-			go_on(conn, r, bytes, sent - file->head_len);
 	}
 	for (; i < count; i++)
 		page_wire_put(pages[i]);
+	conn->unacked += (uint32_t)sent;
+	http_bytes_sent += sent;
 	return sent;
+}
+
+static inline void count(struct http_conn *conn, const struct remembered *r, uint64_t started)
+{
+	recalled++;
+	http_count_recalled(conn, r->head, &r->request, r->inode->size, started);
 }
 
 size_t http_recall(struct http_conn *conn, const char *bytes, size_t len)
 {
 	struct remembered *r = find(conn, bytes, len);
-	uint64_t started;
+	const struct http_file *file;
+	struct page *pages[PAGES];
+	uint64_t started, sent;
 
 	if (!r)
 		return 0;
@@ -279,10 +298,39 @@ size_t http_recall(struct http_conn *conn, const char *bytes, size_t len)
 		return 0;
 	}
 	started = clock_cycles();
-	if (!send(conn, r, bytes, started))
+	if (!ready(conn, r, pages))
 		return 0;
-	recalled++;
-	if (LIKELY(!conn->x && !conn->doomed))
-		http_count_recalled(conn, r->head, &r->request, r->inode->size, started);
+	file = head_of(r, started);
+	if (!send_at_once(conn, r, file, pages)) {
+		sent = send_in_parts(conn, r, file, pages);
+		if (!sent)
+			return 0;
+		if (UNLIKELY(sent < file->head_len + r->inode->size)) {
+			recalled++;
+			go_on(conn, r, bytes, sent - file->head_len);
+			return r->len;
+		}
+	}
+	count(conn, r, started);
 	return r->len;
+}
+
+bool http_recall_all(struct http_conn *conn, const char *bytes, size_t len)
+{
+	const struct remembered *r = find(conn, bytes, len);
+	struct page *pages[PAGES];
+	uint64_t started;
+
+	if (!r || r->len != len || r->names != name_generation())
+		return false;
+	started = clock_cycles();
+	if (!ready(conn, r, pages))
+		return false;
+	if (!send_at_once(conn, r, head_of(r, started), pages)) {
+		for (unsigned i = pages_of(r); i--;)
+			page_wire_put(pages[i]);
+		return false;
+	}
+	count(conn, r, started);
+	return true;
 }

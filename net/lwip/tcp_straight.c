@@ -4,10 +4,10 @@
 // acknowledgement of new data. RFC 9293, 3.10.7.4, with the conditions asked beforehand
 // (tcp_straight_takes) instead of one by one.
 //
-//     takes --no--> tcp_input                               leaves --no--> tcp_output
-//       | yes                                                  | yes
-//       v                                                      v
-//     windows, times --> queue, sent and recv callbacks --> one segment, straight to the card
+//     takes --no--> tcp_input                                 leaves --no--> tcp_output
+//       | yes                                                    | yes
+//       v                                                        v
+//     windows, times --> queue, sent, take or recv callback --> one segment, straight to the card
 //
 // A client that is sent much acknowledges often: of several acknowledgements in a row only the last goes
 // further than windows and times. That is settled when another segment comes, or the batch is over.
@@ -36,25 +36,22 @@
 // before tcp_straight_settle. Fast WTD context.
 static struct tcp_pcb *acknowledged;
 
-static inline bool is_between(const struct tcp_pcb *pcb, uint32_t dest, uint32_t source,
-			      const struct tcp_hdr *header)
+static inline bool is_between(const struct tcp_pcb *pcb, uint64_t addresses, uint32_t ports)
 {
-	return lwip_htons(pcb->remote_port) == header->src &&
-	       lwip_htons(pcb->local_port) == header->dest && IP_IS_V4_VAL(pcb->remote_ip) &&
-	       ip4_addr_get_u32(ip_2_ip4(&pcb->remote_ip)) == source &&
-	       ip4_addr_get_u32(ip_2_ip4(&pcb->local_ip)) == dest;
+	return pcb->wire_addresses == addresses && pcb->wire_ports == ports;
 }
 
-static inline struct tcp_pcb *find(uint32_t dest, uint32_t source, const struct tcp_hdr *header)
+static inline struct tcp_pcb *find(uint64_t addresses, uint32_t ports)
 {
-	uint32_t hash =
-	    tcp_hash_ip4(dest, source, lwip_ntohs(header->dest), lwip_ntohs(header->src));
+	uint32_t both = lwip_ntohl(ports); // the peer's, ours
+	uint32_t hash = tcp_hash_ip4((uint32_t)(addresses >> 32), (uint32_t)addresses,
+				     (uint16_t)both, (uint16_t)(both >> 16));
 
 	for (struct tcp_hash_node *node = *tcp_hash_bucket(hash); node; node = node->next) {
 		struct tcp_pcb *pcb = CONTAINER_OF(node, struct tcp_pcb, node);
 		tcp_hash_steps++;
 		if (node->hash == hash && node->kind == TCP_HASH_PCB &&
-		    is_between(pcb, dest, source, header))
+		    is_between(pcb, addresses, ports))
 			return pcb;
 	}
 	return NULL;
@@ -177,7 +174,7 @@ static inline const struct eth_addr *leaves(const struct tcp_pcb *pcb, const str
 
 // Ethernet's and IPv4's headers in front of TCP's, as the general way writes them (RFC 791, 3.1).
 static inline void put_headers(const struct tcp_pcb *pcb, struct pbuf *p, const struct netif *netif,
-			       const struct eth_addr *to)
+			       const struct eth_addr *to, uint16_t id)
 {
 	struct {
 		struct eth_addr to, from;
@@ -192,7 +189,7 @@ static inline void put_headers(const struct tcp_pcb *pcb, struct pbuf *p, const 
 	IPH_VHL_SET(&h->ip, 4, IP_HLEN / 4);
 	IPH_TOS_SET(&h->ip, pcb->tos);
 	IPH_LEN_SET(&h->ip, lwip_htons((u16_t)(p->tot_len + IP_HLEN)));
-	IPH_ID_SET(&h->ip, lwip_htons(LWIP_IP_ID()));
+	IPH_ID_SET(&h->ip, lwip_htons(id));
 	IPH_OFFSET_SET(&h->ip, 0);
 	IPH_TTL_SET(&h->ip, pcb->ttl);
 	IPH_PROTO_SET(&h->ip, IP_PROTO_TCP);
@@ -210,7 +207,7 @@ static bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
 	const struct eth_addr *to = leaves(pcb, netif);
 	struct tcp_seg *seg = pcb->unsent;
 	struct pbuf *p = seg->p;
-	uint32_t seq = lwip_ntohl(seg->tcphdr->seqno), end = seq + seg->len;
+	uint32_t seq = lwip_ntohl(seg->tcphdr->seqno), end = seq + seg->len, frames = 1;
 
 	if (UNLIKELY(!to))
 		return false;
@@ -220,12 +217,17 @@ static bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
 	seg->tcphdr->chksum = 0;
 	TCPH_SET_FLAG(seg->tcphdr, TCP_ACK);
 	tcp_segment_leaves(pcb, seg, seq);
-	p->tso_mss = seg->len > pcb->mss ? pcb->mss : 0;
-	lwip_stats.mib2.tcpoutsegs += seg->len > pcb->mss ? (seg->len - 1U) / pcb->mss + 1 : 1;
+	p->tso_mss = 0;
+	if (seg->len > pcb->mss) {
+		p->tso_mss = pcb->mss;
+		frames = (seg->len - 1U) / pcb->mss + 1;
+	}
+	lwip_stats.mib2.tcpoutsegs += frames;
 	MIB2_STATS_INC(mib2.ipoutrequests);
 	TCP_STATS_INC(tcp.xmit);
 	IP_STATS_INC(ip.xmit);
-	put_headers(pcb, p, netif, to);
+	put_headers(pcb, p, netif, to, pcb->ip_id);
+	pcb->ip_id = (uint16_t)(pcb->ip_id + frames); // the card counts on from the first
 	if (UNLIKELY(iface_send_tcp(netif, p) != ERR_OK)) {
 		tcp_set_flags(pcb, TF_NAGLEMEMERR);
 		return true;
@@ -238,60 +240,63 @@ static bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
 	return true;
 }
 
-// What follows a segment, or several in a row that only acknowledged: queues, callbacks, output.
-static void settle(struct tcp_pcb *pcb, struct pbuf *payload, struct netif *netif)
+// The queue and the server hear what one segment, or several in a row, acknowledged. False: the connection is gone.
+static inline bool settle(struct tcp_pcb *pcb)
 {
-	uint32_t told = 0;
+	uint32_t told;
+	bool there;
 
-	if (acknowledged) {
-		acknowledged = NULL;
-		told = free_acked(pcb);
-	}
+	if (!acknowledged)
+		return true;
+	acknowledged = NULL;
+	told = free_acked(pcb);
+	if (!told)
+		return true;
 	*tcp_input_events = 0;
 	tcp_input_pcb = pcb;
-	if (told && UNLIKELY(!tell_sent(pcb, told))) {
-		tcp_input_pcb = NULL;
-		if (payload)
-			pbuf_free(payload);
-		return;
-	}
-	if (payload && UNLIKELY(!tell_received(pcb, payload))) {
-		tcp_input_pcb = NULL;
-		return;
-	}
+	there = tell_sent(pcb, told);
 	tcp_input_pcb = NULL;
-	if (UNLIKELY(*tcp_input_events & TF_CLOSED) && tcp_input_closed(pcb))
-		return;
+	return there;
+}
+
+// What comes of it all.
+static void output(struct tcp_pcb *pcb, struct netif *netif)
+{
 	if (pcb->unsent ? !send_segment(pcb, netif) : pcb->flags & TF_ACK_NOW)
 		tcp_output(pcb);
 }
 
 void tcp_straight_settle(struct netif *netif)
 {
-	if (acknowledged)
-		settle(acknowledged, NULL, netif);
+	struct tcp_pcb *pcb = acknowledged;
+
+	if (pcb && settle(pcb))
+		output(pcb, netif);
 }
 
-// tcp_update_rcv_ann_wnd, which only moves the right edge of the window when that is worth a segment.
-static inline void announce(struct tcp_pcb *pcb)
+// tcp_update_rcv_ann_wnd, which only moves the right edge of the window when that is worth a segment, and says
+// how far.
+static inline uint32_t announce(struct tcp_pcb *pcb)
 {
 	uint32_t edge = pcb->rcv_nxt + pcb->rcv_wnd, announced = pcb->rcv_ann_right_edge;
 
-	if (LIKELY(TCP_SEQ_LT(edge, announced + LWIP_MIN(TCP_WND / 2, pcb->mss)) &&
-		   TCP_SEQ_LEQ(pcb->rcv_nxt, announced)))
-		pcb->rcv_ann_wnd = announced - pcb->rcv_nxt;
-	else
-		tcp_update_rcv_ann_wnd(pcb);
+	if (UNLIKELY(TCP_SEQ_GEQ(edge, announced + LWIP_MIN(TCP_WND / 2, pcb->mss)) ||
+		     TCP_SEQ_GT(pcb->rcv_nxt, announced)))
+		return tcp_update_rcv_ann_wnd(pcb);
+	pcb->rcv_ann_wnd = announced - pcb->rcv_nxt;
+	return 0;
 }
 
-struct tcp_pcb *tcp_straight_takes(uint32_t dest, uint32_t source, const struct tcp_hdr *header,
-				   uint32_t bytes, struct netif *netif)
+struct tcp_pcb *tcp_straight_takes(uint64_t addresses, const struct tcp_hdr *header, uint32_t bytes,
+				   struct netif *netif)
 {
 	struct tcp_pcb *pcb = acknowledged;
+	uint32_t ports;
 
-	if (!pcb || !is_between(pcb, dest, source, header)) {
+	__builtin_memcpy(&ports, header, sizeof(ports));
+	if (!pcb || !is_between(pcb, addresses, ports)) {
 		tcp_straight_settle(netif);
-		pcb = find(dest, source, header);
+		pcb = find(addresses, ports);
 	}
 	if (LIKELY(pcb && usual(pcb, header, bytes)))
 		return pcb;
@@ -299,8 +304,7 @@ struct tcp_pcb *tcp_straight_takes(uint32_t dest, uint32_t source, const struct 
 	return NULL;
 }
 
-void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header, struct pbuf *payload,
-		  struct netif *netif)
+void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header)
 {
 	uint32_t ack = lwip_ntohl(header->ackno);
 
@@ -315,13 +319,48 @@ void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header, struct pbuf
 		take_ack(pcb, ack);
 		acknowledged = pcb;
 	}
-	if (!payload)
-		return;
+}
+
+bool tcp_straight_in_place(struct tcp_pcb *pcb, const void *data, uint32_t bytes,
+			   struct netif *netif)
+{
+	pcb->rcv_nxt += bytes;
+	pcb->rcv_wnd -= bytes;
+	tcp_ack(pcb);
+	if (acknowledged) {
+		announce(pcb);
+		if (UNLIKELY(!settle(pcb)))
+			return true;
+	}
+	if (!pcb->take || !pcb->take(pcb->callback_arg, pcb, data, (u16_t)bytes))
+		return false;
+	pcb->rcv_wnd += bytes; // as tcp_recved
+	if (UNLIKELY(announce(pcb) >= TCP_WND_UPDATE_THRESHOLD))
+		tcp_ack_now(pcb);
+	output(pcb, netif);
+	return true;
+}
+
+void tcp_straight_data(struct tcp_pcb *pcb, const struct tcp_hdr *header, struct pbuf *payload,
+		       struct netif *netif)
+{
+	bool there;
+
 	if (TCPH_FLAGS(header) & TCP_PSH)
 		payload->flags |= PBUF_FLAG_PUSH;
-	pcb->rcv_nxt += payload->tot_len;
-	pcb->rcv_wnd -= payload->tot_len;
 	announce(pcb);
-	tcp_ack(pcb);
-	settle(pcb, payload, netif);
+	*tcp_input_events = 0;
+	tcp_input_pcb = pcb;
+	there = tell_received(pcb, payload);
+	tcp_input_pcb = NULL;
+	if (there && !(UNLIKELY(*tcp_input_events & TF_CLOSED) && tcp_input_closed(pcb)))
+		output(pcb, netif);
+}
+
+void tcp_straight_lost(struct tcp_pcb *pcb, uint32_t bytes, struct netif *netif)
+{
+	pcb->rcv_nxt -= bytes;
+	pcb->rcv_wnd += bytes;
+	announce(pcb);
+	output(pcb, netif);
 }

@@ -50,6 +50,7 @@ u8_t pbuf_remove_header(struct pbuf *p, size_t bytes);
 struct tcp_pcb;
 typedef err_t (*tcp_accept_fn)(void *arg, struct tcp_pcb *pcb, err_t err);
 typedef err_t (*tcp_recv_fn)(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err);
+typedef int (*tcp_take_fn)(void *arg, struct tcp_pcb *pcb, const void *data, u16_t len);
 typedef err_t (*tcp_sent_fn)(void *arg, struct tcp_pcb *pcb, u16_t len);
 typedef void (*tcp_err_fn)(void *arg, err_t err);
 
@@ -62,6 +63,7 @@ struct tcp_pcb {
 	void *arg;
 	tcp_accept_fn accept;
 	tcp_recv_fn recv;
+	tcp_take_fn take;
 	tcp_sent_fn sent;
 	tcp_err_fn err;
 	// http_world.c's
@@ -83,6 +85,7 @@ struct tcp_pcb *tcp_listen_with_backlog(struct tcp_pcb *pcb, u8_t backlog);
 void tcp_accept(struct tcp_pcb *pcb, tcp_accept_fn fn);
 void tcp_arg(struct tcp_pcb *pcb, void *arg);
 void tcp_recv(struct tcp_pcb *pcb, tcp_recv_fn fn);
+void tcp_take(struct tcp_pcb *pcb, tcp_take_fn fn);
 void tcp_sent(struct tcp_pcb *pcb, tcp_sent_fn fn);
 void tcp_err(struct tcp_pcb *pcb, tcp_err_fn fn);
 void tcp_recved(struct tcp_pcb *pcb, u16_t len);
