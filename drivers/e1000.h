@@ -88,14 +88,15 @@ struct e1000_tx {
 	void *cookies[E1000_TX_RING];
 	uint16_t last[E1000_TX_RING]; // in a packet's first slot: the slot of its last descriptor
 	uint32_t clean, rung, next;   // free-running; next - clean < E1000_TX_RING
-	uint32_t wanted;	    // descriptors that a refused packet needs; 0: none was refused
-	uint64_t plain[2], tso[2];  // the contexts as last given to the card; all ones: none yet
-	struct netoffload known[2]; // the offloads that `plain` and `tso` were made from
-	uint32_t first_max;	    // bytes of a packet's first descriptor
-	bool after_tso;		    // see the sentinel in e1000_tx.c
-	bool reclaiming;	    // tx_release came back to us
-	bool armed;		    // `work` is on the timer wheel
-	uint32_t stuck_clean;	    // `clean` when it last moved, and when that was (0: not yet)
+	uint32_t wanted;	   // descriptors that a refused packet needs; 0: none was refused
+	uint64_t plain[2], tso[2]; // the contexts as last given to the card; all ones: none yet
+	struct netoffload
+	    known[2];	    // that `plain` and `tso` were made from, of TCP in IPv4; else nobody's
+	uint32_t first_max; // bytes of a packet's first descriptor
+	bool after_tso;	    // see the sentinel in e1000_tx.c
+	bool reclaiming;    // tx_release came back to us
+	bool armed;	    // `work` is on the timer wheel
+	uint32_t stuck_clean; // `clean` when it last moved, and when that was (0: not yet)
 	uint64_t stuck_since;
 	struct wtd work;
 };

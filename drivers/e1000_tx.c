@@ -15,6 +15,7 @@
 // Header fields as they lie, aligned or not.
 typedef uint32_t field32 __attribute__((may_alias, aligned(1)));
 typedef uint16_t field16 __attribute__((may_alias, aligned(1)));
+typedef uint64_t field64 __attribute__((may_alias, aligned(1)));
 
 struct tx_plan {
 	union e1000_tx_desc context;
@@ -65,19 +66,22 @@ static bool offload_valid(const struct netfrag *head, const struct netoffload *o
 	       bytes > end && bytes <= E1000_TSO_MAX && offload->mss + end <= E1000_FRAME_MAX;
 }
 
-// Nearly all packets have the offload of the one before them of their kind: the context is in the card (but
-// for the length of what it cuts), and of the checks only those that depend on the packet's length are left.
+// Nearly all packets have the offload of the one before them of their kind, TCP in IPv4: the context is in the
+// card (but for the length of what it cuts), and of the checks only those that depend on the packet's length
+// are left.
 static inline bool offload_known(const struct e1000_tx *tx, const struct netoffload *offload)
 {
-	const field32 *a = (const field32 *)&tx->known[offload->mss != 0];
-	const field32 *b = (const field32 *)offload;
-	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2];
+	const field64 *a = (const field64 *)&tx->known[offload->mss != 0];
+	const field64 *b = (const field64 *)offload;
+	return a[0] == b[0] && *(const field32 *)&a[1] == *(const field32 *)&b[1];
 }
-_Static_assert(sizeof(struct netoffload) == 12, "compared as three words");
-#define TCP_OVER_IP4 0x00000101U // its first word with ip_csum and l4_csum, neither ipv6 nor udp
-_Static_assert(offsetof(struct netoffload, ip_csum) == 0 &&
-		   offsetof(struct netoffload, l4_csum) == 1,
-	       "the first two bytes");
+_Static_assert(sizeof(struct netoffload) == 12, "compared as a word and a half");
+static const struct netoffload unknown = {.l3_offset = UINT16_MAX}; // no packet's
+
+static bool is_tcp4(const struct netoffload *offload)
+{
+	return offload->ip_csum && offload->l4_csum && !offload->ipv6 && !offload->udp;
+}
 
 static bool plan_offload(const struct e1000_tx *tx, struct tx_plan *plan,
 			 const struct netfrag *head, const struct netoffload *offload)
@@ -257,13 +261,13 @@ static bool tx_make_room(struct e1000 *nic, uint32_t slots)
 
 // Bytes of the packet, or 0: one of its fragments is not for the straight way. *slots: data descriptors.
 static inline uint32_t measure_known(const struct e1000_tx *tx, const struct netfrag *frags,
-				     unsigned count, uint32_t *slots)
+				     const struct netfrag *end, uint32_t *slots)
 {
 	uint32_t bytes = frags->bytes;
 	if (bytes - 1 >= tx->first_max)
 		return 0;
 	*slots = 1;
-	for (const struct netfrag *frag = frags + 1; frag < frags + count; frag++) {
+	for (const struct netfrag *frag = frags + 1; frag < end; frag++) {
 		if (UNLIKELY(frag->bytes - 1 >= E1000_TSO_MAX))
 			return 0;
 		*slots += (frag->bytes + E1000_TX_PIECE - 1) / E1000_TX_PIECE;
@@ -274,13 +278,13 @@ static inline uint32_t measure_known(const struct e1000_tx *tx, const struct net
 
 // write_seed of a TCP segment in IPv4.
 static inline void write_tcp4_seed(const struct netfrag *head, const struct netoffload *offload,
-				   uint32_t bytes)
+				   uint32_t bytes, bool cut)
 {
 	uint8_t *frame = phys_to_virt(head->addr);
 	uint8_t *ip = frame + offload->l3_offset, *tcp = frame + offload->l4_offset;
 	uint64_t sum = (uint64_t) * (field32 *)(ip + 12) + *(field32 *)(ip + 16) + (6 << 8);
 	*(field16 *)(ip + 10) = 0;
-	if (offload->mss)
+	if (cut)
 		*(field16 *)(ip + 2) = 0;
 	else
 		sum += __builtin_bswap16((uint16_t)(bytes - offload->l4_offset));
@@ -302,56 +306,81 @@ static inline uint32_t put_tso_context(struct e1000_tx *tx, uint32_t at, uint32_
 	return put_context(tx, at, (const uint64_t[]){tx->tso[0], word}, tx->tso);
 }
 
+// A descriptor for each fragment.
 static inline uint32_t put_fragments(struct e1000_tx *tx, uint32_t at, const struct netfrag *frag,
 				     const struct netfrag *end, uint64_t what)
 {
 	union e1000_tx_desc *ring = tx->ring;
-	void **cookies = tx->cookies;
+	do {
+		uint32_t slot = at++ & TX_MASK;
+		ring[slot].data.addr = frag->addr;
+		ring[slot].words[1] = what | frag->bytes;
+		tx->cookies[slot] = frag->cookie;
+	} while (++frag < end);
+	return at;
+}
+
+// The same of fragments that need more than one.
+static __attribute__((noinline)) uint32_t put_long_fragments(struct e1000_tx *tx, uint32_t at,
+							     const struct netfrag *frag,
+							     const struct netfrag *end,
+							     uint64_t what)
+{
 	for (; frag < end; frag++) {
-		uint32_t rest = frag->bytes, slot = at++ & TX_MASK;
-		paddr_t addr = frag->addr;
-		cookies[slot] = frag->cookie;
-		for (; UNLIKELY(rest > E1000_TX_PIECE); rest -= E1000_TX_PIECE) {
-			ring[slot].data.addr = addr;
-			ring[slot].words[1] = what | E1000_TX_PIECE;
-			addr += E1000_TX_PIECE;
-			slot = at++ & TX_MASK;
-			cookies[slot] = NULL;
+		struct netfrag piece = *frag;
+		for (; piece.bytes > E1000_TX_PIECE; piece.bytes -= E1000_TX_PIECE) {
+			at = put(tx, at, piece.addr, (uint32_t)what | E1000_TX_PIECE,
+				 (uint32_t)(what >> 32), piece.cookie);
+			piece.addr += E1000_TX_PIECE;
+			piece.cookie = NULL;
 		}
-		ring[slot].data.addr = addr;
-		ring[slot].words[1] = what | rest;
+		at = put_fragments(tx, at, &piece, &piece + 1, what);
 	}
 	return at;
 }
 
-// The straight way of a TCP segment in IPv4 with a known offload: what tx_plan and put_packet do, from
-// fragments to descriptors in one go. False: nothing is done.
-static inline bool transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
-				  const struct netoffload *offload)
+// put_sentinel, plan_sentinel.
+static inline uint32_t put_known_sentinel(struct e1000_tx *tx, uint32_t at, uint64_t what, bool cut,
+					  bool single)
 {
+	union e1000_tx_desc *desc = &tx->ring[(at - 1) & TX_MASK];
+	uint32_t piece = desc->data.lower & TXD_LEN_MASK;
+	bool sentinel = (cut || single) && piece > 2 * TX_SENTINEL;
+	tx->after_tso = cut || !sentinel;
+	if (!sentinel)
+		return at;
+	desc->data.lower -= TX_SENTINEL;
+	return put(tx, at, desc->data.addr + piece - TX_SENTINEL, (uint32_t)what | TX_SENTINEL,
+		   (uint32_t)(what >> 32), NULL);
+}
+
+// The straight way of a TCP segment in IPv4 with a known offload, to be cut or not: what tx_plan and
+// put_packet do, from fragments to descriptors in one go. False: nothing is done.
+static inline bool transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
+				  const struct netoffload *offload, const bool cut)
+{
+	const uint64_t what = (uint64_t)(TXD_IXSM | TXD_TXSM) << 32 | TXD_DTYP_DATA | TXD_DEXT |
+			      TXD_IFCS | (cut ? TXD_TSE : 0);
 	struct e1000_tx *tx = &nic->tx;
-	uint32_t mss = offload->mss, head = offload->header_bytes, first = tx->next, at = first;
-	uint32_t lower = TXD_DTYP_DATA | TXD_DEXT | TXD_IFCS | (mss ? TXD_TSE : 0), slots;
-	uint32_t bytes = measure_known(tx, frags, count, &slots), upper = TXD_IXSM | TXD_TXSM;
-	bool sentinel = false;
-	if (bytes <= head || bytes > (mss ? E1000_TSO_MAX : E1000_FRAME_MAX) ||
+	const struct netfrag *end = frags + count;
+	uint32_t head = offload->header_bytes, first = tx->next, at = first, slots;
+	uint32_t bytes = measure_known(tx, frags, end, &slots);
+	if (bytes <= head || bytes > (cut ? E1000_TSO_MAX : E1000_FRAME_MAX) ||
 	    frags->bytes < head || e1000_tx_free(tx) < slots + 2)
 		return false;
-	write_tcp4_seed(frags, offload, bytes);
-	if (mss)
+	e1000_stats.tx_bytes += bytes;
+	write_tcp4_seed(frags, offload, bytes, cut);
+	if (cut)
 		at = put_tso_context(tx, at, bytes - head);
 	else
 		e1000_stats.context_skipped++;
-	at = put_fragments(tx, at, frags, frags + count, (uint64_t)upper << 32 | lower);
-	if (mss || UNLIKELY(tx->after_tso)) {
-		uint32_t piece = tx->ring[(at - 1) & TX_MASK].data.lower & TXD_LEN_MASK;
-		sentinel = (mss || count == 1) && piece > 2 * TX_SENTINEL;
-		if (sentinel)
-			at = put_sentinel(tx, at, lower, upper);
-		tx->after_tso = mss || !sentinel;
-	}
+	if (LIKELY(slots == count))
+		at = put_fragments(tx, at, frags, end, what);
+	else
+		at = put_long_fragments(tx, at, frags, end, what);
+	if (cut || UNLIKELY(tx->after_tso))
+		at = put_known_sentinel(tx, at, what, cut, count == 1);
 	put_end(tx, first, at);
-	e1000_stats.tx_bytes += bytes;
 	if (UNLIKELY(nic->late))
 		e1000_late_packet(nic, first & TX_MASK, &frags[0]);
 	return true;
@@ -377,7 +406,7 @@ static __attribute__((noinline)) int transmit_planned(struct e1000 *nic,
 		e1000_stats.context_written += plan.new_context;
 		e1000_stats.context_skipped += !plan.new_context;
 		e1000_stats.tx_tso += offload->mss != 0;
-		tx->known[offload->mss != 0] = *offload;
+		tx->known[offload->mss != 0] = is_tcp4(offload) ? *offload : unknown;
 	}
 	put_packet(nic, &plan, frags, count, offload);
 	e1000_stats.tx_packets++;
@@ -393,9 +422,9 @@ int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned cou
 		e1000_stats.tx_link_down++;
 		return -ENODEV;
 	}
-	if (LIKELY(offload && count - 1 < NETDEV_MAX_FRAGS && offload_known(&nic->tx, offload) &&
-		   *(const field32 *)offload == TCP_OVER_IP4) &&
-	    transmit_known(nic, frags, count, offload)) {
+	if (LIKELY(offload && count - 1 < NETDEV_MAX_FRAGS && offload_known(&nic->tx, offload)) &&
+	    (offload->mss ? transmit_known(nic, frags, count, offload, true)
+			  : transmit_known(nic, frags, count, offload, false))) {
 		e1000_stats.tx_packets++;
 		return 0;
 	}
@@ -406,6 +435,6 @@ void e1000_tx_forget_context(struct e1000 *nic)
 {
 	nic->tx.plain[0] = nic->tx.plain[1] = UINT64_MAX;
 	nic->tx.tso[0] = nic->tx.tso[1] = UINT64_MAX;
-	nic->tx.known[0] = nic->tx.known[1] = (struct netoffload){.l3_offset = UINT16_MAX}; // none
+	nic->tx.known[0] = nic->tx.known[1] = unknown;
 	nic->tx.after_tso = false;
 }

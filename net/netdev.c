@@ -53,19 +53,19 @@ static void release_pbufs(const struct netfrag *frags, unsigned count)
 // The packet's pbufs as fragments; 0 when there are too many. Each gets the card's reference.
 static inline unsigned reference_pbufs(struct pbuf *packet, struct netfrag frags[NETDEV_MAX_FRAGS])
 {
-	unsigned count = 0;
+	struct netfrag *frag = frags;
 
 	for (struct pbuf *q = packet; q; q = q->next) {
 		if (UNLIKELY(!q->len))
 			continue;
-		if (UNLIKELY(count == NETDEV_MAX_FRAGS)) {
-			release_pbufs(frags, count);
+		if (UNLIKELY(frag == frags + NETDEV_MAX_FRAGS)) {
+			release_pbufs(frags, NETDEV_MAX_FRAGS);
 			return 0;
 		}
 		q->ref++;
-		frags[count++] = (struct netfrag){virt_to_phys(q->payload), q->len, q};
+		*frag++ = (struct netfrag){virt_to_phys(q->payload), q->len, q};
 	}
-	return count;
+	return (unsigned)(frag - frags);
 }
 
 // ERR_OK: the card or the queue holds references. Else nothing is held: TCP keeps the segment as unsent.
@@ -131,8 +131,12 @@ void netdev_tcp_waits(void)
 static void tx_release(void *ctx, void *cookie)
 {
 	struct iface *iface = ctx;
+	struct pbuf *p = cookie;
 
-	pbuf_free(cookie);
+	if (LIKELY(p->ref > 1)) // nearly always TCP has it, too
+		p->ref--;
+	else
+		pbuf_free(p);
 	if (UNLIKELY(tcp_waits))
 		wtd_post_fast(&iface->room);
 }
