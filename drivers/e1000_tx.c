@@ -356,8 +356,9 @@ static inline uint32_t put_known_sentinel(struct e1000_tx *tx, uint32_t at, uint
 
 // The straight way of a TCP segment in IPv4 with a known offload, to be cut or not: what tx_plan and
 // put_packet do, from fragments to descriptors in one go. False: nothing is done.
-static inline bool transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
-				  const struct netoffload *offload, const bool cut)
+static inline __attribute__((always_inline)) bool
+transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
+	       const struct netoffload *offload, const bool cut)
 {
 	const uint64_t what = (uint64_t)(TXD_IXSM | TXD_TXSM) << 32 | TXD_DTYP_DATA | TXD_DEXT |
 			      TXD_IFCS | (cut ? TXD_TSE : 0);

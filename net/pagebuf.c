@@ -184,7 +184,7 @@ static bool fits_a_segment(const struct tcp_pcb *pcb, uint16_t head_len, uint32_
 }
 
 // The pbufs of `len` bytes of pages as a chain; null: no memory.
-static struct pbuf *chain_of(struct page *const *pages, uint16_t len)
+static __attribute__((noinline)) struct pbuf *chain_of(struct page *const *pages, uint16_t len)
 {
 	struct pbuf *first = NULL, **link = &first;
 
