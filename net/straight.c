@@ -44,7 +44,10 @@ struct headers {
 		};
 		uint64_t addresses;
 	};
-	struct tcp_hdr tcp;
+	union {
+		struct tcp_hdr tcp;
+		uint32_t ports;
+	};
 } __attribute__((packed));
 _Static_assert(sizeof(struct headers) == ETHERNET_BYTES + IP_HLEN + TCP_HLEN, "as on the wire");
 
@@ -155,7 +158,7 @@ enum straight straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t 
 		tcp_straight_settle(netif);
 		return STRAIGHT_NOT;
 	}
-	pcb = tcp_straight_takes(h->addresses, &h->tcp, payload, netif);
+	pcb = tcp_straight_takes(h->addresses, h->ports, &h->tcp, payload, netif);
 	if (LIKELY(pcb)) {
 		return established(netif, pcb, buf, h, bytes, payload);
 	}

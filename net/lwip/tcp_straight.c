@@ -287,13 +287,11 @@ static inline uint32_t announce(struct tcp_pcb *pcb)
 	return 0;
 }
 
-struct tcp_pcb *tcp_straight_takes(uint64_t addresses, const struct tcp_hdr *header, uint32_t bytes,
-				   struct netif *netif)
+struct tcp_pcb *tcp_straight_takes(uint64_t addresses, uint32_t ports, const struct tcp_hdr *header,
+				   uint32_t bytes, struct netif *netif)
 {
 	struct tcp_pcb *pcb = acknowledged;
-	uint32_t ports;
 
-	__builtin_memcpy(&ports, header, sizeof(ports));
 	if (!pcb || !is_between(pcb, addresses, ports)) {
 		tcp_straight_settle(netif);
 		pcb = find(addresses, ports);

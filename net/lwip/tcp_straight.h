@@ -2,7 +2,7 @@
 // What happens a million times on an established connection, as one page of code (tcp_straight.c). Called by
 // net/straight.c for a TCP segment in a plain IPv4 packet that is sound. Fast WTD context.
 //
-//	pcb = tcp_straight_takes(addresses, header, payload_bytes, netif);
+//	pcb = tcp_straight_takes(addresses, ports, header, payload_bytes, netif);
 //	if (!pcb)
 //		... tcp_input
 //	tcp_straight(pcb, header);
@@ -14,11 +14,11 @@
 #include "lwip/prot/tcp.h"
 #include "lwip/tcp.h"
 
-// The connection of a segment with these addresses (as they lie in the packet, source first) and so many bytes
-// of payload; null: none, or the segment is not one that tcp_straight knows what to do with. What other
+// The connection of a segment with these addresses and ports (as they lie in the packet, the source's first) and
+// so many bytes of payload; null: none, or the segment is not one that tcp_straight knows what to do with. What other
 // connections acknowledged is settled.
-struct tcp_pcb *tcp_straight_takes(uint64_t addresses, const struct tcp_hdr *header, uint32_t bytes,
-				   struct netif *netif);
+struct tcp_pcb *tcp_straight_takes(uint64_t addresses, uint32_t ports, const struct tcp_hdr *header,
+				   uint32_t bytes, struct netif *netif);
 // Does what tcp_input would with all of the segment but its payload, and but for what tcp_straight_settle does.
 void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header);
 // Then, with the segment's payload: offers it to the server where it lies (tcp_take). True: there is no more to
