@@ -1,248 +1,241 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """make bench: Pagewire beside Linux + nginx and beside the floor (bench/floor: the cheapest thing that this card
-can carry), on the same machine model, the same card, the same client. First what each costs in time, then, with
-bench/count's QEMU plugin, what it does: counts do not depend on how busy the measuring machine is.
+can carry), on the same machine model, the same card, the same client. First what each costs in time (bench/rows.py),
+then, with bench/count's QEMU plugin, what it does: counts do not depend on how busy the measuring machine is.
 
-Each round starts one machine after the other (so that two never share the processor), runs wrk against each
-size, and the medians of the rounds and their spread are printed as a table. Runs in a network namespace of its
-own with a tap device; needs root, or a kernel that lets users make namespaces. QEMU's TCG: the ratios mean
-something, the absolute figures are those of this machine on this day.
+Each round starts one machine after the other, so that two never share the processor. A whole run (20 minutes on two
+processors) writes docs/benchmarks.md and docs/*.svg; a run of some rows or few rounds writes them to build/bench. A row
+that fails is noted as failed and the rest goes on. Root, or a kernel that lets users make network namespaces.
+
+    make bench
+    make bench BENCH="--rounds 1 --seconds 1 --rows 4KBx16,new --no-counts"
+    make bench BENCH=--report          writes the report of the last run again
 """
 import argparse
+import json
 import os
-import platform
-import re
-import socket
-import statistics
 import subprocess
 import sys
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
-OUT = os.path.join(ROOT, "build", "bench")
-GUEST, HOST = "10.77.0.2", "10.77.0.1"
+import machines
+import report
+import waiting
+from client import wrk
+from machines import OUT, ROOT, SYSTEMS, Pagewire
+from rows import COUNTED, FILES, ROWS, Path, rows_named
 
-# name, file, connections
-WORK = [
-    ("100 B, 16 connections", "100.bin", 16),
-    ("1 KB, 16 connections", "1024.bin", 16),
-    ("1 KB, 1 connection", "1024.bin", 1),
-    ("4 KB, 16 connections", "4096.bin", 16),
-    ("4 KB, 500 connections", "4096.bin", 500),
-    ("16 KB, 16 connections", "16384.bin", 16),
-    ("64 KB, 16 connections", "65536.bin", 16),
-    ("1 MB, 16 connections", "1048576.bin", 16),
-    ("100 MB, 1 connection", "104857600.bin", 1),
-]
+USERS = "trustee / * RL\ntrustee /up * ALL\n"
+LOADS = (("1 KB, 1 connection", "1024.bin", 1), ("4 KB, 64 connections", "4096.bin", 64),
+         ("100 MB, 4 connections", "104857600.bin", 4))  # under which interrupts are followed
 
 
-def run(*command, **options):
-    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
-
-
-def in_namespace():
-    if os.environ.get("PAGEWIRE_NETNS") == "1":
-        return
-    flags = ["-n"] if os.geteuid() == 0 else ["-rn"]
-    if subprocess.run(["unshare", *flags, "true"], capture_output=True).returncode != 0:
-        sys.exit("make bench needs a network namespace of its own: run it as root")
-    os.execvp("unshare", ["unshare", *flags, "--kill-child", "--fork", "sh", "-c",
-                          'ip link set lo up && PAGEWIRE_NETNS=1 exec "$@"', "sh", sys.executable, *sys.argv])
-
-
-def seconds(text):
-    value, unit = re.match(r"([\d.]+)(us|ms|s|m)", text).groups()
-    return float(value) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}[unit]
-
-
-def size_of(text):
-    value, unit = re.match(r"([\d.]+)([KMG]?)B", text).groups()
-    return float(value) * {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[unit]
-
-
-def wrk(path, connections, duration):
-    out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{duration}", "--timeout", "60", "--latency",
-                          f"http://{GUEST}/{path}"], capture_output=True, text=True).stdout
-    errors = re.search(r"Socket errors: (.*)", out)
-    return {
-        "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
-        "requests": int(re.search(r"(\d+) requests in", out).group(1)),
-        "bytes": size_of(re.search(r"requests in .*, (\S+) read", out).group(1)),
-        "p50": seconds(re.search(r"^\s+50%\s+(\S+)", out, re.M).group(1)),
-        "p99": seconds(re.search(r"^\s+99%\s+(\S+)", out, re.M).group(1)),
-        "errors": errors.group(1) if errors else "Non-2xx" if "Non-2xx" in out else "",
-    }
-
-
-# name, file, connections, seconds: what is counted. Bytes served come from the client.
-COUNTED = [
-    ("1 KB, 8 connections", "1024.bin", 8, 3),
-    ("4 KB, 8 connections", "4096.bin", 8, 3),
-    ("4 KB, 64 connections", "4096.bin", 64, 3),
-    ("100 MB, 1 connection", "104857600.bin", 1, 8),
-]
-COUNTERS = f"{OUT}/count.sock"
-plugin_words = ""  # more of them for the plugin
-
-
-def plugin(counted):
-    """QEMU's words for the counting plugin."""
-    if counted and os.path.exists(COUNTERS):
-        os.remove(COUNTERS)
-    return ["-plugin", f"{ROOT}/build/libcount.so,socket={COUNTERS}{plugin_words}"] if counted else []
-
-
-def counters():
-    with socket.socket(socket.AF_UNIX) as s:
-        s.connect(COUNTERS)
-        return [int(n) for n in s.makefile().readline().split()]
-
-
-class Bare:
-    """A QEMU that says `peer: ready` on its serial port."""
-
-    def __init__(self, counted=False):
-        self.counted = counted
-
-    def __enter__(self):
-        log = os.path.join(OUT, "peer.log")
-        if os.path.exists(log):
-            os.remove(log)
-        self.process = subprocess.Popen(
-            ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-m", "1024", "-display", "none",
-             *self.arguments, *plugin(self.counted), "-serial", f"file:{log}",
-             "-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no", "-device", "e1000,netdev=net"])
-        for _ in range(1200):
-            if os.path.exists(log) and "peer: ready" in open(log, errors="replace").read():
-                return self
-            time.sleep(0.1)
-        raise RuntimeError("the peer did not start: " + log)
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-
-class Linux(Bare):
-    name = "Linux + nginx"
-    arguments = ["-kernel", f"{OUT}/linux/vmlinuz", "-initrd", f"{OUT}/linux/initrd", "-append",
-                 "console=ttyS0 mitigations=off quiet"]
-
-
-class Floor(Bare):
-    """Answers with at most 60,000 bytes and keeps no state: above that there is nothing to compare."""
-    name = "floor"
-    arguments = ["-kernel", os.path.join(ROOT, "build", "floor.elf")]
-    biggest = 65536
-
-
-class Pagewire:
-    name = "Pagewire"
-
-    def __init__(self, counted=False):
-        self.counted = counted
-
-    def __enter__(self):
-        from vm import VM
-        self.vm = VM(disks=[f"{OUT}/files.img"], address=GUEST, mem=1024, name="bench",
-                     append=f"log=off ip={GUEST}::{HOST}:255.255.255.0:pagewire:eth0:off",
-                     net=["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"], extra=plugin(self.counted))
-        self.vm.__enter__()
-        return self
-
-    def __exit__(self, *arguments):
-        self.vm.__exit__(*arguments)
+def say(text):
+    print(time.strftime("%H:%M:%S ") + text, file=sys.stderr, flush=True)
 
 
 def prepare_files():
-    os.makedirs(os.path.join(OUT, "files"), exist_ok=True)
-    for name in {w[1] for w in WORK}:
-        path = os.path.join(OUT, "files", name)
-        if not os.path.exists(path):
+    """The files that are served, as a folder and as a volume with room for uploads."""
+    folder = os.path.join(OUT, "files")
+    os.makedirs(os.path.join(folder, "cold"), exist_ok=True)
+    os.makedirs(os.path.join(folder, "up"), exist_ok=True)
+    os.makedirs(os.path.join(folder, ".pagewire"), exist_ok=True)
+    with open(os.path.join(folder, ".pagewire", "users"), "a+") as f:
+        f.seek(0)
+        if f.read() != USERS:  # untouched if right: a newer file would make a new volume
+            f.truncate(0)
+            f.write(USERS)
+    for name, size in FILES.items():
+        path = os.path.join(folder, name)
+        if not os.path.exists(path) or os.path.getsize(path) != size:
             with open(path, "wb") as f:
-                f.write(os.urandom(int(name.split(".")[0])))
-    run(os.path.join(ROOT, "tools", "volume"), f"{OUT}/files", f"{OUT}/files.img")
+                f.write(os.urandom(size))
+    machines.run(os.path.join(ROOT, "tools", "volume"), folder, f"{OUT}/files.img", env=os.environ | {"ROOM_MB": "128"})
 
 
-def prepare():
-    prepare_files()
-    run(os.path.join(ROOT, "bench", "linux-peer"), f"{OUT}/linux")
+class Run:
+    """One run: its results, kept in build/bench/results.json as they come."""
+
+    def __init__(self, options):
+        self.options, self.start = options, time.monotonic()
+        self.results = {"date": time.strftime("%Y-%m-%d"), "machine": machines.described(), "rounds": 0,
+                        "seconds": options.seconds, "rows": {s.name: {} for s in SYSTEMS},
+                        "boot": {s.name: [] for s in SYSTEMS}, "counts": {}, "wtd": None}
+
+    def elapsed(self):
+        return time.monotonic() - self.start
+
+    def late(self):
+        """Long past the time that was given: what is left is left out."""
+        return self.elapsed() > self.options.minutes * 60 * 1.5
+
+    def save(self):
+        with open(f"{OUT}/results.json", "w") as f:
+            json.dump(self.results, f, indent=1)
+
+    def note(self, system, row, got):
+        self.results["rows"][system.name].setdefault(row.id, []).append(got)
+        figure = f"failed: {got['failed']}" if "failed" in got else "  ".join(
+            f"{key} {got[key]:.6g}" for key in ("rate", "bytes", "p50", "p99", "memory") if key in got)
+        say(f"{system.name}: {row.title}: {figure} {got.get('errors', '')} {got.get('also', '')}")
+        self.save()
+
+    def one(self, machine, row):
+        """Measures a row; whether the machine can go on."""
+        if self.late():
+            self.note(machine, row, {"failed": "no time was left"})
+            return True
+        try:
+            start, busy = time.monotonic(), machine.busy()
+            got = row.measure(machine, self.options.seconds)
+            got["machine"] = (machine.busy() - busy) / (time.monotonic() - start)
+        except Exception as error:
+            self.note(machine, row, {"failed": str(error)[:120] or type(error).__name__})
+            return machine.alive()
+        self.note(machine, row, got)
+        return True
+
+    def group(self, system, rows, path=None):
+        """All rows on one machine, or on a fresh one where it did not survive a row."""
+        rows = list(rows)
+        while rows:
+            try:
+                with system(wire=path) as machine:
+                    machine.path, machine.seed = path, self.results["rounds"] + 1
+                    if path:
+                        path.of(0, machine.seed)
+                    else:
+                        self.results["boot"][system.name].append(machine.boot)
+                    while rows and self.one(machine, rows.pop(0)):
+                        pass
+            except Exception as error:  # it did not start, or died at the end
+                for row in rows:
+                    self.note(system, row, {"failed": str(error)[:120]})
+                return
+
+    def round(self, rows):
+        number = self.results["rounds"]
+        rows = [row for row in rows if number < row.rounds]
+        for system in SYSTEMS:
+            able = [row for row in rows if system.name != "floor" or row.floor]
+            self.group(system, [row for row in able if row.group == "tap"])
+            if far := [row for row in able if row.group == "path"]:
+                path = Path()
+                try:
+                    self.group(system, far, path)
+                finally:
+                    path.close()
+        self.results["rounds"] += 1
+        self.save()
+
+    def rounds(self, rows):
+        """As many rounds as were asked for and as fit."""
+        longest, reserve = 0, 0 if self.options.no_counts else 200
+        for number in range(self.options.rounds):
+            if number and self.elapsed() + longest + reserve > self.options.minutes * 60:
+                say(f"{number} rounds are what the time allows")
+                break
+            start = time.monotonic()
+            self.round(rows)
+            longest = max(longest, time.monotonic() - start)
+
+    # ---- counts ----
+
+    def counted(self, system):
+        """What the system does for each piece of COUNTED work: totals of the plugin, and what the client got."""
+        rows = self.results["counts"].setdefault(system.name, {})
+        with system(counted=True, words=waiting.words(system)) as machine:
+            wait = waiting.wait_of(machine)
+            for ident, title, path, connections, duration, options in COUNTED:
+                if FILES[path] > machine.biggest or (options and system.name == "floor"):
+                    continue
+                if self.late():
+                    return
+                try:
+                    wrk(path, 1, 1)
+                    before, idle = machine.counter.read(), wait.now()
+                    got = wrk(path, connections, duration, **options)
+                    time.sleep(0.2)
+                    done = {key: value - before[key] for key, value in machine.counter.read().items()}
+                    waited = {key: value - idle[key] for key, value in wait.now().items()}
+                    done = {key: value - waited.get(key, 0) for key, value in done.items()}
+                    rows[ident] = done | {"waiting": waited.get("instructions", 0), "requests": got["requests"],
+                                          "served": got["requests"] * served(system, path), "errors": got["errors"]}
+                    say(f"{system.name}: {title}: {done['instructions'] / got['requests']:,.0f} instructions a request")
+                except Exception as error:
+                    rows[ident] = {"failed": str(error)[:120]}
+                    say(f"{system.name}: {title}: failed: {error}")
+                    if not machine.alive():
+                        return
+                self.save()
+
+    def spans(self):
+        """From the entry of the card's interrupt to the first instruction of its WTD, under full load."""
+        at = waiting.symbols()
+        words = (f",entry={at['irq_stubs']:x}:{at['irq_stubs'] + 224 * 16:x},handler={at['e1000_interrupt']:x},"
+                 f"other={at['e1000_look']:x},post={at['wtd_post_fast']:x},work={at['e1000_poll']:x}")
+        with Pagewire(counted=True, words=words) as machine:
+            rows = []
+            for title, path, connections in LOADS:
+                wrk(path, connections, 1)
+                before = machine.counter.line()
+                wrk(path, connections, max(3, self.options.seconds))
+                after = machine.counter.line()
+                count, total = (after[n] - before[n] for n in (7, 8))
+                rows.append({"title": title, "interrupts": count, "mean": total / count if count else None,
+                             "least": after[9] if count else None, "worst": after[10] if count else None})
+                say(f"interrupt to WTD: {rows[-1]}")
+            self.results["wtd"] = rows
+        self.save()
+
+    def counts(self):
+        for step in (*(lambda system=system: self.counted(system) for system in SYSTEMS), self.spans):
+            try:
+                step()
+            except Exception as error:
+                say(f"counting failed: {error}")
 
 
-def make_tap():
-    run("ip", "tuntap", "add", "tap0", "mode", "tap")
-    run("ip", "addr", "add", HOST + "/24", "dev", "tap0")
-    run("ip", "link", "set", "tap0", "up")
+def served(system, path):
+    return min(FILES[path], 60000) if system.name == "floor" else FILES[path]
 
 
-def table(results, systems):
-    yield "| work | " + " | ".join(f"{s.name} req/s | p50 | p99" for s in systems) + " | to Linux | to the floor |"
-    yield "|---|" + "---|" * (3 * len(systems) + 2)
-    for name, _, _ in WORK:
-        cells, rates = [], {}
-        for system in systems:
-            got = results[system.name].get(name)
-            if not got:
-                cells.append("| | ")
-                continue
-            every = [g["rate"] for g in got]
-            rates[system] = statistics.median(every)
-            width = (max(every) - min(every)) / 2 / rates[system] if rates[system] else 0
-            p50, p99 = (statistics.median(g[p] for g in got) * 1e3 for p in ("p50", "p99"))
-            errors = {g["errors"] for g in got} - {""}
-            cells.append(f"{rates[system]:,.0f} ±{width * 100:.0f} %{' (' + '; '.join(errors) + ')' if errors else ''}"
-                         f" | {p50:.2f} ms | {p99:.2f} ms")
-        floor = f"{rates[Pagewire] / rates[Floor]:.0%}" if Floor in rates else ""
-        yield f"| {name} | " + " | ".join(cells) + f" | {rates[Pagewire] / rates[Linux]:.1f}x | {floor} |"
-
-
-def count(system):
-    """Rows of what the system does for each piece of COUNTED work."""
-    with system(counted=True):
-        for name, path, connections, duration in COUNTED:
-            if int(path.split(".")[0]) > getattr(system, "biggest", 1 << 40):
-                continue
-            wrk(path, 1, 1)
-            before = counters()
-            got = wrk(path, connections, duration)
-            time.sleep(0.2)
-            done = [b - a for a, b in zip(before, counters())]
-            n = max(got["requests"], 1)
-            yield (f"| {name} | {system.name} | {done[0] / n:,.0f} | {done[0] / got['bytes']:.3f} | "
-                   f"{done[2] / got['bytes']:.3f} | {done[5] / n:.2f} + {done[6] / n:.2f} |")
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=2, help="for each row; some take longer")
+    parser.add_argument("--rows", default="", help="some of: " + ", ".join(row.id for row in ROWS))
+    parser.add_argument("--no-counts", action="store_true", help="without the plugin")
+    parser.add_argument("--minutes", type=float, default=20, help="no round is begun that would end later")
+    parser.add_argument("--into", help="folder of the report")
+    parser.add_argument("--report", action="store_true", help="only write the report of what was measured last")
+    return parser.parse_args()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=4)
-    options = parser.parse_args()
-    in_namespace()
-    prepare()
-    make_tap()
-    results = {}
-    for _ in range(options.rounds):
-        for system in (Pagewire, Linux, Floor):
-            with system():
-                for name, path, connections in WORK:
-                    if int(path.split(".")[0]) > getattr(system, "biggest", 1 << 40):
-                        continue
-                    wrk(path, 1, 1)  # the file is in memory before it is measured, on both sides
-                    got = wrk(path, connections, options.seconds)
-                    results.setdefault(system.name, {}).setdefault(name, []).append(got)
-                    print(f"{system.name}: {name}: {got['rate']:.0f} req/s", file=sys.stderr, flush=True)
-    print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} processors, "
-          + run("qemu-system-x86_64", "--version").splitlines()[0] + f", {options.rounds} rounds\n")
-    for line in table(results, [Pagewire, Linux, Floor]):
-        print(line)
-    print("\n| counted | system | instructions a request | instructions a byte | bytes loaded a byte | "
-          "device loads + stores a request |\n|---|---|---|---|---|---|")
-    for system in (Pagewire, Linux, Floor):
-        for line in count(system):
-            print(line, flush=True)
+    options = arguments()
+    rows = rows_named(options.rows)
+    whole = not options.rows and options.rounds >= 3 and not options.no_counts
+    into = options.into or (os.path.join(ROOT, "docs") if whole or options.report else OUT)
+    if not options.report:
+        machines.in_namespace()
+        os.makedirs(OUT, exist_ok=True)
+        say("preparing files and the Linux peer")
+        prepare_files()
+        machines.run(os.path.join(ROOT, "bench", "linux-peer"), f"{OUT}/linux")
+        machines.make_tap()
+        run = Run(options)
+        run.rounds(rows)
+        if not options.no_counts:
+            run.counts()
+        run.results["minutes"] = run.elapsed() / 60
+        run.save()
+    print(report.write(into))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"bench: {' '.join(map(str, error.cmd))}: {(error.stderr or '').strip()}")

@@ -5,8 +5,12 @@
 //	qemu-system-x86_64 -plugin build/libcount.so,socket=/path ...
 //
 // Each connection to the socket gets one line with the totals so far and is closed:
-//	instructions loads load_bytes stores store_bytes device_loads device_stores
+//	instructions loads load_bytes stores store_bytes device_loads device_stores spans span_sum span_least span_worst
 // The difference of two readings round a piece of work is what the work cost.
+//
+// With entry=LOW:HIGH, handler=ADDRESS, other=ADDRESS, post=ADDRESS and work=ADDRESS (hex) it measures spans of
+// instructions: from a block that begins in LOW..HIGH-1 (the entries of interrupts) to work, if handler and then post are
+// executed after it and other, which calls handler by itself, is not. span_least and span_worst are those since the last reading.
 //
 // With profile=/path as well, each connection also writes there how often each block of code ran since
 // the start, a line each: address instructions executions load_bytes (bench/hot adds them up by function).
@@ -28,6 +32,7 @@ struct qemu_plugin_insn;
 struct qemu_plugin_hwaddr;
 struct qemu_info;
 typedef void (*tb_trans_fn)(uint64_t id, struct qemu_plugin_tb *tb);
+typedef void (*exec_fn)(unsigned vcpu, void *data);
 typedef void (*mem_fn)(unsigned vcpu, uint32_t info, uint64_t vaddr, void *data);
 enum { INLINE_ADD_U64 = 0, CB_NO_REGS = 0, MEM_RW = 3 };
 
@@ -36,6 +41,8 @@ size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
 void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, int op, void *to,
 					      uint64_t value);
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, exec_fn fn, int flags,
+					  void *data);
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn, mem_fn fn, int flags, int rw,
 				      void *data);
 unsigned qemu_plugin_mem_size_shift(uint32_t info);
@@ -53,6 +60,10 @@ struct block {
 };
 static struct block *blocks; // pushed by the translating thread, never removed
 static const char *profile;
+static struct {
+	uint64_t low, high, handler, other, post, work; // addresses; 0: no spans
+	uint64_t entered, handled, begun, count, sum, least, worst;
+} span;
 static uint64_t instructions, loads, load_bytes, stores, store_bytes, device_loads, device_stores;
 
 static void on_memory(unsigned vcpu, uint32_t info, uint64_t vaddr, void *data)
@@ -88,6 +99,62 @@ static struct block *count_block(struct qemu_plugin_tb *tb, size_t length)
 	return block;
 }
 
+static void on_entry(unsigned vcpu, void *data)
+{
+	(void)vcpu, (void)data;
+	span.entered = instructions;
+	span.handled = 0;
+}
+
+static void on_other(unsigned vcpu, void *data)
+{
+	(void)vcpu, (void)data;
+	span.entered = span.handled = 0;
+}
+
+static void on_handler(unsigned vcpu, void *data)
+{
+	(void)vcpu, (void)data;
+	span.handled = span.entered;
+}
+
+// Without it the interrupt was somebody else's, or the card's before last.
+static void on_post(unsigned vcpu, void *data)
+{
+	(void)vcpu, (void)data;
+	if (span.handled && !span.begun)
+		span.begun = span.handled;
+	span.handled = 0;
+}
+
+static void on_work(unsigned vcpu, void *data)
+{
+	(void)vcpu, (void)data;
+	if (!span.begun)
+		return;
+	uint64_t length = instructions - span.begun;
+	span.begun = 0;
+	span.count++;
+	span.sum += length;
+	if (!span.least || length < span.least)
+		span.least = length;
+	if (length > span.worst)
+		span.worst = length;
+}
+
+static void measure_spans(struct qemu_plugin_tb *tb)
+{
+	uint64_t address = qemu_plugin_tb_vaddr(tb);
+	exec_fn fn = address == span.handler			  ? on_handler
+		     : address == span.work			  ? on_work
+		     : address == span.other			  ? on_other
+		     : address == span.post			  ? on_post
+		     : address >= span.low && address < span.high ? on_entry
+								  : NULL;
+	if (fn)
+		qemu_plugin_register_vcpu_tb_exec_cb(tb, fn, CB_NO_REGS, NULL);
+}
+
 static void write_profile(void)
 {
 	FILE *out = fopen(profile, "w");
@@ -105,6 +172,8 @@ static void on_translation(uint64_t id, struct qemu_plugin_tb *tb)
 	(void)id;
 	size_t count = qemu_plugin_tb_n_insns(tb);
 	struct block *block = profile ? count_block(tb, count) : NULL;
+	if (span.work)
+		measure_spans(tb); // before the block's own instructions are added
 	qemu_plugin_register_vcpu_tb_exec_inline(tb, INLINE_ADD_U64, &instructions, count);
 	for (size_t i = 0; i < count; i++)
 		qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), on_memory,
@@ -120,8 +189,10 @@ static void *serve(void *arg)
 			return NULL;
 		if (profile)
 			write_profile();
-		dprintf(peer, "%lu %lu %lu %lu %lu %lu %lu\n", instructions, loads, load_bytes,
-			stores, store_bytes, device_loads, device_stores);
+		dprintf(peer, "%lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu\n", instructions, loads,
+			load_bytes, stores, store_bytes, device_loads, device_stores, span.count,
+			span.sum, span.least, span.worst);
+		span.least = span.worst = 0;
 		close(peer);
 	}
 }
@@ -136,6 +207,16 @@ qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, char **
 			snprintf(address.sun_path, sizeof(address.sun_path), "%s", argv[i] + 7);
 		if (!strncmp(argv[i], "profile=", 8))
 			profile = strdup(argv[i] + 8);
+		if (!strncmp(argv[i], "entry=", 6))
+			sscanf(argv[i] + 6, "%lx:%lx", &span.low, &span.high);
+		if (!strncmp(argv[i], "handler=", 8))
+			span.handler = strtoul(argv[i] + 8, NULL, 16);
+		if (!strncmp(argv[i], "other=", 6))
+			span.other = strtoul(argv[i] + 6, NULL, 16);
+		if (!strncmp(argv[i], "post=", 5))
+			span.post = strtoul(argv[i] + 5, NULL, 16);
+		if (!strncmp(argv[i], "work=", 5))
+			span.work = strtoul(argv[i] + 5, NULL, 16);
 	}
 	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
 	pthread_t thread;

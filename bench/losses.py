@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What was aimed at and whether this run reached it, and what is lost to Linux, with the reason where it is known. All
+from the figures: a bar that is met by the next run goes from the list by itself."""
+import json
+
+LINUX, FLOOR = "Linux + nginx", "floor"
+# Why a bar or a row (by its id) is not what it should be: said only while it is so.
+WHY = {
+    "1KBx1": "with one connection at a time each answer costs the host a wake-up of QEMU and one of the client, whatever the "
+             "guest does; the floor shows what is left.",
+    "4KB-instructions": "about 580 of them are for the client's bare acknowledgement.",
+    "steps": "an answer of more than one segment brings an acknowledgement of its own.",
+}
+
+
+class Bar:
+    def __init__(self, what, bar, value, met, form="{:.1f}x", why=""):
+        self.what, self.bar, self.value, self.met, self.why = what, bar, value, met, WHY.get(why, "")
+        self.text = "not measured" if value is None else form.format(value)
+
+    def line(self):
+        verdict = "" if self.value is None else "yes" if self.met(self.value) else "**no**"
+        return f"| {self.what} | {self.bar} | {self.text} | {verdict} |"
+
+    def missed(self):
+        return self.value is not None and not self.met(self.value)
+
+
+def least(limit):
+    return lambda value: value >= limit
+
+
+def most(limit):
+    return lambda value: value <= limit
+
+
+def part(counts, ident, key, per):
+    done = counts.get("Pagewire", {}).get(ident)
+    if not done or "failed" in done or not done[per]:
+        return None
+    return done[key] / done[per]
+
+
+def rate_bars(figures):
+    ratio = figures.ratio_of
+    for ident in ("1KBx16", "4KBx16"):
+        yield Bar(f"{figures.title(ident)}, to Linux", "10x", ratio(ident, LINUX), least(10), why=ident)
+        yield Bar(f"{figures.title(ident)}, to the floor", "50 %", ratio(ident, FLOOR), least(0.5), "{:.0%}", ident)
+    yield Bar("1 KB, 1 connection: Linux's median time to ours", "5x", ratio("1KBx1", LINUX, "p50"), least(5), why="1KBx1")
+    for ident in ("1MBx16", "100MBx1"):
+        yield Bar(f"{figures.title(ident)}, to Linux", "2x", ratio(ident, LINUX), least(2), why=ident)
+    yield Bar("64 KB (60,000 B for the floor), to the floor", "75 %", ratio("64KBx16", FLOOR), least(0.75), "{:.0%}", "64KBx16")
+    ours = [figures.median("Pagewire", figures.row(ident), "bytes") for ident in ("1MBx16", "10MBx4", "100MBx1")]
+    floor = figures.median(FLOOR, figures.row("64KBx16"), "bytes")
+    share = max(filter(None, ours)) / floor if floor and any(ours) else None
+    yield Bar("large files: bytes a second to the floor's with 60,000 B", "75 %", share, least(0.75), "{:.0%}", "large")
+
+
+def crowd_bars(figures):
+    ratio, crowd = figures.ratio_of, "4KBx5000"
+    yield Bar("4 KB, 5,000 connections, to Linux", "10x", ratio(crowd, LINUX), least(10), why=crowd)
+    yield Bar("... Linux's p99 to ours", "5x", ratio(crowd, LINUX, "p99"), least(5), why=crowd)
+    if figures.good("Pagewire", figures.row(crowd)):
+        errors = figures.errors("Pagewire", figures.row(crowd))
+        yield Bar("... errors", "none", len(errors), most(0), errors or "none", crowd)
+    held = figures.median("Pagewire", figures.row("held"), "memory")
+    yield Bar("20,000 connections held: over the idle system", "64 MB", None if held is None else held * 20000 / (1 << 20),
+              most(64), "{:.1f} MB", "held")
+    times = [t for _, t in figures.curve("Pagewire", figures.row("steps"))]
+    yield Bar("answers round the MSS, dearest to cheapest", "1.3", max(times) / min(times) if times else None, most(1.3),
+              "{:.2f}", "steps")
+
+
+def count_bars(results):
+    counts = results["counts"]
+    yield Bar("instructions a 4 KB GET, 16 connections", "3,000", part(counts, "4KBx16", "instructions", "requests"),
+              most(3000), "{:,.0f}", "4KB-instructions")
+    yield Bar("instructions a byte, 100 MB file", "0.5", part(counts, "100MBx1", "instructions", "served"), most(0.5), "{:.2f}")
+    yield Bar("bytes loaded a byte, 100 MB file", "0.25", part(counts, "100MBx1", "load_bytes", "served"), most(0.25), "{:.2f}")
+    loads, stores = (part(counts, "4KBx64", f"device_{kind}", "requests") for kind in ("loads", "stores"))
+    yield Bar("device accesses a request, 64 connections", "0.5", None if loads is None else loads + stores, most(0.5),
+              "{:.2f}")
+    least_ = [row["least"] for row in results.get("wtd") or [] if row["least"]]
+    yield Bar("instructions from interrupt to WTD", "200", min(least_, default=None), most(200), "{:.0f}")
+
+
+def soak_bars(out):
+    """Of bench/soak.py, where it has been run."""
+    try:
+        with open(f"{out}/soak.json") as f:
+            table = json.load(f)
+    except (OSError, ValueError):
+        return
+    for row in table["rows"]:
+        yield f"| {row[0]} (`bench/soak.py`) | {row[1]} | {row[2]} | {'yes' if row[3] == 'ok' else '**no**'} |"
+
+
+def all_bars(figures, results):
+    return [*rate_bars(figures), *crowd_bars(figures), *count_bars(results)]
+
+
+def bars_table(figures, results, out):
+    yield "| figure | bar | this run | met |\n|---|---|---|---|"
+    for bar in all_bars(figures, results):
+        yield bar.line()
+    yield from soak_bars(out)
+
+
+def lost(figures, results):
+    """Bars that were missed, rows where Linux is better, rows that failed."""
+    said = False
+    for bar in all_bars(figures, results):
+        if bar.missed():
+            said = True
+            yield f"* {bar.what}: {bar.text}, where {bar.bar} was aimed at." + (f" Why: {bar.why}" if bar.why else "")
+    for row in figures.rows():
+        worse = [f"{figures.ratio(row, LINUX, key):.2f} times Linux's {name}" for key, name in
+                 ((row.main, "figure"), ("p50", "median time"), ("p99", "p99")) if (figures.ratio(row, LINUX, key) or 1) < 1]
+        if problem := figures.failed("Pagewire", row):
+            worse = [f"failed ({problem})"]
+        if worse:
+            said = True
+            yield f"* {row.title}: " + ", ".join(dict.fromkeys(worse)) + "." + (f" Why: {WHY[row.id]}" if row.id in WHY else "")
+    if not said:
+        yield "Nothing of what was measured."
