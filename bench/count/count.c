@@ -9,8 +9,9 @@
 // The difference of two readings round a piece of work is what the work cost.
 //
 // With entry=LOW:HIGH, handler=ADDRESS, other=ADDRESS, post=ADDRESS and work=ADDRESS (hex) it measures spans of
-// instructions: from a block that begins in LOW..HIGH-1 (the entries of interrupts) to work, if handler and then post are
-// executed after it and other, which calls handler by itself, is not. span_least and span_worst are those since the last reading.
+// instructions: from a block that begins in LOW..HIGH-1 (the entries of interrupts) to work, if handler and then
+// post are executed after it and other, which calls handler by itself, is not. span_least and span_worst are those
+// since the last reading.
 //
 // With profile=/path as well, each connection also writes there how often each block of code ran since
 // the start, a line each: address instructions executions load_bytes (bench/hot adds them up by function).
