@@ -11,6 +11,7 @@ Each round starts one machine after the other, each with a fresh volume. Medians
 spread. The table goes to the standard output and, for the report of `make bench`, to build/bench/uploads.json; single
 results are kept in uploads-raw.json, and --add adds rounds to those. A network namespace of its own, like bench.py."""
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -65,8 +66,10 @@ class Linux:
              "-serial", f"file:{log}", *NET, "-device", "e1000,netdev=net"])
         for _ in range(1200):
             if "peer: ready" in open(log, errors="replace").read():
-                return self
+                with contextlib.suppress(OSError), socket.create_connection((GUEST, 80), timeout=1):
+                    return self
             time.sleep(0.1)
+        self.process.kill()
         raise RuntimeError("the peer did not start: " + log)
 
     def __exit__(self, *_):
