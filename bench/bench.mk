@@ -13,8 +13,13 @@ $(B)/libcount.so: bench/count/count.c
 	@mkdir -p $(B)
 	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden -o $@ $< -lpthread
 
-.PHONY: bench
+.PHONY: bench soak
 bench:
 	@tools/deps bench
 	@$(MAKE) --no-print-directory all $(B)/floor.elf $(B)/libcount.so
 	@bench/bench.py $(BENCH)
+
+soak:
+	@tools/deps bench
+	@$(MAKE) --no-print-directory all $(B)/libcount.so
+	@bench/soak.py $(SOAK)

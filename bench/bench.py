@@ -54,6 +54,15 @@ def prepare_files():
     machines.run(os.path.join(ROOT, "tools", "volume"), folder, f"{OUT}/files.img", env=os.environ | {"ROOM_MB": "128"})
 
 
+def prepare():
+    """Before the namespace, in which there is no way to the packages of the Linux peer."""
+    if os.environ.get("PAGEWIRE_NETNS") != "1":
+        say("preparing files and the Linux peer")
+    os.makedirs(OUT, exist_ok=True)
+    prepare_files()
+    machines.run(os.path.join(ROOT, "bench", "linux-peer"), f"{OUT}/linux")
+
+
 class Run:
     """One run: its results, kept in build/bench/results.json as they come."""
 
@@ -219,11 +228,8 @@ def main():
     whole = not options.rows and options.rounds >= 3 and not options.no_counts
     into = options.into or (os.path.join(ROOT, "docs") if whole or options.report else OUT)
     if not options.report:
+        prepare()
         machines.in_namespace()
-        os.makedirs(OUT, exist_ok=True)
-        say("preparing files and the Linux peer")
-        prepare_files()
-        machines.run(os.path.join(ROOT, "bench", "linux-peer"), f"{OUT}/linux")
         machines.make_tap()
         run = Run(options)
         run.rounds(rows)

@@ -1,37 +1,117 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""What takes too long for `make test`: thousands of clients held, slow or hostile, and a million connections, after which
-everything is back where it was. Root, for a network namespace of its own.
+"""What takes too long for `make test`: thousands of clients held, slow or hostile, a million connections and ten million
+requests. After each of them every page, pbuf and pool entry must be back, and at the end a request must cost as many
+instructions as at the start (counted by bench/count). Root, for a network namespace of its own.
 
-    bench/soak.py                    all of it, at full size: about half an hour
-    bench/soak.py --scale 10         a tenth of each
-    bench/soak.py held flood         some of it: held, active, flood, slow, short, many"""
+    make soak                                 all of it, at full size: 20 to 30 minutes on two processors
+    make soak SOAK="--scale 20"               a twentieth of each
+    make soak SOAK="--scale 20 held flood"    some of it: held, active, flood, slow, short, many
+
+What it found goes to build/bench/soak.json, for the report of `make bench`."""
 import argparse
+import json
 import os
 import random
 import re
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "tests/e2e"))
-sys.dont_write_bytecode = True
+import machines  # and with it tests/e2e
+import waiting
+from machines import OUT
+
 FRAME = 4096
+PARTS = ["held", "active", "flood", "slow", "short", "many"]
+DEARER = 1.05  # more than this many times the instructions of the start: the path grew
+
+
+class Cost:
+    """Instructions a 4 KB request of 16 connections costs, without those of waiting: the least of several tries, because a
+    host that stalls makes frames come one by one."""
+
+    WORDS = f",profile={OUT}/profile,memory=off"
+
+    def __init__(self, machine, counter):
+        self.machine, self.counter = machine, counter
+        self.wait = waiting.Idle(machine, f"{OUT}/profile")
+
+    def spent(self):
+        total = self.counter.read()["instructions"]
+        return total - self.wait.now()["instructions"]
+
+    def once(self, sockets, rounds):
+        request = b"GET /size-4096.bin HTTP/1.1\r\nHost: pagewire\r\n\r\n"
+        for _ in range(rounds):
+            for s in sockets:
+                s.sendall(request)
+            for s in sockets:
+                got = b""
+                while b"\r\n\r\n" not in got or len(got) < got.index(b"\r\n\r\n") + 4 + 4096:
+                    piece = s.recv(65536)
+                    if not piece:
+                        raise RuntimeError("the server closed")
+                    got += piece
+
+    def measure(self, tries=5, rounds=150):
+        sockets = [socket.create_connection(self.machine.peer, timeout=60) for _ in range(16)]
+        self.once(sockets, 5)
+        costs = []
+        for _ in range(tries):
+            before = self.spent()
+            self.once(sockets, rounds)
+            costs.append((self.spent() - before) / (rounds * len(sockets)))
+        for s in sockets:
+            s.close()
+        return min(costs)
+
+
+def lent_text(lent):
+    """Totals of VM.lent()."""
+    def total(name):
+        return sum(v for k, v in lent.items() if k.startswith(name))
+
+    return (f"{total('pagewire_cache_pinned_pages'):.0f} pages pinned, {total('pagewire_pool_used'):.0f} pool entries, "
+            f"{total('pagewire_rx_buffers'):.0f} receive buffers and {total('pagewire_e1000_tx'):.0f} descriptors lent")
 
 
 class Soak:
     def __init__(self, machine, tap, scale):
         self.machine, self.tap, self.scale, self.rng = machine, tap, scale, random.Random(1)
-        self.failed = []
+        self.rows, self.start = [], time.monotonic()
 
-    def say(self, name, good, text):
-        print(f"{'ok  ' if good else 'FAIL'} {name}: {text}", flush=True)
-        if not good:
-            self.failed.append(name)
+    def say(self, name, good, bar, text):
+        verdict = "ok" if good else "FAIL"
+        print(f"{verdict:4} {name}: {text}", flush=True)
+        self.rows.append([name, bar, text, verdict])
+
+    @property
+    def failed(self):
+        return [row[0] for row in self.rows if row[3] != "ok"]
+
+    def part(self, name, before):
+        """One part, and that everything it was lent is back."""
+        try:
+            getattr(self, name)()
+            self.machine.assert_returned(before, seconds=120)
+            print(f"     afterwards: {lent_text(self.machine.lent())}", flush=True)
+        except Exception as error:
+            self.say(name, False, "", f"{type(error).__name__}: {str(error)[:200]}")
+
+    def save(self, around):
+        os.makedirs(OUT, exist_ok=True)
+        minutes = (time.monotonic() - self.start) / 60
+        table = {"title": "Thousands of clients, a million connections, ten million requests",
+                 "machine": f"`bench/soak.py`, at 1/{self.scale} of its size, {minutes:.0f} minutes." if self.scale > 1 else
+                 f"`bench/soak.py`, {minutes:.0f} minutes.",
+                 "columns": ["what", "bar", "found", ""], "rows": self.rows, "notes": around}
+        with open(f"{OUT}/soak.json", "w") as f:
+            json.dump(table, f, indent=1)
 
     def curl(self):
         out = subprocess.run(["curl", "-sS", "-o", "/dev/null", "--max-time", "20", "-w", "%{http_code} %{time_total}",
@@ -54,13 +134,13 @@ class Soak:
         with Crowd(self.machine.peer, count):
             taken, seconds = before - self.free(), self.curl()
             open_ = self.machine.metrics()["pagewire_tcp_connections"]
-            self.say("held", open_ >= count and taken <= 64 << 20 and seconds < 1,
+            self.say("held", open_ >= count and taken <= 64 << 20 and seconds < 1, "64 MB, a request within 1 s",
                      f"{open_:.0f} connections in {taken / (1 << 20):.1f} MB over the idle system, "
                      f"{taken / count:.0f} bytes each; a request takes {seconds * 1000:.0f} ms")
 
     def active(self):
         requests, bad = self.wrk(5000 // self.scale, 10)
-        self.say("active", not bad and requests > 5000 // self.scale,
+        self.say("active", not bad and requests > 5000 // self.scale, "no error",
                  f"{requests} requests on {5000 // self.scale} connections in 10 s {bad}")
 
     def flood(self):
@@ -72,7 +152,7 @@ class Soak:
         while thread.is_alive():
             times.append(self.curl())
         seconds = time.monotonic() - start
-        self.say("flood", max(times) < 1, f"{count} SYNs from 10,000 addresses in {seconds:.0f} s; {len(times)} requests "
+        self.say("flood", max(times) < 1, "a request within 1 s", f"{count} SYNs from 10,000 addresses in {seconds:.0f} s; {len(times)} requests "
                  f"meanwhile, the slowest {max(times) * 1000:.0f} ms")
 
     def slow(self):
@@ -81,7 +161,7 @@ class Soak:
         with Crowd(self.machine.peer, count, slow=True):
             open_ = self.machine.metrics()["pagewire_tcp_connections"]
             times = [self.curl() for _ in range(20)]
-        self.say("slow", max(times) < 1 and open_ >= count,
+        self.say("slow", max(times) < 1 and open_ >= count, "a request within 1 s",
                  f"{open_:.0f} clients in the middle of a request; the slowest of 20 others {max(times) * 1000:.0f} ms")
 
     def short(self):
@@ -89,18 +169,37 @@ class Soak:
         count, start = 1000000 // self.scale, time.monotonic()
         done = short_connections(self.machine.peer, count=count)
         seconds = time.monotonic() - start
-        self.say("short", done == count, f"{done} connections of one request each, {done / seconds:.0f} a second")
+        self.say("short", done == count, "all answered", f"{done} connections of one request each, {done / seconds:.0f} a second")
 
     def many(self):
-        goal, done, rates = 10000000 // self.scale, 0, []
-        while done < goal:
+        goal, done, rates, bad = 10000000 // self.scale, 0, [], ""
+        while done < goal and not bad:
             requests, bad = self.wrk(64, 20, "/size-511.bin")
-            if bad:
-                self.say("many", False, bad)
+            if not requests:
+                bad = bad or "no request in 20 s"
             done += requests
             rates.append(requests / 20)
-        self.say("many", True, f"{done} requests on kept-alive connections; {rates[0]:.0f} a second at first, "
-                 f"{rates[-1]:.0f} at last")
+        self.say("many", not bad, "all answered", f"{done} requests on kept-alive connections; {rates[0]:.0f} a second at "
+                 f"first, {rates[-1]:.0f} at last {bad}")
+
+
+def run(machine, tap, counter, options):
+    machine.get("/size-4096.bin")
+    cost, soak = Cost(machine, counter), Soak(machine, tap, options.scale)
+    at_first = cost.measure()
+    before, free = machine.lent(), soak.free()
+    print(f"     at the start: {lent_text(before)}; {at_first:,.0f} instructions a 4 KB request", flush=True)
+    for name in options.parts or PARTS:
+        soak.part(name, before)
+    after, at_last = machine.lent(), cost.measure()
+    soak.say("cost", at_last <= at_first * DEARER, "the same cost a request",
+             f"{at_first:,.0f} instructions a 4 KB request at first, {at_last:,.0f} at last")
+    soak.say("lent", all(value <= before.get(name, 0) for name, value in after.items()), "nothing is missing",
+             f"at first {lent_text(before)}; at last {lent_text(after)}")
+    soak.save([f"Memory free before and after: {free / (1 << 20):.1f} and {soak.free() / (1 << 20):.1f} MB (pools keep the pages "
+               "they have had).",
+               f"It ran under the counting plugin, which makes everything slower; {os.cpu_count()} processors."])
+    return soak.failed
 
 
 def main():
@@ -108,12 +207,8 @@ def main():
     parser.add_argument("--scale", type=int, default=1)
     parser.add_argument("parts", nargs="*", default=[])
     options = parser.parse_args()
-    if os.environ.get("PAGEWIRE_NETNS") != "1":
-        if os.geteuid():
-            sys.exit("bench/soak.py makes a network namespace of its own: run it as root")
-        os.environ["PAGEWIRE_NETNS"] = "1"
-        os.execvp("unshare", ["unshare", "-n", "--kill-child", "--fork", "sh", "-c", "ip link set lo up && exec \"$@\"",
-                              "sh", sys.executable, os.path.abspath(__file__), *sys.argv[1:]])
+    machines.in_namespace()
+    os.makedirs(OUT, exist_ok=True)
     from tap import Tap
     from vm import make_volume
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -126,15 +221,12 @@ def main():
             with open(os.path.join(files, f"size-{size}.bin"), "wb") as f:
                 f.write(os.urandom(size))
         image, tap = make_volume(files, os.path.join(top, "sys.img")), Tap()
-        with tap.vm([image], append="cache=unmapped http_per_address=0 http_connections=30000", mem=512) as machine:
-            machine.get("/size-4096.bin")
-            before, soak = machine.lent(), Soak(machine, tap, options.scale)
-            for part in options.parts or ["held", "active", "flood", "slow", "short", "many"]:
-                getattr(soak, part)()
-                machine.assert_returned(before, seconds=120)
-                print("     and every page, pbuf and pool entry is back", flush=True)
+        counter = machines.Counter(top, Cost.WORDS)
+        with tap.vm([image], append="cache=unmapped log=off http_per_address=0 http_connections=30000", mem=512,
+                    extra=counter.arguments()) as machine:
+            failed = run(machine, tap, counter, options)
         tap.close()
-    sys.exit(1 if soak.failed else 0)
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

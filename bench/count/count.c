@@ -16,6 +16,8 @@
 // With profile=/path as well, each connection also writes there how often each block of code ran since
 // the start, a line each: address instructions executions load_bytes (bench/hot adds them up by function).
 //
+// With memory=off only instructions are counted, which costs hardly any time.
+//
 // QEMU's plugin interface, version 1 (docs/devel/tcg-plugins.rst); its header is not packaged, so the few
 // declarations used are made here.
 #include <stdbool.h>
@@ -61,6 +63,7 @@ struct block {
 };
 static struct block *blocks; // pushed by the translating thread, never removed
 static const char *profile;
+static bool memory = true;
 static struct {
 	uint64_t low, high, handler, other, post, work; // addresses; 0: no spans
 	uint64_t entered, handled, begun, count, sum, least, worst;
@@ -176,7 +179,7 @@ static void on_translation(uint64_t id, struct qemu_plugin_tb *tb)
 	if (span.work)
 		measure_spans(tb); // before the block's own instructions are added
 	qemu_plugin_register_vcpu_tb_exec_inline(tb, INLINE_ADD_U64, &instructions, count);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; memory && i < count; i++)
 		qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), on_memory,
 						 CB_NO_REGS, MEM_RW, block);
 }
@@ -208,6 +211,8 @@ qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, char **
 			snprintf(address.sun_path, sizeof(address.sun_path), "%s", argv[i] + 7);
 		if (!strncmp(argv[i], "profile=", 8))
 			profile = strdup(argv[i] + 8);
+		if (!strcmp(argv[i], "memory=off"))
+			memory = false;
 		if (!strncmp(argv[i], "entry=", 6))
 			sscanf(argv[i] + 6, "%lx:%lx", &span.low, &span.high);
 		if (!strncmp(argv[i], "handler=", 8))
