@@ -33,9 +33,10 @@ struct iface *iface_first(void);
 struct iface *iface_add(struct netdev *dev);
 void iface_kick_all(void); // rings the doorbell of every card that was written to
 
-// A TCP segment in an IPv4 packet without options, headers written but for the checksums, on its way to the
-// card (what netif->linkoutput does, with nothing left to find out). ERR_OK: the card has references of its own.
-err_t iface_send_tcp(struct netif *netif, struct pbuf *packet);
+// A TCP segment, with a header of so many bytes, in an IPv4 packet without options, headers written but for the
+// checksums, on its way to the card (what netif->linkoutput does, with nothing left to find out). ERR_OK: the card
+// has references of its own.
+err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16_t tcp_header);
 
 // net/txqueue.c. Fast WTD context.
 // Takes count fragments, whose references it keeps until the card has them; false when it is full

@@ -107,13 +107,13 @@ static err_t link_output(struct netif *netif, struct pbuf *packet)
 	return send(netif->state, packet, &offload);
 }
 
-err_t iface_send_tcp(struct netif *netif, struct pbuf *packet)
+err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16_t tcp_header)
 {
 	const struct netoffload offload = {.ip_csum = true,
 					   .l4_csum = true,
 					   .l3_offset = SIZEOF_ETH_HDR,
 					   .l4_offset = SIZEOF_ETH_HDR + IP_HLEN,
-					   .header_bytes = SIZEOF_ETH_HDR + IP_HLEN + TCP_HLEN,
+					   .header_bytes = SIZEOF_ETH_HDR + IP_HLEN + tcp_header,
 					   .mss = packet->tso_mss};
 
 	return send(netif->state, packet, &offload);

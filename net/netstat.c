@@ -61,6 +61,14 @@ KSTAT_COUNTER_L(tcp_unchallenged, "pagewire_tcp_challenge_acks_total", "what=\"h
 		"Segments that only a mistaken or hostile host sends (RFC 5961), by whether they "
 		"were answered.",
 		tcp_challenges_held);
+KSTAT_COUNTER_L(tcp_paws, "pagewire_tcp_timestamps_dropped_total", "why=\"old\"",
+		"Segments dropped for their time stamps (RFC 7323): from before what had been "
+		"received (PAWS), or without one.",
+		tcp_paws_dropped);
+KSTAT_COUNTER_L(tcp_no_times, "pagewire_tcp_timestamps_dropped_total", "why=\"missing\"",
+		"Segments dropped for their time stamps (RFC 7323): from before what had been "
+		"received (PAWS), or without one.",
+		tcp_times_missing);
 KSTAT_COUNTER_L(tcp_visits, "pagewire_tcp_timer_visits_total", NULL,
 		"Connections that TCP's timers looked at.", tcp_timer_visits);
 KSTAT_COUNTER_L(tcp_late, "pagewire_tcp_timer_late_total", NULL,

@@ -31,7 +31,7 @@ static struct pool pagebufs = POOL_INIT_RAW("pagebuf", struct pagebuf, 2 * (1000
 // A small answer: its head, with room for all headers in front of it, and its first page, made and freed as one.
 // lwIP moves the start of a PBUF_RAM's data within the object.
 #define HEAD_MOST 512
-#define HEAD_ROOM LWIP_MEM_ALIGN_SIZE(PBUF_TRANSPORT)
+#define HEAD_ROOM LWIP_MEM_ALIGN_SIZE(PBUF_TRANSPORT + LWIP_TCP_OPT_LEN_TS_OUT)
 struct answer {
 	struct pbuf_custom first;
 	struct page *page; // the first's, one wire reference
@@ -239,16 +239,18 @@ static inline struct pbuf *new_answer(const void *head, uint16_t head_len,
 // As tcp_create_segment does, with the flags of a last segment.
 static void queue_segment(struct tcp_pcb *pcb, struct tcp_seg *seg, struct pbuf *p, unsigned pbufs)
 {
-	struct tcp_hdr *header = (struct tcp_hdr *)(void *)((uint8_t *)p->payload - TCP_HLEN);
+	uint8_t options = TCP_SEG_OPTS(pcb);
+	uint16_t bytes = TCP_HLEN + (options ? LWIP_TCP_OPT_LEN_TS_OUT : 0);
+	struct tcp_hdr *header = (struct tcp_hdr *)(void *)((uint8_t *)p->payload - bytes);
 
-	*seg = (struct tcp_seg){.p = p, .len = p->tot_len, .tcphdr = header};
+	*seg = (struct tcp_seg){.p = p, .len = p->tot_len, .flags = options, .tcphdr = header};
 	p->payload = header;
-	p->len += TCP_HLEN;
-	p->tot_len += TCP_HLEN;
+	p->len += bytes;
+	p->tot_len += bytes;
 	header->src = lwip_htons(pcb->local_port);
 	header->dest = lwip_htons(pcb->remote_port);
 	header->seqno = lwip_htonl(pcb->snd_lbb);
-	TCPH_HDRLEN_FLAGS_SET(header, TCP_HLEN / 4, TCP_PSH);
+	TCPH_HDRLEN_FLAGS_SET(header, bytes / 4, TCP_PSH);
 	header->urgp = 0;
 	pcb->unsent = seg;
 	pcb->snd_lbb += seg->len;

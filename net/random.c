@@ -9,6 +9,7 @@
 #include "hooks.h"
 #include "net/random.h"
 #include "tcp_hash.h"
+#include "tcp_timestamp.h"
 
 // Fast WTD context only (as all of the stack), so no lock.
 static struct siphash_key counter_key, sequence_key;
@@ -46,18 +47,23 @@ uint16_t net_random16(void)
 	return (uint16_t)take(16);
 }
 
-// RFC 6528, 3: ISN = M + F(localip, localport, remoteip, remoteport, secretkey), M a timer that ticks
-// every 4 microseconds.
-static uint32_t sequence(const uint32_t *local, const uint32_t *remote, size_t words,
-			 uint32_t ports)
+static uint64_t of_the_ends(const uint32_t *local, const uint32_t *remote, size_t words,
+			    uint32_t ports)
 {
 	uint32_t tuple[2 * 4 + 1];
 
 	memcpy(tuple, local, words * 4);
 	memcpy(tuple + words, remote, words * 4);
 	tuple[2 * words] = ports;
-	return (uint32_t)(clock_ns() / 4000) +
-	       (uint32_t)siphash(&sequence_key, tuple, (2 * words + 1) * 4);
+	return siphash(&sequence_key, tuple, (2 * words + 1) * 4);
+}
+
+// RFC 6528, 3: ISN = M + F(localip, localport, remoteip, remoteport, secretkey), M a timer that ticks
+// every 4 microseconds.
+static uint32_t sequence(const uint32_t *local, const uint32_t *remote, size_t words,
+			 uint32_t ports)
+{
+	return (uint32_t)(clock_ns() / 4000) + (uint32_t)of_the_ends(local, remote, words, ports);
 }
 
 uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote,
@@ -74,4 +80,12 @@ uint32_t tcp_initial_sequence_tuple(const struct tcp_tuple *tuple)
 {
 	return sequence(tuple->local, tuple->remote, tuple->ipv6 ? 4 : 1,
 			(uint32_t)tuple->local_port << 16 | tuple->remote_port);
+}
+
+// RFC 7323, 5.4 and 7.1: the bits that sequence numbers leave.
+uint32_t tcp_timestamp_offset(const struct tcp_tuple *tuple)
+{
+	return of_the_ends(tuple->local, tuple->remote, tuple->ipv6 ? 4 : 1,
+			   (uint32_t)tuple->local_port << 16 | tuple->remote_port) >>
+	       32;
 }

@@ -22,6 +22,7 @@
 #include "net/loopback.h"
 #include "net/random.h"
 #include "net/socket.h"
+#include "tcp_timestamp.h"
 
 // Fast WTD context (or WTDs disabled), one processor: no lock.
 static struct ip_line ip_line; // method IP_DHCP unless the command line says otherwise
@@ -39,6 +40,19 @@ static bool parse_ip(const char *value)
 }
 CMDLINE_OPTION(ip, "ip", "ip=dhcp | ip=<client>::<gateway>:<mask>:<host>:<dev>:off  IPv4 address",
 	       parse_ip);
+
+static bool parse_timestamps(const char *value)
+{
+	bool off = value && !strcmp(value, "off");
+
+	if (!off && (!value || strcmp(value, "on")))
+		return false;
+	tcp_timestamps_on = !off;
+	return true;
+}
+CMDLINE_OPTION(timestamps, "timestamps",
+	       "timestamps=off  no time stamps in TCP segments, though a client offers them",
+	       parse_timestamps);
 
 // ---- timers -----------------------------------------------------------------------------------------
 

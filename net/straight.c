@@ -128,12 +128,13 @@ static inline void count_packet(void)
 static enum straight established(struct netif *netif, struct tcp_pcb *pcb, struct rxbuf *buf,
 				 const struct headers *h, uint32_t bytes, uint32_t payload)
 {
+	const uint8_t *data = (const uint8_t *)h + ETHERNET_BYTES + PP_NTOHS(h->length) - payload;
 	struct pbuf *p;
 
 	at_once++;
 	count_packet();
 	tcp_straight(pcb, &h->tcp);
-	if (!payload || tcp_straight_in_place(pcb, h + 1, payload, netif))
+	if (!payload || tcp_straight_in_place(pcb, data, payload, netif))
 		return STRAIGHT_DONE;
 	p = rxpool_packet(buf, bytes);
 	if (UNLIKELY(!p)) {
@@ -141,7 +142,7 @@ static enum straight established(struct netif *netif, struct tcp_pcb *pcb, struc
 		return STRAIGHT_KEPT;
 	}
 	h = p->payload; // it may have been copied aside
-	p->payload = (uint8_t *)p->payload + sizeof(*h);
+	p->payload = (uint8_t *)p->payload + ETHERNET_BYTES + PP_NTOHS(h->length) - payload;
 	p->len = p->tot_len = (u16_t)payload;
 	tcp_straight_data(pcb, &h->tcp, p, netif);
 	return STRAIGHT_KEPT;
@@ -150,7 +151,8 @@ static enum straight established(struct netif *netif, struct tcp_pcb *pcb, struc
 enum straight straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes)
 {
 	const struct headers *h = (const void *)buf->data;
-	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN, payload = segment - TCP_HLEN;
+	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN;
+	uint32_t payload = segment - tcp_straight_header(&h->tcp);
 	struct tcp_pcb *pcb;
 	struct pbuf *p;
 

@@ -128,8 +128,7 @@
 #define TCP_OOSEQ_MAX_PBUFS   180 // receive buffers one connection can hold out of order
 #define LWIP_TCP_SACK_OUT     1
 #define LWIP_TCP_MAX_SACK_NUM 3
-// Neither PAWS nor round-trip times use them in lwIP; they would cost 12 bytes a segment for nothing.
-#define LWIP_TCP_TIMESTAMPS 0
+#define LWIP_TCP_TIMESTAMPS   1 // tcp_timestamp.h
 // Counts connections that a server was told of and has not taken; half-open ones are tcp_syn.h's.
 #define TCP_LISTEN_BACKLOG	   1
 #define TCP_DEFAULT_LISTEN_BACKLOG 255

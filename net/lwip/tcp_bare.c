@@ -6,6 +6,7 @@
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/stats.h"
+#include "tcp_timestamp.h"
 
 static void put_addresses(const struct tcp_tuple *tuple, struct netif *arrival, ip_addr_t *local,
 			  ip_addr_t *remote)
@@ -23,8 +24,17 @@ static void put_addresses(const struct tcp_tuple *tuple, struct netif *arrival, 
 	}
 }
 
+static void put_timestamps(uint8_t *at, const struct tcp_tuple *tuple, uint32_t echo)
+{
+	const uint32_t option[] = {PP_HTONL(0x0101080a),
+				   lwip_htonl(tcp_now() + tcp_timestamp_offset(tuple)),
+				   lwip_htonl(echo)};
+
+	memcpy(at, option, sizeof(option));
+}
+
 // size: what fits through the interface, of segment->mss.
-static void put_options(uint8_t *at, const struct tcp_bare *segment, uint16_t size)
+static uint8_t *put_syn_options(uint8_t *at, const struct tcp_bare *segment, uint16_t size)
 {
 	const uint8_t mss[] = {LWIP_TCP_OPT_MSS, 4, size >> 8, size & 0xff};
 	const uint8_t scale[] = {LWIP_TCP_OPT_NOP, LWIP_TCP_OPT_WS, 3, TCP_RCV_SCALE};
@@ -38,17 +48,22 @@ static void put_options(uint8_t *at, const struct tcp_bare *segment, uint16_t si
 		memcpy(at, scale, 4);
 		at += 4;
 	}
-	if (segment->sack)
+	if (segment->sack) {
 		memcpy(at, sack, 4);
+		at += 4;
+	}
+	return at;
 }
 
 void tcp_bare_send(const struct tcp_tuple *tuple, const struct tcp_bare *segment)
 {
-	uint16_t len = TCP_HLEN + 4 * (!!segment->mss + segment->scale + segment->sack);
+	uint16_t len = TCP_HLEN + 4 * (!!segment->mss + segment->scale + segment->sack +
+				       3 * segment->timestamps);
 	struct netif *arrival = netif_get_by_index(segment->netif_idx), *netif;
 	ip_addr_t local, remote;
 	struct tcp_hdr *header;
 	struct pbuf *p;
+	uint8_t *options;
 
 	put_addresses(tuple, arrival, &local, &remote);
 	netif = ip_route(&local, &remote);
@@ -68,8 +83,10 @@ void tcp_bare_send(const struct tcp_tuple *tuple, const struct tcp_bare *segment
 	header->wnd = lwip_htons(segment->window);
 	header->chksum = 0;
 	header->urgp = 0;
-	put_options((uint8_t *)(header + 1), segment,
-		    tcp_eff_send_mss_netif(segment->mss, netif, &remote));
+	options = put_syn_options((uint8_t *)(header + 1), segment,
+				  tcp_eff_send_mss_netif(segment->mss, netif, &remote));
+	if (segment->timestamps)
+		put_timestamps(options, tuple, segment->ts_echo);
 	TCP_STATS_INC(tcp.xmit);
 	ip_output_if(p, &local, &remote, TCP_TTL, 0, IP_PROTO_TCP, netif);
 	pbuf_free(p);

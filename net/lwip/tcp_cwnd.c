@@ -46,7 +46,7 @@ static void avoid_congestion(struct tcp_pcb *pcb, uint32_t acked)
 
 	if (!pcb->cwnd_epoch)
 		begin(pcb);
-	ms = (int64_t)(tcp_now() - pcb->cwnd_epoch) - pcb->cwnd_k + pcb->srtt / 8;
+	ms = (int64_t)(tcp_now() - pcb->cwnd_epoch) - pcb->cwnd_k + (pcb->srtt >> TCP_RTT_SHIFT);
 	target = MAX(MIN(pcb->w_max + cube(pcb->mss, ms), cwnd + cwnd / 2), cwnd); // 4.2
 	// 4.3: alpha = 3 * (1 - 0.7) / (1 + 0.7) of a segment a round trip
 	pcb->w_est += (uint64_t)pcb->mss * acked * 9 / 17 / cwnd;

@@ -44,7 +44,8 @@ static uint32_t first_sent(const struct tcp_pcb *pcb, uint32_t seq)
 static void hole_heard(const struct tcp_pcb *pcb, struct tcp_recovery *r,
 		       const struct tcp_hole *hole)
 {
-	if (hole->next == hole->start || (int32_t)(tcp_now() - hole->sent_at) >= pcb->srtt / 16)
+	if (hole->next == hole->start ||
+	    (int32_t)(tcp_now() - hole->sent_at) >= pcb->srtt >> (TCP_RTT_SHIFT + 1))
 		tcp_holes_heard(r, hole->sent_at);
 }
 
@@ -156,7 +157,7 @@ void tcp_holes_all(struct tcp_pcb *pcb)
 // RFC 8985, 6.2, step 5: something that was sent later, by more than reordering explains, has arrived.
 static bool overtaken(const struct tcp_pcb *pcb, const struct tcp_hole *hole)
 {
-	int32_t reordering = MAX(pcb->srtt / 8 / 4, 1);
+	int32_t reordering = MAX(pcb->srtt >> (TCP_RTT_SHIFT + 2), 1);
 
 	return pcb->recovery->newest &&
 	       (int32_t)(pcb->recovery->newest - hole->sent_at) > reordering;

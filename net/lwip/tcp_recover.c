@@ -161,7 +161,9 @@ static void take_probe(struct tcp_pcb *pcb, struct tcp_recovery *r)
 // that the back-off need not wait for a sample (Karn), which there may be none of for long.
 static void ease(struct tcp_pcb *pcb, struct tcp_recovery *r)
 {
-	int32_t ms = pcb->srtt ? pcb->srtt / 8 + MAX(pcb->rttvar, TCP_RTO_MIN) : LWIP_TCP_RTO_TIME;
+	int32_t ms = pcb->srtt ? (pcb->srtt >> TCP_RTT_SHIFT) +
+				     MAX(pcb->rttvar >> (TCP_RTT_SHIFT - 2), TCP_RTO_MIN)
+			       : LWIP_TCP_RTO_TIME;
 
 	if (r->phase != TCP_WATCHING && pcb->lastack != r->acked)
 		pcb->rto = MAX(pcb->rto / 2, TCP_RTO_TICKS(MIN(ms, TCP_RTO_MAX)));

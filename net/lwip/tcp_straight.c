@@ -23,18 +23,35 @@
 #include "lwip/stats.h"
 #include "net/iface.h"
 #include "tcp_hash.h"
+#include "tcp_timestamp.h"
 
-// A header of 20 bytes, ACK, and PSH or not; lwIP looks at no other bits.
-#define SHAPE_MASK PP_HTONS(0xf03f & ~TCP_PSH)
-#define SHAPE	   PP_HTONS(TCP_HLEN / 4 << 12 | TCP_ACK)
+// A header of 20 bytes, or of 32 with time stamps, ACK, and PSH or not; lwIP looks at no other bits.
+#define SHAPE_MASK  PP_HTONS(0xf03f & ~TCP_PSH)
+#define SHAPE	    PP_HTONS(TCP_HLEN / 4 << 12 | TCP_ACK)
+#define TIMES_SHAPE PP_HTONS(TIMES_HLEN / 4 << 12 | TCP_ACK)
+#define TIMES_KIND  PP_HTONL(0x0101080a)
+#define TIMES_HLEN  (TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT)
 #define UNUSUAL                                                                                    \
 	(TF_INFR | TF_RTO | TF_RXCLOSED | TF_CLOSEPEND | TF_NAGLEMEMERR | TF_ACK_NOW | TF_FIN |    \
 	 TF_CAREFUL)
 #define HEADERS (SIZEOF_ETH_HDR + IP_HLEN)
 
+// RFC 7323, appendix A: what follows the header.
+struct times_option {
+	uint32_t kind; // two NOPs, 8, 10
+	uint32_t value, echo;
+};
+
+static inline struct times_option *times_of(const struct tcp_hdr *header)
+{
+	return (struct times_option *)(void *)((uint8_t *)(uintptr_t)header + TCP_HLEN);
+}
+
 // Acknowledged something, and its queue and its server have not heard of it yet. Nobody else touches a pcb
 // before tcp_straight_settle. Fast WTD context.
 static struct tcp_pcb *acknowledged;
+static uint32_t acknowledged_before,
+    acknowledged_echo; // its lastack then; the newest echo, as it came, if any
 
 static inline bool is_between(const struct tcp_pcb *pcb, uint64_t addresses, uint32_t ports)
 {
@@ -57,12 +74,23 @@ static inline struct tcp_pcb *find(uint64_t addresses, uint32_t ports)
 	return NULL;
 }
 
+// RFC 7323, 3.2, 5.3 R1: time stamps exactly where they were agreed upon, and none from before the newest.
+static inline bool shaped(const struct tcp_pcb *pcb, const struct tcp_hdr *header)
+{
+	const struct times_option *times = times_of(header);
+	uint16_t shape = header->_hdrlen_rsvd_flags & SHAPE_MASK;
+
+	if (!(pcb->flags & TF_TIMESTAMP))
+		return shape == SHAPE;
+	return shape == TIMES_SHAPE && times->kind == TIMES_KIND &&
+	       !tcp_time_before(lwip_ntohl(times->value), pcb->ts_recent);
+}
+
 static inline bool usual(const struct tcp_pcb *pcb, const struct tcp_hdr *header, uint32_t bytes)
 {
 	uint32_t ack = lwip_ntohl(header->ackno), acked = ack - pcb->lastack;
 
-	return pcb->state == ESTABLISHED && !(pcb->flags & UNUSUAL) &&
-	       (header->_hdrlen_rsvd_flags & SHAPE_MASK) == SHAPE &&
+	return pcb->state == ESTABLISHED && !(pcb->flags & UNUSUAL) && shaped(pcb, header) &&
 	       lwip_ntohl(header->seqno) == pcb->rcv_nxt && bytes < pcb->rcv_wnd &&
 	       acked <= pcb->snd_nxt - pcb->lastack && (acked || bytes) && header->wnd &&
 	       !pcb->ooseq && !LWIP_TCP_SACK_VALID(pcb, 0) && !pcb->refused_data &&
@@ -86,6 +114,13 @@ static inline void take_window(struct tcp_pcb *pcb, const struct tcp_hdr *header
 	pcb->snd_wl2 = ack;
 }
 
+// RFC 7323, 4.3 (2): what has not been acknowledged yet stays the one that is echoed.
+static inline void take_times(struct tcp_pcb *pcb, const struct times_option *times)
+{
+	if (pcb->rcv_nxt == pcb->ts_lastacksent)
+		pcb->ts_recent = lwip_ntohl(times->value);
+}
+
 // New data is acknowledged: all that the next segment may ask about. What was acknowledged stays in the queue
 // until settle.
 static inline void take_ack(struct tcp_pcb *pcb, uint32_t ack)
@@ -97,8 +132,8 @@ static inline void take_ack(struct tcp_pcb *pcb, uint32_t ack)
 	pcb->lastack = ack;
 	pcb->polltmr = 0;
 	tcp_cwnd_grow(pcb, acked);
-	if (pcb->rttest)
-		tcp_rtt_sample(pcb, ack);
+	if (pcb->rttest && TCP_SEQ_LT(pcb->rtseq, ack))
+		tcp_rtt_timed(pcb);
 }
 
 // Frees what is acknowledged. Returns what the application is to be told.
@@ -157,16 +192,16 @@ static inline const struct eth_addr *leaves(const struct tcp_pcb *pcb, const str
 	const struct tcp_seg *seg = pcb->unsent;
 	uint32_t ahead = lwip_ntohl(seg->tcphdr->seqno) - pcb->lastack;
 
-	if (seg->next || pcb->unacked || seg->flags || !seg->len || pcb->state != ESTABLISHED ||
-	    (pcb->flags & (UNUSUAL | TF_NODELAY)) != TF_NODELAY || pcb->persist_backoff ||
-	    ahead + seg->len > MIN(pcb->snd_wnd, pcb->cwnd) || seg->p->ref != 1 ||
-	    tcp_path_expired(pcb) || seg->p->payload != seg->tcphdr)
+	if (seg->next || pcb->unacked || seg->flags & ~TF_SEG_OPTS_TS || !seg->len ||
+	    pcb->state != ESTABLISHED || (pcb->flags & (UNUSUAL | TF_NODELAY)) != TF_NODELAY ||
+	    pcb->persist_backoff || ahead + seg->len > MIN(pcb->snd_wnd, pcb->cwnd) ||
+	    seg->p->ref != 1 || tcp_path_expired(pcb) || seg->p->payload != seg->tcphdr)
 		return NULL;
 	if (netif_list != netif || netif->next || netif_default != netif ||
 	    !netif_is_link_up(netif))
 		return NULL;
 	if (seg->len > pcb->mss &&
-	    (seg->len > pcb->tso_limit || seg->len + IP_HLEN + TCP_HLEN > netif->tso_max ||
+	    (seg->len > pcb->tso_limit || seg->len + IP_HLEN + TIMES_HLEN > netif->tso_max ||
 	     pcb->snd_wnd_max / 2 < pcb->mss))
 		return NULL;
 	return etharp_known(netif, ip_2_ip4(&pcb->remote_ip), pcb->netif_hints.addr_hint);
@@ -201,6 +236,16 @@ static inline void put_headers(const struct tcp_pcb *pcb, struct pbuf *p, const 
 	p->tot_len += HEADERS;
 }
 
+// Bytes of the TCP header with them.
+static inline uint16_t put_times(struct tcp_pcb *pcb, const struct tcp_seg *seg)
+{
+	if (!(seg->flags & TF_SEG_OPTS_TS))
+		return TCP_HLEN;
+	*times_of(seg->tcphdr) = (struct times_option){
+	    TIMES_KIND, lwip_htonl(seg->sent_at + pcb->ts_offset), lwip_htonl(pcb->ts_recent)};
+	return TIMES_HLEN;
+}
+
 // What tcp_output does with one segment. False: nothing was done.
 static bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
 {
@@ -208,15 +253,18 @@ static bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
 	struct tcp_seg *seg = pcb->unsent;
 	struct pbuf *p = seg->p;
 	uint32_t seq = lwip_ntohl(seg->tcphdr->seqno), end = seq + seg->len, frames = 1;
+	uint16_t header;
 
 	if (UNLIKELY(!to))
 		return false;
 	pcb->rcv_ann_right_edge = pcb->rcv_nxt + pcb->rcv_ann_wnd;
+	pcb->ts_lastacksent = pcb->rcv_nxt;
 	seg->tcphdr->ackno = lwip_htonl(pcb->rcv_nxt);
 	seg->tcphdr->wnd = lwip_htons(TCPWND_MIN16(RCV_WND_SCALE(pcb, pcb->rcv_ann_wnd)));
 	seg->tcphdr->chksum = 0;
 	TCPH_SET_FLAG(seg->tcphdr, TCP_ACK);
 	tcp_segment_leaves(pcb, seg, seq);
+	header = put_times(pcb, seg);
 	p->tso_mss = 0;
 	if (seg->len > pcb->mss) {
 		p->tso_mss = pcb->mss;
@@ -228,7 +276,7 @@ static bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
 	IP_STATS_INC(ip.xmit);
 	put_headers(pcb, p, netif, to, pcb->ip_id);
 	pcb->ip_id = (uint16_t)(pcb->ip_id + frames); // the card counts on from the first
-	if (UNLIKELY(iface_send_tcp(netif, p) != ERR_OK)) {
+	if (UNLIKELY(iface_send_tcp(netif, p, header) != ERR_OK)) {
 		tcp_set_flags(pcb, TF_NAGLEMEMERR);
 		return true;
 	}
@@ -249,6 +297,9 @@ static inline bool settle(struct tcp_pcb *pcb)
 	if (!acknowledged)
 		return true;
 	acknowledged = NULL;
+	if (pcb->flags & TF_TIMESTAMP)
+		tcp_rtt_echo(pcb, lwip_ntohl(acknowledged_echo),
+			     pcb->lastack - acknowledged_before);
 	told = free_acked(pcb);
 	if (!told)
 		return true;
@@ -313,7 +364,12 @@ void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header)
 	pcb->keep_cnt_sent = 0;
 	pcb->persist_probe = 0;
 	take_window(pcb, header);
+	if (pcb->flags & TF_TIMESTAMP)
+		take_times(pcb, times_of(header));
 	if (ack != pcb->lastack) {
+		if (!acknowledged)
+			acknowledged_before = pcb->lastack;
+		acknowledged_echo = times_of(header)->echo;
 		take_ack(pcb, ack);
 		acknowledged = pcb;
 	}

@@ -14,6 +14,11 @@
 #include "lwip/prot/tcp.h"
 #include "lwip/tcp.h"
 
+// Bytes of the segment's header, which may be more than there are: such a segment is not taken.
+static inline uint32_t tcp_straight_header(const struct tcp_hdr *header)
+{
+	return *((const uint8_t *)header + 12) >> 2 & 0x3c;
+}
 // The connection of a segment with these addresses and ports (as they lie in the packet, the source's first) and
 // so many bytes of payload; null: none, or the segment is not one that tcp_straight knows what to do with. What other
 // connections acknowledged is settled.

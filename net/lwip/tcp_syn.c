@@ -94,7 +94,9 @@ static void send_syn_ack(const struct tcp_tuple *tuple, const struct tcp_syn_off
 				   .netif_idx = netif_idx,
 				   .mss = TCP_MSS,
 				   .scale = offer->scaled,
-				   .sack = offer->sack};
+				   .sack = offer->sack,
+				   .timestamps = offer->timestamps,
+				   .ts_echo = offer->ts_recent};
 
 	tcp_bare_send(tuple, &segment);
 }
@@ -193,8 +195,16 @@ static bool cookies_are_out(void)
 	return any_cookie;
 }
 
+// There is no bit left to say that time stamps were agreed upon. That the peer echoes one which we can have sent with
+// a cookie says so as well.
+static bool echoes_a_cookies(const struct tcp_tuple *tuple, const struct tcp_times *times)
+{
+	return tcp_timestamps_on && times->seen &&
+	       tcp_now() + tcp_timestamp_offset(tuple) - times->echo < 2U << PERIOD_SHIFT;
+}
+
 static bool read_cookie(const struct tcp_tuple *tuple, uint32_t irs, uint32_t iss,
-			struct tcp_syn_offer *offer)
+			const struct tcp_times *times, struct tcp_syn_offer *offer)
 {
 	uint32_t period = sys_now() >> PERIOD_SHIFT;
 	uint8_t says = iss;
@@ -208,7 +218,9 @@ static bool read_cookie(const struct tcp_tuple *tuple, uint32_t irs, uint32_t is
 					.mss = sizes[says & 7],
 					.scale = shifts[says >> 3 & 7],
 					.scaled = says >> 3 & 7,
-					.sack = says >> 6 & 1};
+					.sack = says >> 6 & 1,
+					.timestamps = echoes_a_cookies(tuple, times),
+					.ts_recent = times->value};
 	return true;
 }
 
@@ -230,6 +242,8 @@ void tcp_syn_received(const struct tcp_tuple *tuple, uint32_t hash, struct tcp_h
 	received++;
 	if (entry && entry->offer.irs == offer.irs) {
 		entry->offer.sent_at = 0;
+		if (offer.timestamps && tcp_time_before(entry->offer.ts_recent, offer.ts_recent))
+			entry->offer.ts_recent = offer.ts_recent;
 		again++;
 		send_syn_ack(&entry->id.tuple, &entry->offer, netif_idx);
 		return;
@@ -265,19 +279,24 @@ void tcp_syn_reset(struct tcp_hash_node *node, uint32_t seqno)
 }
 
 enum tcp_syn_verdict tcp_syn_acked(const struct tcp_tuple *tuple, struct tcp_hash_node *node,
-				   uint32_t seqno, uint32_t ackno, struct tcp_syn_offer *offer)
+				   uint32_t seqno, uint32_t ackno, const struct tcp_times *times,
+				   struct tcp_syn_offer *offer)
 {
 	if (node) {
 		*offer = entry_of(node)->offer;
 		if (ackno != offer->iss + 1)
 			return TCP_SYN_REFUSE;
+		// RFC 7323, 3.2 and 5.3 R1.
+		if (offer->timestamps &&
+		    (!times->seen || tcp_time_before(times->value, offer->ts_recent)))
+			return TCP_SYN_DROP;
 		// The first segment may be lost or late: any within the window opens the connection.
 		return seqno - (offer->irs + 1) <= TCPWND_MIN16(TCP_WND) ? TCP_SYN_OPEN
 									 : TCP_SYN_DROP;
 	}
 	if (!cookies_are_out())
 		return TCP_SYN_REFUSE;
-	if (read_cookie(tuple, seqno - 1, ackno - 1, offer)) {
+	if (read_cookie(tuple, seqno - 1, ackno - 1, times, offer)) {
 		accepted++;
 		return TCP_SYN_OPEN;
 	}

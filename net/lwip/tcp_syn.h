@@ -14,6 +14,7 @@
 
 #include "kernel/base.h"
 #include "tcp_hash.h"
+#include "tcp_timestamp.h"
 
 #define TCP_SYN_ENTRIES 4096 // a thousand new connections a second with peers a second or two away
 
@@ -23,7 +24,8 @@ struct tcp_syn_offer {
 	uint32_t sent_at;  // tcp_now() of our only SYN-ACK; 0: no round trip can be taken from it
 	uint16_t mss;
 	uint8_t scale; // the peer's shift, valid if scaled
-	bool scaled, sack;
+	bool scaled, sack, timestamps;
+	uint32_t ts_recent; // its newest TSval
 };
 
 // A SYN for a listener: answered. entry: the one found for the tuple, or null. least_iss: 0, or the
@@ -38,9 +40,10 @@ enum tcp_syn_verdict {
 	TCP_SYN_DROP,  // say nothing
 	TCP_SYN_REFUSE // a RST is due
 };
-// An ACK for a tuple that has no PCB. entry: as above.
+// An ACK with these time stamps for a tuple that has no PCB. entry: as above.
 enum tcp_syn_verdict tcp_syn_acked(const struct tcp_tuple *tuple, struct tcp_hash_node *entry,
-				   uint32_t seqno, uint32_t ackno, struct tcp_syn_offer *offer);
+				   uint32_t seqno, uint32_t ackno, const struct tcp_times *times,
+				   struct tcp_syn_offer *offer);
 // A PCB was made of it: the entry (or null, for a cookie) goes.
 void tcp_syn_opened(struct tcp_hash_node *entry);
 

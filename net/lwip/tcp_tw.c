@@ -85,24 +85,49 @@ static void acknowledge(const struct tcp_tw *entry)
 				   .ackno = entry->facts.rcv_nxt,
 				   .window = entry->facts.window,
 				   .flags = TCP_ACK,
-				   .netif_idx = entry->facts.netif_idx};
+				   .netif_idx = entry->facts.netif_idx,
+				   .timestamps = entry->facts.timestamps,
+				   .ts_echo = entry->facts.ts_recent};
 
 	tcp_bare_send(&entry->id.tuple, &segment);
 }
 
+// RFC 6191, 2: whether a SYN is from after all that the old connection had. Where there are time stamps before and
+// after it is they that tell; a new connection that has them where the old one had none is protected by its own.
+static bool is_newer(const struct tcp_tw_facts *facts, uint32_t seqno,
+		     const struct tcp_times *times)
+{
+	bool later = TCP_SEQ_GT(seqno, facts->rcv_nxt);
+
+	if (!times->seen || !tcp_timestamps_on)
+		return later;
+	if (!facts->timestamps)
+		return true;
+	return tcp_time_before(facts->ts_recent, times->value) ||
+	       (facts->ts_recent == times->value && later);
+}
+
 bool tcp_tw_input(struct tcp_hash_node *node, uint8_t flags, uint32_t seqno, uint32_t length,
-		  uint32_t *least_iss)
+		  const struct tcp_times *times, uint32_t *least_iss)
 {
 	struct tcp_tw *entry = CONTAINER_OF(node, struct tcp_tw, id.node);
 
 	if (flags & TCP_RST)
 		return true; // RFC 1337: it could be an old one, and there is nothing left to reset
-	if ((flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && TCP_SEQ_GT(seqno, entry->facts.rcv_nxt)) {
+	if ((flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && is_newer(&entry->facts, seqno, times)) {
 		// Beyond all that the old connection may still have on the way.
 		*least_iss = entry->facts.snd_nxt + UINT16_MAX + 2;
 		reopened++;
 		forget(entry);
 		return false;
+	}
+	if (!(flags & TCP_SYN) && entry->facts.timestamps) {
+		if (!times->seen)
+			return true; // RFC 7323, 3.2
+		if (tcp_time_before(times->value, entry->facts.ts_recent))
+			flags &= (uint8_t)~TCP_FIN; // 5.3: old; it is answered, and changes nothing
+		else if (TCP_SEQ_LEQ(seqno, entry->facts.rcv_nxt))
+			entry->facts.ts_recent = times->value;
 	}
 	if (flags & TCP_FIN) {
 		wait_no_more(entry); // our ACK of it was lost: 2 MSL from now

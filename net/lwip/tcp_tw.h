@@ -6,6 +6,7 @@
 
 #include "kernel/base.h"
 #include "tcp_hash.h"
+#include "tcp_timestamp.h"
 
 // 1,000 connections a second that we close first, for 2 MSL.
 #define TCP_TW_ENTRIES 32768
@@ -14,15 +15,17 @@ struct tcp_tw_facts {
 	uint32_t snd_nxt, rcv_nxt;
 	uint16_t window; // as a header carries it
 	uint8_t netif_idx;
+	bool timestamps;
+	uint32_t ts_recent;
 };
 
 // The connection enters TIME_WAIT; its PCB can go. When there is no memory even for this, it is not
 // remembered at all (counted).
 void tcp_tw_enter(const struct tcp_tuple *tuple, const struct tcp_tw_facts *facts);
 // A segment for it. True: dealt with. False: a SYN that may open a new connection; the entry is gone, and
-// *least_iss is where our sequence numbers must begin at least (RFC 9293, 3.10.7.4; RFC 1122, 4.2.2.13).
+// *least_iss is where our sequence numbers must begin at least (RFC 9293, 3.10.7.4; RFC 6191).
 bool tcp_tw_input(struct tcp_hash_node *entry, uint8_t flags, uint32_t seqno, uint32_t length,
-		  uint32_t *least_iss);
+		  const struct tcp_times *times, uint32_t *least_iss);
 // Every slow tick.
 void tcp_tw_tmr(void);
 // All entries go.

@@ -28,6 +28,8 @@ struct bed_segment {
 	struct bed_packet *packet;
 	uint32_t seq, ack;
 	uint16_t source, dest, window, mss; // mss: the option's, 0: none
+	bool times;			    // with time stamps:
+	uint32_t ts_value, ts_echo;
 	uint8_t flags;
 	const uint8_t *data;
 	uint32_t len;
@@ -39,6 +41,9 @@ struct bed_peer {
 	uint16_t port;
 	uint32_t seq, ack; // next to send, next expected
 	uint16_t window;
+	bool
+	    times; // its segments carry time stamps: its clock, what it echoes (of what the test looked at)
+	uint32_t ts_value, ts_echo;
 	uint32_t received; // bytes the server's recv callback got
 	uint32_t sent;	   // bytes a test's sent callback was told of
 	err_t error;	   // what its err callback was told
@@ -80,6 +85,8 @@ void bed_link(bool up);
 
 // ---- the peer
 struct bed_peer *bed_connect(uint16_t mss, uint16_t window); // handshake done; the server accepted
+struct bed_peer *bed_connect_times(uint16_t mss, uint16_t window,
+				   uint32_t ts_value); // with time stamps
 struct bed_peer *bed_syn(const void *options, unsigned option_bytes, uint16_t window); // SYN only
 void bed_peers_forget_one(struct bed_peer *peer); // the newest; makes room for many
 void bed_send(struct bed_peer *peer, uint8_t flags, const void *data, uint32_t len);

@@ -49,6 +49,8 @@ static void fold_state(uint64_t *digest, const struct tcp_pcb *pcb, uint32_t iss
 				  (uint32_t)pcb->rttvar,
 				  (uint16_t)pcb->rto,
 				  pcb->nrtx,
+				  pcb->flags & TF_TIMESTAMP ? pcb->ts_lastacksent - irs : 0,
+				  pcb->ts_recent,
 				  pcb->dupacks,
 				  pcb->lastack - iss,
 				  pcb->cwnd,
@@ -91,6 +93,7 @@ void bed_fold(uint64_t *digest, const struct bed_peer *peer, uint32_t iss, uint3
 		fold(digest, s.flags & TCP_RST ? 0 : s.ack - irs);
 		fold(digest, s.window);
 		fold(digest, s.len);
+		fold(digest, s.times + 2 * (s.times && s.ts_echo == peer->ts_value));
 		for (uint32_t i = 0; i < s.len; i++)
 			fold(digest, s.data[i]);
 		if (!(s.flags & TCP_RST) && s.seq + s.len - iss > *seen)

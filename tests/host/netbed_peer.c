@@ -162,7 +162,11 @@ void bed_send_options(struct bed_peer *peer, uint8_t flags, const void *options,
 
 void bed_send(struct bed_peer *peer, uint8_t flags, const void *data, uint32_t len)
 {
-	bed_send_options(peer, flags, "", 0, data, len);
+	uint8_t times[12] = {1, 1, 8, 10};
+
+	put32(times + 4, peer->ts_value);
+	put32(times + 8, peer->ts_echo);
+	bed_send_options(peer, flags, times, peer->times ? sizeof(times) : 0, data, len);
 }
 
 void bed_ack(struct bed_peer *peer, uint32_t ack)
@@ -188,13 +192,24 @@ static bool answer_arp(const struct bed_packet *packet)
 	return true;
 }
 
-static uint16_t find_mss(const uint8_t *tcp)
+// The option's data, or null.
+static const uint8_t *find_option(const uint8_t *tcp, uint8_t kind)
 {
 	for (unsigned at = 20, end = (tcp[12] >> 4) * 4; at + 1 < end && tcp[at];
 	     at += tcp[at] == 1 ? 1 : tcp[at + 1])
-		if (tcp[at] == 2)
-			return get16(tcp + at + 2);
-	return 0;
+		if (tcp[at] == kind)
+			return tcp + at + 2;
+	return NULL;
+}
+
+static void read_options(struct bed_segment *segment, const uint8_t *tcp)
+{
+	const uint8_t *mss = find_option(tcp, 2), *times = find_option(tcp, 8);
+
+	segment->mss = mss ? get16(mss) : 0;
+	segment->times = times;
+	segment->ts_value = times ? get32(times) : 0;
+	segment->ts_echo = times ? get32(times + 4) : 0;
 }
 
 // What is left of a packet that the card cuts (82540EM manual, 3.5): sequence numbers go up, PSH and FIN
@@ -247,9 +262,9 @@ struct bed_segment bed_next_tcp(void)
 					     .ack = get32(tcp + 8),
 					     .flags = tcp[13] & 0x3f,
 					     .window = get16(tcp + 14),
-					     .mss = find_mss(tcp),
 					     .data = tcp + (tcp[12] >> 4) * 4,
 					     .len = packet->bytes - 34 - (tcp[12] >> 4) * 4};
+		read_options(&uncut, tcp);
 		return cut();
 	}
 	return (struct bed_segment){0};
@@ -265,10 +280,8 @@ struct bed_peer *bed_syn(const void *options, unsigned option_bytes, uint16_t wi
 	return peer;
 }
 
-struct bed_peer *bed_connect(uint16_t mss, uint16_t window)
+static struct bed_peer *shake_hands(struct bed_peer *peer)
 {
-	uint8_t options[4] = {2, 4, mss >> 8, mss};
-	struct bed_peer *peer = bed_syn(options, sizeof(options), window);
 	struct bed_segment syn_ack = bed_next_tcp();
 
 	if (!syn_ack.packet) // it waited for ARP
@@ -276,9 +289,30 @@ struct bed_peer *bed_connect(uint16_t mss, uint16_t window)
 	assert_non_null(syn_ack.packet);
 	assert_int_equal(syn_ack.flags, TCP_SYN | TCP_ACK);
 	assert_int_equal(syn_ack.ack, peer->seq);
+	assert_int_equal(syn_ack.times, peer->times);
+	peer->ts_echo = syn_ack.ts_value;
 	bed_ack(peer, syn_ack.seq + 1);
 	assert_non_null(peer->pcb);
 	return peer;
+}
+
+struct bed_peer *bed_connect(uint16_t mss, uint16_t window)
+{
+	uint8_t options[4] = {2, 4, mss >> 8, mss};
+
+	return shake_hands(bed_syn(options, sizeof(options), window));
+}
+
+struct bed_peer *bed_connect_times(uint16_t mss, uint16_t window, uint32_t ts_value)
+{
+	uint8_t options[16] = {2, 4, mss >> 8, mss, 1, 1, 8, 10};
+	struct bed_peer *peer;
+
+	put32(options + 8, ts_value);
+	peer = bed_syn(options, sizeof(options), window);
+	peer->times = true;
+	peer->ts_value = ts_value;
+	return shake_hands(peer);
 }
 
 uint32_t bed_iss(struct bed_peer *peer)

@@ -78,7 +78,8 @@ static uint32_t harm(uint8_t *frame, uint32_t bytes)
 	case 1: // ports, and what follows the numbers
 		place = bed_draw(2) ? 34 + bed_draw(4) : 46 + bed_draw(bytes - 46);
 		frame[place] ^= (uint8_t)(1 + bed_draw(255));
-		if (bed_draw(2) && place < 46)
+		// But for the upper half of a time stamp, after which all would be from long ago.
+		if (bed_draw(2) && place < 66 && place != 58 && place != 59)
 			seal(frame, bytes);
 		return bytes;
 	case 2: // cut short
@@ -96,16 +97,18 @@ static uint64_t dialogue(uint64_t seed)
 	// Nothing of the last dialogue is waited for; in this one the clock stands still, because the phase of
 	// the timers is not the dialogue's.
 	shim_advance(100 * NS_PER_SEC - clock_ns() % (100 * NS_PER_SEC));
-	struct bed_peer *peer = bed_connect(1460, 30000);
+	bed_dice(seed);
+	struct bed_peer *peer =
+	    bed_draw(2) ? bed_connect_times(1460, 30000, 0xffffff80) : bed_connect(1460, 30000);
 	uint32_t iss = bed_iss(peer), irs = peer->seq, seen = 0;
 	uint64_t digest = 1;
 
 	bed_fold_from_here(peer->pcb);
-	bed_dice(seed);
 	bed_harm = harm;
 	for (unsigned n = 0; n < 400 && peer->pcb; n++) {
 		uint32_t len = bed_draw(sizeof(data)), back = peer->seq;
 
+		peer->ts_value += bed_draw(2);
 		bed_send(peer, TCP_ACK | (bed_draw(2) ? TCP_PSH : 0), data, bed_draw(3) ? len : 0);
 		if (!bed_draw(8))
 			peer->seq = back; // the same again, or a piece of it

@@ -148,6 +148,8 @@ static void catch_up(void)
 	bed.manual = false;
 }
 
+static uint32_t stamped; // what the server's first time stamp was
+
 static void step(struct bed_peer *peer, uint32_t iss, uint32_t seen)
 {
 	uint32_t what = bed_draw(40);
@@ -169,6 +171,13 @@ static void step(struct bed_peer *peer, uint32_t iss, uint32_t seen)
 		catch_up();
 	if (what == 6 && peer->pcb && peer->pcb->refused_data)
 		tcp_process_refused_data(peer->pcb);
+	if (what < 20)
+		peer->ts_value += bed_draw(3);
+	if (what == 7)
+		peer->ts_value -= bed_draw(30); // PAWS
+	peer->ts_echo = stamped - bed_draw(100);
+	if (what == 8 && bed_draw(20) == 0)
+		peer->times = !peer->times; // where they were agreed upon, or not
 	acknowledge(peer, iss, seen);
 	bed_send(peer, TCP_ACK | (bed_draw(2) ? TCP_PSH : 0), request,
 		 bed_draw(2) ? 1 + bed_draw(1300) : 0);
@@ -178,13 +187,22 @@ static void step(struct bed_peer *peer, uint32_t iss, uint32_t seen)
 		peer->seq = peer->pcb->rcv_nxt;
 }
 
+static struct bed_peer *connected(uint16_t mss)
+{
+	uint16_t window = (uint16_t)(30000 + bed_draw(30000));
+	struct bed_peer *peer =
+	    bed_draw(2) ? bed_connect_times(mss, window, 0xffffff00) : bed_connect(mss, window);
+
+	stamped = peer->ts_echo;
+	return peer;
+}
+
 static uint64_t dialogue(uint64_t seed)
 {
 	shim_advance(100 * NS_PER_SEC - clock_ns() % (100 * NS_PER_SEC));
 	bed_dice(seed);
 	bed_tso(bed_draw(3) ? 65535 : 0);
-	struct bed_peer *peer =
-	    bed_connect(bed_draw(4) ? 1460 : 536, (uint16_t)(30000 + bed_draw(30000)));
+	struct bed_peer *peer = connected((uint16_t)(bed_draw(4) ? 1460 : 536));
 	uint32_t iss = bed_iss(peer), irs = peer->seq, seen = 0;
 	uint64_t digest = 1;
 
@@ -228,7 +246,7 @@ static uint64_t acknowledged_in_a_row(uint64_t seed, bool batch, unsigned *calls
 	bed_skip();
 	bed_dice(seed);
 	bed_tso(bed_draw(2) ? 65535 : 0);
-	peer = bed_connect(1460, 60000);
+	peer = bed_draw(2) ? bed_connect_times(1460, 60000, 1) : bed_connect(1460, 60000);
 	iss = bed_iss(peer);
 	irs = peer->seq;
 	bed_fold_from_here(peer->pcb);

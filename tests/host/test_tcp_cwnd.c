@@ -23,7 +23,7 @@ static struct tcp_pcb full(uint32_t cwnd, uint32_t ssthresh, uint32_t rtt)
 	return (struct tcp_pcb){.mss = MSS,
 				.cwnd = cwnd,
 				.ssthresh = ssthresh,
-				.srtt = (s32_t)rtt * 8,
+				.srtt = (s32_t)rtt << TCP_RTT_SHIFT,
 				.snd_nxt = cwnd};
 }
 

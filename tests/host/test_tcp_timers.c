@@ -62,12 +62,12 @@ static void the_first_sample_replaces_the_guess(void **state)
 
 	peer->pcb->srtt = 0; // as if the handshake had not been timed
 	round_trip(peer, 100);
-	assert_int_equal(peer->pcb->srtt, 100 * 8); // 2.2
-	assert_int_equal(peer->pcb->rttvar, 50 * 4);
+	assert_int_equal(peer->pcb->srtt, 100 << TCP_RTT_SHIFT); // 2.2
+	assert_int_equal(peer->pcb->rttvar, 50 << TCP_RTT_SHIFT);
 	assert_int_equal(peer->pcb->rto, TCP_RTO_TICKS(300));
 	round_trip(peer, 180); // 2.3: 3/4 of 50 and 1/4 of 80; 7/8 of 100 and 1/8 of 180
-	assert_int_equal(peer->pcb->rttvar, 150 + 80);
-	assert_int_equal(peer->pcb->srtt, 110 * 8);
+	assert_int_equal(4 * peer->pcb->rttvar, (150 + 80) << TCP_RTT_SHIFT);
+	assert_int_equal(peer->pcb->srtt, 110 << TCP_RTT_SHIFT);
 }
 
 static void a_steady_path_of_50_ms_times_out_after_250(void **state)

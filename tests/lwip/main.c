@@ -24,6 +24,7 @@
 #include "lwip/stats.h"
 #include "lwip_check.h"
 #include "kernel/pool.h"
+#include "tcp_timestamp.h"
 #include "tcp/test_tcp.h"
 #include "tcp/test_tcp_oos.h"
 #include "tcp/test_tcp_state.h"
@@ -84,6 +85,11 @@ uint16_t net_random16(void)
 uint32_t net_random32(void)
 {
 	return (uint32_t)rand();
+}
+
+uint32_t tcp_timestamp_offset(const struct tcp_tuple *tuple)
+{
+	return 0;
 }
 
 // lwIP's own generator: the tests steer it with tcp_ticks.
