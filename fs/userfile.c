@@ -11,10 +11,12 @@
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
 #include "kernel/pool.h"
+#include "kernel/socket.h"
 #include "kernel/stream.h"
 #include "kernel/uspace.h"
 
 #define VOLUMES_PREFIX "/volumes"
+#define MODE_SOCKET    0140000 // S_IFSOCK
 
 struct file_backing {
 	struct uspace_backing backing;
@@ -86,6 +88,8 @@ static void fill_stat(const struct inode *inode, struct stream_stat *out)
 				    .atime_sec = inode->mtime_sec,
 				    .mtime_nsec = inode->mtime_nsec,
 				    .block_bytes = PAGE_SIZE};
+	if (inode->type == INODE_FILE && local_socket_at(out->device, out->number))
+		out->mode = MODE_SOCKET | (inode->mode & 07777);
 }
 
 static int file_stat(struct stream *s, struct stream_stat *out)

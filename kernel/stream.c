@@ -11,6 +11,7 @@
 #include "kernel/pmm.h"
 #include "kernel/process.h"
 #include "kernel/signal.h"
+#include "kernel/socket.h"
 #include "kernel/timer.h"
 #include "kernel/usercopy.h"
 #include "kernel/vmm.h"
@@ -172,8 +173,13 @@ static void watches_end(struct stream *s)
 
 void stream_put(struct stream *s)
 {
-	if (__atomic_sub_fetch(&s->references, 1, __ATOMIC_ACQ_REL))
+	uint32_t left = __atomic_sub_fetch(&s->references, 1, __ATOMIC_ACQ_REL);
+
+	if (left) {
+		if (UNLIKELY(s->flying) && left <= s->flying)
+			stream_only_flies();
 		return;
+	}
 	watches_end(s);
 	file_locks_stream_gone(s);
 	if (s->path)
@@ -251,6 +257,16 @@ static bool positioned(const struct stream *s)
 	return s->ops->kind == STREAM_FILE;
 }
 
+// SO_SNDTIMEO and SO_RCVTIMEO.
+static uint64_t time_limit(struct stream *s, bool in)
+{
+	const struct socket_ops *socket = s->ops->socket;
+
+	return !socket ? UINT64_MAX
+	       : in    ? socket->send_timeout_ns(s)
+		       : socket->receive_timeout_ns(s);
+}
+
 // Calls the operation until it moves something, or may not wait. What was moved counts before an error.
 static int64_t transfer(struct stream *s, struct stream_io *io, uint64_t offset, bool in)
 {
@@ -263,7 +279,7 @@ static int64_t transfer(struct stream *s, struct stream_io *io, uint64_t offset,
 	while (io->left || !done) {
 		moved = op(s, io, offset + (uint64_t)done);
 		if (moved == -EAGAIN && !(s->flags & STREAM_NONBLOCK) && (in || !done)) {
-			int error = stream_wait(s, in ? STREAM_OUT : STREAM_IN, UINT64_MAX);
+			int error = stream_wait(s, in ? STREAM_OUT : STREAM_IN, time_limit(s, in));
 
 			if (error)
 				return done ? done : error;

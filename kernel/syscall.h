@@ -61,6 +61,13 @@ struct stream_stat;
 struct stream;
 int syscall_get_parts(uintptr_t at, uint64_t count, struct stream_io *io) MUST_CHECK;
 void syscall_put_parts(struct stream_io *io, uint64_t count);
+struct socket_address;
+// The socket of a descriptor, with a reference; null and why.
+struct stream *syscall_get_socket(uint64_t fd, int *error);
+int syscall_get_address(uintptr_t at, uint64_t len, struct socket_address *out) MUST_CHECK;
+// As much of an address as the program has room for, and how long it really is.
+int syscall_put_address(uintptr_t at, uintptr_t len_at,
+			const struct socket_address *name) MUST_CHECK;
 int syscall_put_stat(uintptr_t at, const struct stream_stat *st) MUST_CHECK;
 int64_t stream_set_size(struct stream *s, uint64_t size) MUST_CHECK; // truncate, ftruncate
 int stream_stat_of(struct stream *s,

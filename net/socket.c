@@ -7,7 +7,7 @@
 #include "lwip/pbuf.h"
 #include "net/loopback.h"
 
-enum { SOL_SOCKET = 1, IPPROTO_IPV6 = 41 };
+enum { IPPROTO_IPV6 = 41 };
 enum {
 	SO_REUSEADDR = 2,
 	SO_TYPE,
@@ -154,41 +154,16 @@ int socket_error_of(int8_t err)
 	}
 }
 
-bool socket_int(const void *value, uint32_t len, int *out)
-{
-	if (len < sizeof(*out))
-		return false;
-	memcpy(out, value, sizeof(*out));
-	return true;
-}
-
-static int get_timeout(const void *value, uint32_t len, uint64_t *out)
-{
-	struct {
-		int64_t sec, usec;
-	} t;
-
-	if (len < sizeof(t))
-		return -EINVAL;
-	memcpy(&t, value, sizeof(t));
-	if (t.sec < 0 || t.usec < 0 || t.usec >= 1000000)
-		return -EDOM;
-	*out = (uint64_t)MIN(t.sec, 1L << 32) * NS_PER_SEC + (uint64_t)t.usec * NS_PER_US;
-	if (!*out)
-		*out = UINT64_MAX;
-	return 0;
-}
-
 int socket_set_common(struct stream *s, int level, int name, const void *value, uint32_t len)
 {
 	struct socket_common *c = socket_common(s);
 	int n;
 
 	if (level == SOL_SOCKET && name == SO_RCVTIMEO)
-		return get_timeout(value, len, &c->receive_ns);
+		return socket_get_timeout(value, len, &c->receive_ns);
 	if (level == SOL_SOCKET && name == SO_SNDTIMEO)
-		return get_timeout(value, len, &c->send_ns);
-	if (!socket_int(value, len, &n))
+		return socket_get_timeout(value, len, &c->send_ns);
+	if (socket_get_int(value, len, &n))
 		return -EINVAL;
 	if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && c->v6) {
 		c->v6_only = n;
@@ -215,56 +190,36 @@ int socket_set_common(struct stream *s, int level, int name, const void *value, 
 	}
 }
 
-static int put_int(void *value, uint32_t *len, int n)
-{
-	*len = MIN(*len, (uint32_t)sizeof(n));
-	memcpy(value, &n, *len);
-	return 0;
-}
-
-static int put_timeout(void *value, uint32_t *len, uint64_t ns)
-{
-	int64_t t[2] = {0, 0};
-
-	if (ns != UINT64_MAX) {
-		t[0] = (int64_t)(ns / NS_PER_SEC);
-		t[1] = (int64_t)(ns % NS_PER_SEC / NS_PER_US);
-	}
-	*len = MIN(*len, (uint32_t)sizeof(t));
-	memcpy(value, t, *len);
-	return 0;
-}
-
 int socket_get_common(struct stream *s, int level, int name, int type, void *value, uint32_t *len)
 {
 	const struct socket_common *c = socket_common(s);
 
 	if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && c->v6)
-		return put_int(value, len, c->v6_only);
+		return socket_put_int(value, len, c->v6_only);
 	if (level != SOL_SOCKET)
 		return -ENOPROTOOPT;
 	switch (name) {
 	case SO_TYPE:
-		return put_int(value, len, type);
+		return socket_put_int(value, len, type);
 	case SO_ERROR:
-		return put_int(value, len, socket_take_error(s));
+		return socket_put_int(value, len, socket_take_error(s));
 	case SO_REUSEADDR:
 	case SO_REUSEPORT:
-		return put_int(value, len, c->reuse_address);
+		return socket_put_int(value, len, c->reuse_address);
 	case SO_BROADCAST:
-		return put_int(value, len, c->broadcast);
+		return socket_put_int(value, len, c->broadcast);
 	case SO_RCVBUF:
-		return put_int(value, len, (int)c->receive_bytes);
+		return socket_put_int(value, len, (int)c->receive_bytes);
 	case SO_SNDBUF:
-		return put_int(value, len, (int)c->send_bytes);
+		return socket_put_int(value, len, (int)c->send_bytes);
 	case SO_DOMAIN:
-		return put_int(value, len, c->v6 ? AF_INET6 : AF_INET);
+		return socket_put_int(value, len, c->v6 ? AF_INET6 : AF_INET);
 	case SO_PROTOCOL:
-		return put_int(value, len, type == SOCK_STREAM ? 6 : 17);
+		return socket_put_int(value, len, type == SOCK_STREAM ? 6 : 17);
 	case SO_RCVTIMEO:
-		return put_timeout(value, len, c->receive_ns);
+		return socket_put_timeout(value, len, c->receive_ns);
 	case SO_SNDTIMEO:
-		return put_timeout(value, len, c->send_ns);
+		return socket_put_timeout(value, len, c->send_ns);
 	default:
 		return -ENOPROTOOPT;
 	}

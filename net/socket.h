@@ -10,19 +10,6 @@
 #include "kernel/socket.h"
 #include "lwip/ip_addr.h"
 
-enum { // Linux's numbers
-	AF_INET = 2,
-	AF_INET6 = 10,
-	SOCK_STREAM = 1,
-	SOCK_DGRAM = 2,
-	MSG_PEEK = 2,
-	MSG_TRUNC = 0x20,
-	MSG_MORE = 0x8000,
-	SHUT_RD = 0,
-	SHUT_WR = 1,
-	SHUT_RDWR = 2,
-};
-
 struct socket_common {
 	struct stream stream;
 	bool v6;      // constant
@@ -63,5 +50,3 @@ int socket_get_common(struct stream *s, int level, int name, int type, void *val
 int socket_take_error(struct stream *s);
 uint64_t socket_receive_timeout(struct stream *s);
 uint64_t socket_send_timeout(struct stream *s);
-// An int option's value; false: too short.
-bool socket_int(const void *value, uint32_t len, int *out);

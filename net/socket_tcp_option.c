@@ -5,13 +5,7 @@
 #include "net/socket_tcp.h"
 #include "net/stack.h"
 
-enum {
-	SOL_SOCKET = 1,
-	IPPROTO_TCP_LEVEL = 6,
-	SO_KEEPALIVE = 9,
-	SO_LINGER = 13,
-	SO_ACCEPTCONN = 30
-};
+enum { IPPROTO_TCP_LEVEL = 6, SO_KEEPALIVE = 9, SO_LINGER = 13, SO_ACCEPTCONN = 30 };
 enum {
 	TCP_NODELAY_OPTION = 1,
 	TCP_CORK = 3,
@@ -68,7 +62,7 @@ int tcp_socket_set_option(struct stream *s, int level, int name, const void *val
 	struct tcp_socket *t = tcp_of(s);
 	int n, error = 0;
 
-	if (!socket_int(value, len, &n))
+	if (socket_get_int(value, len, &n))
 		return -EINVAL;
 	if (level == SOL_SOCKET && name == SO_LINGER && len >= 8) {
 		t->linger_on = n;

@@ -6,6 +6,35 @@
 
 #include "kernel/stream.h"
 
+enum { // Linux's numbers
+	AF_UNIX = 1,
+	AF_INET = 2,
+	AF_INET6 = 10,
+	SOCK_STREAM = 1,
+	SOCK_DGRAM = 2,
+	SOCK_SEQPACKET = 5,
+	SHUT_RD = 0,
+	SHUT_WR = 1,
+	SHUT_RDWR = 2,
+	SOL_SOCKET = 1,
+	SCM_RIGHTS = 1,
+	SCM_CREDENTIALS = 2,
+};
+enum message_flag {
+	MSG_OOB = 1,
+	MSG_PEEK = 2,
+	MSG_CTRUNC = 8,
+	MSG_TRUNC = 0x20,
+	MSG_DONTWAIT = 0x40,
+	MSG_WAITALL = 0x100,
+	MSG_ERRQUEUE = 0x2000,
+	MSG_NOSIGNAL = 0x4000,
+	MSG_MORE = 0x8000,
+	MSG_WAITFORONE = 0x10000,
+	MSG_ZEROCOPY = 0x4000000,
+	MSG_CMSG_CLOEXEC = 0x40000000,
+};
+
 struct socket_address { // struct sockaddr of Linux, any family
 	uint16_t family;
 	uint8_t bytes[126];
@@ -17,9 +46,23 @@ struct socket_message {
 	struct socket_address *name; // send: where to, or null; receive: filled, or null
 	unsigned flags;		     // MSG_*: Linux's; MSG_DONTWAIT is the head's
 	unsigned out_flags;	     // receive: MSG_TRUNC, MSG_ERRQUEUE ...
-	void *control; // receive: ancillary data, `control_size` bytes of kernel memory
+	// Ancillary data in kernel memory. Send: control_len bytes as the program gave them, 0 once they are sent.
+	// Receive: room for control_size, control_len used (by control_put).
+	void *control;
 	uint32_t control_size, control_len;
 };
+
+// ---- kernel/control.c: ancillary data, struct cmsghdr of Linux ----
+struct control {
+	int level, type;
+	const void *data;
+	uint32_t len;
+};
+// The next one that a program sent, from *at (0 at first) on: 1; 0: no more; -EINVAL: malformed.
+int control_next(const struct socket_message *m, uint32_t *at, struct control *out);
+// Adds one to what a program receives; what does not fit is cut off, and MSG_CTRUNC set.
+void control_put(struct socket_message *m, int level, int type, const void *data, uint32_t len);
+uint32_t control_room(const struct socket_message *m); // bytes of data that the next may have
 
 struct socket_ops {
 	int (*bind)(struct stream *s, const struct socket_address *name);
@@ -39,3 +82,13 @@ struct socket_ops {
 	uint64_t (*receive_timeout_ns)(struct stream *s);
 	uint64_t (*send_timeout_ns)(struct stream *s);
 };
+
+// An int option's value; -EINVAL: too short. And the answer of one.
+int socket_get_int(const void *value, uint32_t len, int *out) MUST_CHECK;
+int socket_put_int(void *value, uint32_t *len, int n);
+// SO_RCVTIMEO and SO_SNDTIMEO as nanoseconds, UINT64_MAX: none. 0, -EINVAL, -EDOM.
+int socket_get_timeout(const void *value, uint32_t len, uint64_t *ns) MUST_CHECK;
+int socket_put_timeout(void *value, uint32_t *len, uint64_t ns);
+
+// Whether a local socket (AF_UNIX) is bound to the file: for its type in stat. Any context but interrupt.
+bool local_socket_at(uint64_t device, uint64_t number);

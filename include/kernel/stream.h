@@ -140,7 +140,9 @@ struct stream {
 	const struct stream_ops *ops; // constant
 	uint32_t references;	      // (H)
 	uint32_t flags;		      // (H) enum stream_flag
-	uint64_t position;	      // (position_lock)
+	uint32_t
+	    flying; // (H) of the references: in messages of local sockets (kernel/local_rights.c)
+	uint64_t position; // (position_lock)
 	struct mutex position_lock;
 	struct waitq waiters;	      // (H) threads blocked in read, write, accept, connect ...
 	struct stream_watch *watches; // (H)
@@ -150,6 +152,8 @@ struct stream {
 void stream_init(struct stream *s, const struct stream_ops *ops, unsigned flags); // one reference
 void stream_get(struct stream *s);
 void stream_put(struct stream *s); // thread context; may close
+// kernel/local_rights.c: only references under way are left of some stream; perhaps nobody can ever take them.
+void stream_only_flies(void);
 // Any context but interrupt: what poll says may have changed. Wakes who waits.
 void stream_notify(struct stream *s);
 void stream_notify_locked(struct stream *s); // from inside a watch's notify

@@ -22,8 +22,9 @@ def volume(tmp_path_factory):
     (root / ".pagewire").mkdir()
     (root / ".pagewire/users").write_text("trustee / * ALL\n")
     subprocess.run(["cp", "/bin/busybox", root / "bin"], check=True)
-    subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / "local", os.path.join(ROOT, "tests", "programs", "local.c")],
-                   check=True)
+    for name in ("local", "unix"):
+        subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / name,
+                        os.path.join(ROOT, "tests", "programs", name + ".c")], check=True)
     for name, url in (("program", "http://127.0.0.1:8080/big.bin"), ("kernel", "http://127.0.0.1/big.bin"),
                       ("six", "http://[::1]/big.bin"), ("own", f"http://{Tap.GUEST}:8080/big.bin")):
         (root / f"{name}.sh").write_text(f"busybox wget -qO- {url} | busybox md5sum\n")
@@ -40,9 +41,10 @@ def machine(request, tap, volume):
 
 
 def held(vm):
-    pools = ("tcp socket", "udp socket", "datagram", "process", "task", "program file", "pagebuf", "PBUF_SLICE")
+    pools = ("tcp socket", "udp socket", "datagram", "process", "task", "program file", "pagebuf", "PBUF_SLICE",
+             "local socket", "local message", "descriptors under way", "pipe")
     values = vm.metrics()
-    names = ["pagewire_user_frames", "pagewire_cache_pinned_pages"] + [f'pagewire_pool_used{{pool="{p}"}}' for p in pools]
+    names = ["pagewire_user_frames", "pagewire_cache_pinned_pages", "pagewire_descriptors_under_way", "pagewire_local_socket_bytes"] + [f'pagewire_pool_used{{pool="{p}"}}' for p in pools]
     return {n: values.get(n, 0) for n in names}
 
 
@@ -101,3 +103,12 @@ def test_a_file_goes_to_the_kernels_own_server_by_reference(machine):
     assert "201" in out, out
     assert machine.get("/copy.bin") == FILE
     stop(machine, before)
+
+
+def test_local_sockets_carry_bytes_descriptors_and_names(machine):
+    before = held(machine)
+    for _ in range(3):
+        out = machine.command("LOAD unix /", 120)
+        assert "ok" in out.split(), out
+    stop(machine, before)  # also what lay in each other's queues
+    assert machine.metrics()["pagewire_local_sockets_collected_total"] > 0
