@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What local sockets carry (kernel/local.h): each message is copied once from the sender and once to the receiver, as on
-// a pipe, and waits in between at the receiver. High water is the sender's SO_SNDBUF; who was turned away is told when
-// half of it is free.
+// What local sockets carry (kernel/local.h): each message is copied once from the sender and once to the receiver, as
+// on a pipe, and waits in between at the receiver. High water is the sender's SO_SNDBUF; who was turned away is told
+// when half of it is free.
 #include "kernel/kstat.h"
 #include "kernel/kstring.h"
 #include "kernel/local.h"
