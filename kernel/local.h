@@ -9,8 +9,7 @@
 //     v                                                        v
 //   FRESH, with or without a peer                        peer without us: end of file, EPIPE
 //
-// Lock key. (W): WTDs off. (R): the reader's mutex, which is held across copies. Nothing of it is held while a program's
-// memory is touched but R.
+// Lock key. (W): WTDs off. (R): the reader's mutex, the only one that is held while a program's memory is touched.
 #pragma once
 
 #include "kernel/socket.h"
