@@ -68,6 +68,7 @@ class Run:
 
     def __init__(self, options):
         self.options, self.start = options, time.monotonic()
+        self.systems = [s for s in SYSTEMS if s.__name__ in options.systems.split(",")]
         self.results = {"date": time.strftime("%Y-%m-%d"), "machine": machines.described(), "rounds": 0,
                         "seconds": options.seconds, "rows": {s.name: {} for s in SYSTEMS},
                         "boot": {s.name: [] for s in SYSTEMS}, "counts": {}, "wtd": None}
@@ -126,7 +127,7 @@ class Run:
     def round(self, rows):
         number = self.results["rounds"]
         rows = [row for row in rows if number < row.rounds]
-        for system in SYSTEMS:
+        for system in self.systems:
             able = [row for row in rows if system.name != "floor" or row.floor]
             self.group(system, [row for row in able if row.group == "tap"])
             if far := [row for row in able if row.group == "path"]:
@@ -199,7 +200,7 @@ class Run:
         self.save()
 
     def counts(self):
-        for step in (*(lambda system=system: self.counted(system) for system in SYSTEMS), self.spans):
+        for step in (*(lambda system=system: self.counted(system) for system in self.systems), self.spans):
             try:
                 step()
             except Exception as error:
@@ -215,6 +216,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2, help="for each row; some take longer")
     parser.add_argument("--rows", default="", help="some of: " + ", ".join(row.id for row in ROWS))
+    parser.add_argument("--systems", default="Pagewire,Linux,Floor")
     parser.add_argument("--no-counts", action="store_true", help="without the plugin")
     parser.add_argument("--minutes", type=float, default=20, help="no round is begun that would end later")
     parser.add_argument("--into", help="folder of the report")
@@ -225,7 +227,7 @@ def arguments():
 def main():
     options = arguments()
     rows = rows_named(options.rows)
-    whole = not options.rows and options.rounds >= 3 and not options.no_counts
+    whole = not options.rows and options.rounds >= 3 and not options.no_counts and "Linux,Floor" in options.systems
     into = options.into or (os.path.join(ROOT, "docs") if whole or options.report else OUT)
     if not options.report:
         prepare()

@@ -131,11 +131,22 @@ class Path:
             self.relay = self.rates = None
 
 
+def overflows():
+    """Frames that found no room in a socket of the relay or of QEMU behind it."""
+    with open("/proc/net/snmp") as f:
+        names, values = (line.split() for line in f if line.startswith("Udp:"))
+    return int(dict(zip(names, values))["RcvbufErrors"])
+
+
 def far(ident, title, size, connections, main, least=0, drop=0.0):
     def measure(machine, seconds):
         machine.path.of(drop, machine.seed)
         fetch(f"{size}.bin")
-        return wrk(f"{size}.bin", connections, max(least, seconds))
+        before = overflows()
+        got = wrk(f"{size}.bin", connections, max(least, seconds))
+        if lost := overflows() - before:
+            got["errors"] += f" the relay lost {lost} frames more"
+        return got
 
     return Row(ident, title, measure, size, main, group="path", rounds=2)
 

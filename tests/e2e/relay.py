@@ -33,6 +33,7 @@ import time
 from vm import PATIENCE, free_port
 
 HARMS = ("drop", "double", "reorder", "corrupt")
+SO_RCVBUFFORCE = 33  # socket(7)
 REORDER_WAIT = 0.02  # a frame to be overtaken waits no longer than this
 EARLY = 24
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
@@ -42,6 +43,8 @@ def udp(port=0):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.bind(("127.0.0.1", port))
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    with contextlib.suppress(PermissionError):  # a card sends bursts of 64 KB; what does not fit would be lost
+        s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
     return s
 
 
