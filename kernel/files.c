@@ -111,7 +111,7 @@ int files_take(struct stream *s, int from, bool close_on_exec)
 	mutex_lock(&f->lock);
 	for (fd = MAX((uint32_t)from, f->lowest); fd < f->size && f->slots[fd].stream; fd++)
 		;
-	if (!grow(f, fd, p->limits.open_files)) {
+	if (!grow(f, fd, p->limits[RLIMIT_NOFILE].soft)) {
 		mutex_unlock(&f->lock);
 		return -EMFILE;
 	}
@@ -124,7 +124,8 @@ int files_take(struct stream *s, int from, bool close_on_exec)
 
 int files_set(struct files *f, int fd, struct stream *s, bool close_on_exec)
 {
-	uint64_t limit = task_current() ? process_current()->limits.open_files : SLOTS_FIRST;
+	uint64_t limit =
+	    task_current() ? process_current()->limits[RLIMIT_NOFILE].soft : SLOTS_FIRST;
 	struct stream *old;
 
 	mutex_lock(&f->lock);

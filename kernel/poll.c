@@ -112,7 +112,7 @@ static int64_t poll_user(uintptr_t at, uint64_t count, uint64_t end)
 	struct pollfd *fds;
 	int64_t result;
 
-	if (count > process_current()->limits.open_files)
+	if (count > process_current()->limits[RLIMIT_NOFILE].soft)
 		return -EINVAL;
 	fds = kpages_alloc(MAX(count, 1UL) * sizeof(*fds));
 	if (!fds)

@@ -49,6 +49,11 @@ bool process_number_taken(int number)
 	return p != NULL;
 }
 
+uint64_t process_count(void)
+{
+	return processes;
+}
+
 struct process *process_find(int pid)
 {
 	struct process *p;
@@ -107,17 +112,14 @@ void process_set_directory(struct process *p, const char *path)
 
 // ---- making ----
 
-static void default_limits(struct process_limits *limits)
+static void default_limits(struct process *p)
 {
-	struct pmm_stats stats;
-
-	pmm_stats(&stats);
-	*limits = (struct process_limits){.stack_bytes = 8 << 20,
-					  .memory_frames = stats.frames_total / 2,
-					  .open_files = 1024,
-					  .tasks = TASKS_EACH,
-					  .address_pages = (1UL << 46) >> PAGE_SHIFT,
-					  .file_bytes = UINT64_MAX};
+	for (unsigned n = 0; n < RLIMITS; n++)
+		p->limits[n] = (struct limit){UINT64_MAX, UINT64_MAX};
+	p->limits[RLIMIT_STACK].soft = 8 << 20;
+	p->limits[RLIMIT_CORE] = (struct limit){0, 0};
+	p->limits[RLIMIT_NPROC] = (struct limit){TASKS_MAX, TASKS_MAX};
+	p->limits[RLIMIT_NOFILE] = (struct limit){1024, FILES_MAX};
 }
 
 static struct process *process_alloc(void)
@@ -154,10 +156,11 @@ struct process *process_make(struct process *parent)
 	waitq_init(&p->waiters);
 	waitq_init(&p->vfork_done);
 	process_alarm_init(p);
+	cputime_watch_init(p);
 	if (parent)
-		p->limits = parent->limits;
+		memcpy(p->limits, parent->limits, sizeof(p->limits));
 	else
-		default_limits(&p->limits);
+		default_limits(p);
 	spin_lock_wtd(&process_lock);
 	p->pid = task_number();
 	p->group = parent ? parent->group : p->pid;
@@ -219,6 +222,8 @@ static void give_back(struct process *p)
 		signal_actions_put(actions);
 	signal_pending_drop(&p->pending);
 	process_alarm_stop(p);
+	process_timers_drop(p);
+	cputime_watch_stop(p);
 }
 
 bool process_reap(struct process *p)

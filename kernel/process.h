@@ -21,18 +21,39 @@
 #include "kernel/wtd.h"
 
 #define PROCESSES_MAX 4096
-#define TASKS_MAX     8192 // of all processes
-#define TASKS_EACH    1024 // of one
-#define PATH_BYTES    4096 // PATH_MAX of Linux
+#define TASKS_MAX     8192  // of all processes
+#define TASKS_EACH    1024  // of one
+#define FILES_MAX     65536 // descriptors of one: what RLIMIT_NOFILE may be raised to
+#define PATH_BYTES    4096  // PATH_MAX of Linux
 // What the kernel keeps for each, in frames: paths, descriptors, top table and the tables of a small program; a stack
 // and its guard's tables, the floating-point area.
 #define PROCESS_FRAMES 10
 #define TASK_FRAMES    6
 
 struct files;
+struct posix_timer;
 
-struct process_limits {
-	uint64_t stack_bytes, memory_frames, open_files, tasks, address_pages, file_bytes;
+enum {		      // Linux's numbers
+	RLIMIT_CPU,   // seconds of processor time: SIGXCPU, SIGKILL
+	RLIMIT_FSIZE, // bytes of a file: SIGXFSZ, EFBIG
+	RLIMIT_DATA,  // bytes of private memory that can be written, stacks aside
+	RLIMIT_STACK, // bytes
+	RLIMIT_CORE,  // nothing is written here
+	RLIMIT_RSS,   // not looked at, as on Linux
+	RLIMIT_NPROC, // tasks of all programs, for there is one user
+	RLIMIT_NOFILE,
+	RLIMIT_AS = 9, // bytes of all mappings
+	RLIMITS = 16
+};
+struct limit {
+	uint64_t soft, hard; // UINT64_MAX: none
+};
+
+struct cpu_time {
+	uint64_t user, system; // cycles
+};
+struct cpu_timer {		// by processor time
+	uint64_t due, interval; // ns; due 0: not set
 };
 
 enum process_state { PROCESS_RUNNING, PROCESS_STOPPED, PROCESS_ZOMBIE };
@@ -64,7 +85,7 @@ struct process {
 	char *program;			    // (X) path of the executable, PATH_BYTES
 	char name[16];			    // (T) comm
 	uint32_t umask;			    // (O)
-	struct process_limits limits;	    // constant
+	struct limit limits[RLIMITS];	    // (T) single words are read without
 	uint64_t started_ns;		    // constant
 	void (*ended)(struct process *p,
 		      void *ctx); // (T) for who started it from the kernel: thread context
@@ -72,7 +93,15 @@ struct process {
 	// alarm and setitimer(ITIMER_REAL)
 	struct wtd alarm;
 	uint64_t alarm_due_ns, alarm_interval_ns; // (T)
-	uintptr_t arg_start, arg_end;		  // (O) for /proc
+	// Processor time: of tasks that ended; of children that were waited for, and theirs.
+	struct cpu_time used_by_ended, used_by_children; // (T)
+	struct cpu_timer virtual_timer, profile_timer;	 // (T)
+	uint64_t cpu_warned; // (T) seconds: SIGXCPU comes again from here on
+	struct wtd cpu_watch;
+	struct posix_timer *timers;   // (T) timer_create's
+	int next_timer;		      // (T)
+	uint32_t timer_count;	      // (T)
+	uintptr_t arg_start, arg_end; // (O) for /proc
 };
 
 struct task {
@@ -96,6 +125,10 @@ struct task {
 	uintptr_t clear_tid;	       // own: set to 0 and woken at the end (CLONE_CHILD_CLEARTID)
 	uintptr_t robust_list;	       // own
 	bool is_exiting;	       // own: in task_exit
+	bool on_processor;	       // own: its time is being counted
+	bool in_user;		       // own: since `mark` it is in ring 3
+	uint64_t mark;		       // own: cycles up to here are in `used`
+	struct cpu_time used;	       // own
 };
 
 // Any context: the running thread's task, null for the kernel's own threads. The others: only there.
@@ -136,12 +169,14 @@ void task_unmake(struct task *t);
 // A zombie that was told: the list's reference goes. False: another one had it already.
 bool process_reap(struct process *p);
 void process_end(struct process *p);   // by its last task
+uint64_t process_count(void);	       // zombies included
 bool process_number_taken(int number); // (T held)
 int task_number(void);		       // (T held) one that is free
 struct task *task_find(int tid);       // (T held)
 void task_interrupt(struct task *t);   // (T held) it looks for signals soon
 void process_alarm_init(struct process *p);
 void process_alarm_stop(struct process *p);
+void process_timers_drop(struct process *p); // syscall_timer.c: all of them; thread context
 NORETURN void user_enter(const struct trap_frame *frame, uintptr_t top); // user.asm
 struct files *files_new_console(void); // descriptors 0 to 2 on the console; null: no memory
 
@@ -191,6 +226,22 @@ void task_set_bases(struct task *t, uint64_t fs, uint64_t gs); // ditto
 int64_t process_clone(uint64_t flags, uintptr_t stack, uintptr_t parent_tid, uintptr_t child_tid,
 		      uint64_t tls);
 
+// ---- cputime.c ----
+void cputime_kernel(struct task *t); // the running task has entered the kernel
+void cputime_user(struct task *t);   // it is about to leave it; interrupts off
+void cputime_enter(struct task *t);  // the scheduler's, interrupts off
+void cputime_leave(struct task *t);
+uint64_t cputime_ns(const struct cpu_time *time); // both kinds
+// process_lock held.
+void cputime_of_task(struct task *t, struct cpu_time *out);
+void cputime_of_process(const struct process *p, struct cpu_time *out);
+void cputime_task_ended(struct task *t);
+void cputime_child_told(struct process *parent, const struct process *child);
+void cputime_watch(struct process *p); // a timer or limit of processor time was set
+// process_lock not held.
+void cputime_watch_init(struct process *p);
+void cputime_watch_stop(struct process *p);
+
 // ---- fpu.c ----
 #define FPU_AREA PAGE_SIZE
 void fpu_init(void); // boot
@@ -201,6 +252,9 @@ uint32_t fpu_bytes(void);      // of an area that mean something
 uint32_t fpu_mxcsr_mask(void); // bits that may be set in MXCSR
 
 // ---- user_switch, called by the scheduler with interrupts off ----
+void task_pause(
+    struct thread *t); // its processor time ends here, and goes on with task_resume or task_enter
+void task_resume(struct thread *t);
 void task_leave(struct thread *previous);
 void task_enter(struct thread *next);
 

@@ -13,15 +13,16 @@
 #include "kernel/stream.h"
 #include "kernel/usercopy.h"
 
-#define ARGS_BYTES   (256 * 1024) // arguments and environment together; Linux: a quarter of the stack
-#define STACK_TOP    (USER_END - PAGE_SIZE)
-#define STACK_RANDOM (1UL << 22)  // pages of ASLR below STACK_TOP: 16 GB
-#define MMAP_RANDOM  (1UL << 28)  // pages
-#define BRK_RANDOM   (1UL << 13)  // pages
-#define STACK_FIRST  (128 * 1024) // of the region; it grows
-#define SCRIPTS_DEEP 4
-#define LINE_BYTES   256 // of a script's first line
-#define AUX_WORDS    36
+#define ARGS_BYTES    (256 * 1024) // arguments and environment together; Linux: a quarter of the stack
+#define STACK_TOP     (USER_END - PAGE_SIZE)
+#define STACK_RANDOM  (1UL << 22)  // pages of ASLR below STACK_TOP: 16 GB
+#define MMAP_RANDOM   (1UL << 28)  // pages
+#define BRK_RANDOM    (1UL << 13)  // pages
+#define STACK_FIRST   (128 * 1024) // of the region; it grows
+#define STACK_GAP_MAX (64UL << 30) // kept free below, whatever RLIMIT_STACK says
+#define SCRIPTS_DEEP  4
+#define LINE_BYTES    256 // of a script's first line
+#define AUX_WORDS     36
 
 // ---- argument strings ----
 
@@ -153,8 +154,10 @@ static int build_stack(struct uspace *space, struct process *p, const char *path
 		error = uspace_grow_stack(space, s.sp - args->bytes - most - PAGE_SIZE);
 	if (error)
 		goto out;
-	space->mmap_top = ALIGN_DOWN(s.sp - p->limits.stack_bytes - (16UL << 20), PAGE_SIZE) -
-			  ((cpu_random() % MMAP_RANDOM) << PAGE_SHIFT);
+	space->mmap_top =
+	    ALIGN_DOWN(s.sp - MIN(p->limits[RLIMIT_STACK].soft, STACK_GAP_MAX) - (16UL << 20),
+		       PAGE_SIZE) -
+	    ((cpu_random() % MMAP_RANDOM) << PAGE_SHIFT);
 	error = vdso_map(space, &vdso);
 	if (error)
 		goto out;
@@ -265,9 +268,8 @@ int exec_build(const char *path, struct exec_args *args, struct process *p, stru
 	error = *space ? elf_load(*space, program, &image) : -ENOMEM;
 	stream_put(program);
 	if (!error) {
-		(*space)->stack_max = p->limits.stack_bytes;
-		(*space)->frames_max = p->limits.memory_frames;
-		(*space)->mapped_max = p->limits.address_pages;
+		uspace_set_limits(*space, p->limits[RLIMIT_STACK].soft, p->limits[RLIMIT_AS].soft,
+				  p->limits[RLIMIT_DATA].soft);
 		(*space)->brk_start = (*space)->brk =
 		    image.brk + ((cpu_random() % BRK_RANDOM) << PAGE_SHIFT);
 		error = build_stack(*space, p, resolved, args, &image, &sp);
@@ -315,6 +317,7 @@ int64_t process_execve(const char *path, struct exec_args *args)
 	}
 	process_name(p, path);
 	signal_exec(p);
+	process_timers_drop(p);
 	files_close_on_exec(p);
 	old = p->space;
 	p->space = space;

@@ -99,10 +99,22 @@ static int wait_for_news(struct process *self, int which, int options, struct pr
 	return error;
 }
 
+static void usage_of(const struct process *child, struct linux_rusage *usage)
+{
+	struct cpu_time used;
+
+	spin_lock_wtd(&process_lock);
+	cputime_of_process(child, &used);
+	spin_unlock_wtd(&process_lock);
+	used.user += child->used_by_children.user; // a zombie: nobody changes them
+	used.system += child->used_by_children.system;
+	syscall_fill_usage(usage, &used);
+}
+
 int64_t process_wait4(int which, uintptr_t status_at, int options, uintptr_t usage_at)
 {
 	struct process *self = process_current(), *child;
-	const struct linux_rusage usage = {0}; // docs/linux-abi.md
+	struct linux_rusage usage;
 	int status, error, pid;
 	bool taken;
 
@@ -114,7 +126,13 @@ int64_t process_wait4(int which, uintptr_t status_at, int options, uintptr_t usa
 		if (error || !child)
 			return error;
 		pid = child->pid;
+		usage_of(child, &usage);
 		taken = child->state != PROCESS_ZOMBIE || process_reap(child);
+		if (taken && child->state == PROCESS_ZOMBIE) {
+			spin_lock_wtd(&process_lock);
+			cputime_child_told(self, child);
+			spin_unlock_wtd(&process_lock);
+		}
 		process_put(child);
 	} while (!taken);
 	if (status_at)

@@ -257,6 +257,8 @@ void sched_switch(struct sched *s)
 	struct thread *previous = cpu->current, *next;
 
 	leave_item(s, previous, sched_cycles());
+	if (UNLIKELY(previous->task != NULL))
+		task_pause(previous); // what follows, a HLT perhaps, is not its time
 	for (;;) {
 		settle(s);
 		if (wtd_pending())
@@ -271,6 +273,8 @@ void sched_switch(struct sched *s)
 	enter(s, next, sched_cycles());
 	if (next == previous) {
 		sched_unlock(s);
+		if (UNLIKELY(next->task != NULL))
+			task_resume(next);
 		return;
 	}
 	s->switches++;

@@ -223,6 +223,9 @@ uint64_t sched_tick(struct sched *s, uint64_t now);
 void sched_set_rates(void); // boot and after calibration: limits in cycles
 uintptr_t context_switch(uintptr_t *save, uintptr_t load); // switch.asm
 // process.c, interrupts off: the processor's state that belongs to a program's thread.
+void task_pause(
+    struct thread *t); // its processor time ends here, and goes on with task_resume or task_enter
+void task_resume(struct thread *t);
 void task_leave(struct thread *previous);
 void task_enter(struct thread *next);
 

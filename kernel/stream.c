@@ -301,11 +301,32 @@ int64_t stream_read_at(struct stream *s, struct stream_io *io, uint64_t offset)
 	return io->left ? transfer(s, io, offset, false) : 0;
 }
 
+// RLIMIT_FSIZE: a write goes up to the limit; from there on it is a signal and -EFBIG.
+static int64_t write_up_to_limit(struct stream *s, struct stream_io *io, uint64_t offset)
+{
+	uint64_t limit = process_current()->limits[RLIMIT_FSIZE].soft, all = io->left, beyond = 0;
+	int64_t done;
+
+	if (offset >= limit) {
+		signal_task(task_current(), SIGXFSZ, NULL);
+		return -EFBIG;
+	}
+	if (all > limit - offset)
+		beyond = all - (limit - offset);
+	io->left -= beyond;
+	done = transfer(s, io, offset, true);
+	io->left += beyond;
+	return done;
+}
+
 int64_t stream_write_at(struct stream *s, struct stream_io *io, uint64_t offset)
 {
 	if ((s->flags & STREAM_ACCMODE) == STREAM_RDONLY)
 		return -EBADF;
-	return io->left ? transfer(s, io, offset, true) : 0;
+	if (!io->left)
+		return 0;
+	return positioned(s) && !io->kernel ? write_up_to_limit(s, io, offset)
+					    : transfer(s, io, offset, true);
 }
 
 int64_t stream_read(struct stream *s, struct stream_io *io)

@@ -44,6 +44,7 @@ void syscall_dispatch(struct trap_frame *f)
 	const struct syscall *row = syscall_find(f->rax);
 
 	calls++;
+	cputime_kernel(task_current());
 	if (LIKELY(row != NULL)) {
 		f->rax = (uint64_t)row->call(a);
 		return;
@@ -64,6 +65,7 @@ void user_leave(struct trap_frame *f)
 		signal_deliver(f);
 		irq_off();
 	}
+	cputime_user(t);
 	ASSERT(f->cs == SELECTOR_USER_CODE && f->rip <= USER_END && !this_cpu()->locks &&
 	       !this_cpu()->wtd_disabled);
 }
@@ -106,6 +108,7 @@ void process_trap(struct trap_frame *f)
 {
 	uintptr_t address = f->vector == 14 ? read_cr2() : 0;
 
+	cputime_kernel(task_current());
 	irq_restore(true);
 	switch (f->vector) {
 	case 0:

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "kernel/process.h"
+#include "kernel/timer.h"
 
 struct syscall {
 	uint32_t number;
@@ -40,8 +41,9 @@ struct linux_timeval {
 };
 struct linux_rusage {
 	struct linux_timeval user, system;
-	int64_t rest[14];
+	int64_t max_rss_kb, unused[3], minor_faults, unused2[9];
 };
+_Static_assert(sizeof(struct linux_rusage) == 144, "struct rusage");
 struct linux_stat {
 	uint64_t dev, ino, nlink;
 	uint32_t mode, uid, gid, pad;
@@ -52,6 +54,23 @@ struct linux_stat {
 };
 _Static_assert(sizeof(struct linux_stat) == 144, "struct stat");
 
+static inline struct linux_timespec timespec_of(uint64_t ns)
+{
+	return (struct linux_timespec){(int64_t)(ns / NS_PER_SEC), (int64_t)(ns % NS_PER_SEC)};
+}
+static inline struct linux_timeval timeval_of(uint64_t ns)
+{
+	return (struct linux_timeval){(int64_t)(ns / NS_PER_SEC),
+				      (int64_t)(ns % NS_PER_SEC / 1000)};
+}
+struct linux_itimerspec {
+	struct linux_timespec interval, value;
+};
+// A struct itimerspec of the program in ns; due 0: not to be set. 0, -EFAULT, -EINVAL.
+int syscall_get_itimer(uintptr_t at, uint64_t *due, uint64_t *interval) MUST_CHECK;
+// When that is on clock_ns: from `now` on, or (absolute) by either clock. Never 0.
+uint64_t syscall_due(uint64_t due, bool absolute, bool by_realtime, uint64_t now);
+void syscall_fill_usage(struct linux_rusage *usage, const struct cpu_time *time);
 // 0 or -EFAULT, -EINVAL (not a time). *ns: the time as nanoseconds.
 int syscall_get_time(uintptr_t at, uint64_t *ns) MUST_CHECK;
 int files_directory_path(int fd, char *out); // PATH_BYTES; -EBADF, -ENOTDIR

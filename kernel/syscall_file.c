@@ -185,6 +185,10 @@ int64_t stream_set_size(struct stream *s, uint64_t size)
 {
 	if ((int64_t)size < 0 || !s->ops->truncate || (s->flags & STREAM_ACCMODE) == STREAM_RDONLY)
 		return -EINVAL;
+	if (size > process_current()->limits[RLIMIT_FSIZE].soft) {
+		signal_task(task_current(), SIGXFSZ, NULL);
+		return -EFBIG;
+	}
 	return s->ops->truncate(s, size);
 }
 

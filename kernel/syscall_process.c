@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Processes and what they may know of themselves. There is one user, root: rights over files on volumes are the file
-// servers' business, programs run on the console's authority.
 #include "kernel/cpu.h"
 #include "kernel/files.h"
 #include "kernel/kstring.h"
@@ -134,10 +133,12 @@ SYSCALL(158, arch_prctl)
 SYSCALL(157, prctl)
 {
 	enum {
+		PR_SET_PDEATHSIG = 1,
 		PR_GET_DUMPABLE = 3,
 		PR_SET_DUMPABLE = 4,
 		PR_SET_NAME = 15,
 		PR_GET_NAME = 16,
+		PR_SET_TIMERSLACK = 29,
 		PR_SET_NO_NEW_PRIVS = 38
 	};
 	struct process *p = process_current();
@@ -156,50 +157,16 @@ SYSCALL(157, prctl)
 		return 0;
 	case PR_GET_NAME:
 		return user_write(a[1], p->name, sizeof(p->name));
+	case PR_SET_PDEATHSIG:
+		return a[1] > SIGNALS ? -EINVAL : a[1] ? -EOPNOTSUPP : 0;
 	case PR_GET_DUMPABLE:
 	case PR_SET_DUMPABLE:
 	case PR_SET_NO_NEW_PRIVS:
+	case PR_SET_TIMERSLACK:
 		return 0;
 	default:
 		return -EINVAL;
 	}
-}
-
-static int64_t zero(void)
-{
-	return 0;
-}
-SYSCALL(102, getuid)
-{
-	return zero();
-}
-SYSCALL(104, getgid)
-{
-	return zero();
-}
-SYSCALL(107, geteuid)
-{
-	return zero();
-}
-SYSCALL(108, getegid)
-{
-	return zero();
-}
-SYSCALL(115, getgroups)
-{
-	return zero();
-}
-SYSCALL(116, setgroups)
-{
-	return a[0] ? -EPERM : 0;
-}
-SYSCALL(105, setuid)
-{
-	return a[0] ? -EPERM : 0; // there is root and nobody else
-}
-SYSCALL(106, setgid)
-{
-	return a[0] ? -EPERM : 0;
 }
 
 // ---- groups and sessions ----
@@ -310,23 +277,9 @@ SYSCALL(99, sysinfo)
 	info.uptime = (int64_t)(clock_ns() / NS_PER_SEC);
 	info.total = stats.frames_total;
 	info.free = stats.frames_free;
+	info.processes = (uint16_t)MIN(process_count(), UINT16_MAX);
 	info.unit = PAGE_SIZE;
 	return user_put(a[0], &info);
-}
-
-SYSCALL(204, sched_getaffinity)
-{
-	uint64_t mask = 1;
-
-	if (a[1] < sizeof(mask))
-		return -EINVAL;
-	return user_put(a[2], &mask) ? -EFAULT : (int64_t)sizeof(mask);
-}
-
-SYSCALL(24, sched_yield)
-{
-	thread_yield();
-	return 0;
 }
 
 SYSCALL(318, getrandom)

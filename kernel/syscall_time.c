@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Clocks, sleeping, alarms.
+// Clocks and sleeping.
 #include "kernel/cpu.h"
 #include "kernel/syscall.h"
 #include "kernel/timer.h"
@@ -15,7 +15,7 @@ enum {
 	CLOCK_MONOTONIC_COARSE,
 	CLOCK_BOOTTIME
 };
-enum { TIMER_ABSTIME = 1, ITIMER_REAL = 0 };
+enum { TIMER_ABSTIME = 1 };
 
 int syscall_get_time(uintptr_t at, uint64_t *ns)
 {
@@ -31,16 +31,58 @@ int syscall_get_time(uintptr_t at, uint64_t *ns)
 	return 0;
 }
 
-static struct linux_timespec as_timespec(uint64_t ns)
+int syscall_get_itimer(uintptr_t at, uint64_t *due, uint64_t *interval)
 {
-	return (struct linux_timespec){(int64_t)(ns / NS_PER_SEC), (int64_t)(ns % NS_PER_SEC)};
+	int error = syscall_get_time(at + offsetof(struct linux_itimerspec, value), due);
+
+	return error ? error
+		     : syscall_get_time(at + offsetof(struct linux_itimerspec, interval), interval);
 }
 
-static uint64_t cpu_ns(void)
+uint64_t syscall_due(uint64_t due, bool absolute, bool by_realtime, uint64_t now)
 {
-	return clock_ns() -
-	       process_current()
-		   ->started_ns; // docs/linux-abi.md: time since the start, an upper bound
+	uint64_t shift = clock_realtime_ns() - clock_ns();
+
+	if (!absolute)
+		due = due > INT64_MAX - now ? INT64_MAX : now + due;
+	else if (by_realtime)
+		due = due > shift ? due - shift : 1;
+	return MAX(due, 1UL);
+}
+
+// Of the running task, or of its process.
+static uint64_t cpu_ns(bool task)
+{
+	struct cpu_time time;
+
+	spin_lock_wtd(&process_lock);
+	if (task)
+		cputime_of_task(task_current(), &time);
+	else
+		cputime_of_process(process_current(), &time);
+	spin_unlock_wtd(&process_lock);
+	return cputime_ns(&time);
+}
+
+// Processor time of another process or task (clock_getcpuclockid): its number lies, inverted, above three bits.
+static int read_other(uint64_t clock, uint64_t *ns)
+{
+	int number = ~(int)clock >> 3;
+	bool is_task = clock & 4;
+	struct cpu_time time = {0};
+	struct task *t;
+
+	if ((int)clock >= 0 || (clock & 3) > 2)
+		return -EINVAL;
+	spin_lock_wtd(&process_lock);
+	t = number ? task_find(number) : task_current();
+	if (t && is_task)
+		cputime_of_task(t, &time);
+	else if (t)
+		cputime_of_process(t->process, &time);
+	spin_unlock_wtd(&process_lock);
+	*ns = (clock & 3) == 1 ? clock_cycles_to_ns(time.user) : cputime_ns(&time);
+	return t ? 0 : -EINVAL;
 }
 
 static int read_clock(uint64_t clock, uint64_t *ns)
@@ -58,10 +100,10 @@ static int read_clock(uint64_t clock, uint64_t *ns)
 		return 0;
 	case CLOCK_PROCESS_CPU:
 	case CLOCK_THREAD_CPU:
-		*ns = cpu_ns();
+		*ns = cpu_ns(clock == CLOCK_THREAD_CPU);
 		return 0;
 	default:
-		return -EINVAL;
+		return read_other(clock, ns);
 	}
 }
 
@@ -73,7 +115,7 @@ SYSCALL(228, clock_gettime)
 
 	if (error)
 		return error;
-	t = as_timespec(ns);
+	t = timespec_of(ns);
 	return user_put(a[1], &t);
 }
 
@@ -118,7 +160,7 @@ static int64_t sleep_until(uint64_t end, uintptr_t left, bool relative)
 		return 0;
 	if (!relative)
 		return -ERESTART;
-	rest = as_timespec(end - now);
+	rest = timespec_of(end - now);
 	return left && user_put(left, &rest) ? -EFAULT : -EINTR;
 }
 
@@ -133,7 +175,7 @@ SYSCALL(35, nanosleep)
 SYSCALL(230, clock_nanosleep)
 {
 	uint64_t ns, now;
-	int error = read_clock(a[0], &now);
+	int error = a[0] == CLOCK_THREAD_CPU ? -EINVAL : read_clock(a[0], &now);
 
 	if (!error)
 		error = syscall_get_time(a[2], &ns);
@@ -142,115 +184,4 @@ SYSCALL(230, clock_nanosleep)
 	if (!(a[1] & TIMER_ABSTIME))
 		return sleep_until(clock_ns() + ns, a[3], true);
 	return sleep_until(clock_ns() + (ns > now ? ns - now : 0), 0, false);
-}
-
-// ---- ITIMER_REAL ----
-
-// A program may ask for a signal every microsecond; the machine is not to be kept busy with that. No faster than
-// ALARM_LEAST, and slowly while the last one was not even looked at.
-#define ALARM_LEAST  (100 * NS_PER_US)
-#define ALARM_UNSEEN (10 * NS_PER_MS)
-
-static void alarm_due(struct wtd *work)
-{
-	struct process *p = CONTAINER_OF(work, struct process, alarm);
-	uint64_t now = clock_ns(), least = ALARM_LEAST;
-
-	spin_lock_wtd(&process_lock);
-	if (p->alarm_due_ns && now >= p->alarm_due_ns) {
-		if (p->pending.bits & SIGNAL_BIT(SIGALRM))
-			least = ALARM_UNSEEN;
-		signal_process_locked(p, SIGALRM, NULL);
-		p->alarm_due_ns = p->alarm_interval_ns ? now + MAX(p->alarm_interval_ns, least) : 0;
-	}
-	if (p->alarm_due_ns)
-		wtd_post_after(&p->alarm, WTD_FAST, p->alarm_due_ns - now);
-	spin_unlock_wtd(&process_lock);
-}
-
-void process_alarm_init(struct process *p)
-{
-	wtd_init(&p->alarm, alarm_due, "alarm");
-}
-
-void process_alarm_stop(struct process *p)
-{
-	spin_lock_wtd(&process_lock);
-	p->alarm_due_ns = 0;
-	wtd_cancel(&p->alarm);
-	spin_unlock_wtd(&process_lock);
-}
-
-static void set_alarm(uint64_t due, uint64_t interval, uint64_t *left, uint64_t *old_interval)
-{
-	struct process *p = process_current();
-	uint64_t now = clock_ns();
-
-	spin_lock_wtd(&process_lock);
-	*left = p->alarm_due_ns ? MAX(p->alarm_due_ns, now + NS_PER_US) - now : 0;
-	*old_interval = p->alarm_interval_ns;
-	p->alarm_due_ns = due ? now + due : 0;
-	p->alarm_interval_ns = interval;
-	wtd_cancel(&p->alarm);
-	if (due)
-		wtd_post_after(&p->alarm, WTD_FAST, due);
-	spin_unlock_wtd(&process_lock);
-}
-
-SYSCALL(37, alarm)
-{
-	uint64_t left, interval;
-
-	set_alarm((a[0] & 0xffffffff) * NS_PER_SEC, 0, &left, &interval);
-	return (int64_t)((left + NS_PER_SEC - 1) / NS_PER_SEC);
-}
-
-struct itimer {
-	struct linux_timeval interval, value;
-};
-
-static bool timeval_ns(const struct linux_timeval *t, uint64_t *ns)
-{
-	if (t->sec < 0 || t->usec < 0 || t->usec >= 1000000)
-		return false;
-	*ns = (uint64_t)MIN(t->sec, 1L << 32) * NS_PER_SEC + (uint64_t)t->usec * NS_PER_US;
-	return true;
-}
-
-static struct linux_timeval as_timeval(uint64_t ns)
-{
-	return (struct linux_timeval){(int64_t)(ns / NS_PER_SEC),
-				      (int64_t)(ns % NS_PER_SEC / NS_PER_US)};
-}
-
-SYSCALL(38, setitimer)
-{
-	struct itimer fresh, old;
-	uint64_t due, interval, left, old_interval;
-
-	if (a[0] != ITIMER_REAL)
-		return -EINVAL;
-	if (user_get(&fresh, a[1]))
-		return -EFAULT;
-	if (!timeval_ns(&fresh.value, &due) || !timeval_ns(&fresh.interval, &interval))
-		return -EINVAL;
-	set_alarm(due, interval, &left, &old_interval);
-	old = (struct itimer){as_timeval(old_interval), as_timeval(left)};
-	return a[2] ? user_put(a[2], &old) : 0;
-}
-
-SYSCALL(100, times)
-{
-	uint64_t ticks[4] = {cpu_ns() / (NS_PER_SEC / 100), 0, 0, 0};
-
-	if (a[0] && user_put(a[0], &ticks))
-		return -EFAULT;
-	return (int64_t)(clock_ns() / (NS_PER_SEC / 100));
-}
-
-SYSCALL(98, getrusage)
-{
-	struct linux_rusage usage = {.user = as_timeval(cpu_ns())};
-
-	return user_put(a[1], &usage);
 }

@@ -36,6 +36,16 @@ struct uspace *process_space(void)
 
 // ---- what the scheduler calls; interrupts off ----
 
+void task_pause(struct thread *t)
+{
+	cputime_leave(t->task);
+}
+
+void task_resume(struct thread *t)
+{
+	cputime_enter(t->task);
+}
+
 void task_leave(struct thread *previous)
 {
 	fpu_save(previous->task->fpu);
@@ -46,6 +56,7 @@ void task_enter(struct thread *next)
 	struct task *t = next->task;
 	uint64_t root = virt_to_phys(t->space->root);
 
+	cputime_enter(t);
 	fpu_restore(t->fpu);
 	wrmsr(MSR_FS_BASE, t->fs_base);
 	wrmsr(MSR_KERNEL_GS_BASE, t->gs_base);
@@ -126,7 +137,8 @@ static struct task *task_alloc(void)
 
 struct task *task_make(struct process *p, const struct trap_frame *frame)
 {
-	struct task *t = p->task_count < p->limits.tasks ? task_alloc() : NULL;
+	bool may = p->task_count < TASKS_EACH && tasks < p->limits[RLIMIT_NPROC].soft;
+	struct task *t = may ? task_alloc() : NULL;
 
 	if (!t)
 		return NULL;
@@ -161,6 +173,7 @@ static bool strike_off(struct task *t)
 	struct process *p = t->process;
 	struct task **link = &p->tasks;
 
+	cputime_task_ended(t);
 	while (*link != t)
 		link = &(*link)->process_next;
 	*link = t->process_next;

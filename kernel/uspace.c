@@ -18,6 +18,8 @@ static struct pool space_pool = POOL_INIT("address space", struct uspace, 2 * 40
 // Some thirty regions are usual; a program that maps thousands is bounded by USPACE_REGIONS_MAX.
 static struct pool region_pool = POOL_INIT("region", struct uspace_region, 1 << 20);
 
+#define ADDRESSES_MAX (1UL << 46) // bytes that one program may map: half of what there is
+
 // ---- backings ----
 
 void backing_get(struct uspace_backing *backing)
@@ -59,6 +61,14 @@ static void region_free(struct uspace_region *r)
 	pool_free(&region_pool, r);
 }
 
+// Pages of a region that RLIMIT_DATA counts.
+static uint64_t data_pages(const struct uspace_region *r)
+{
+	unsigned kind = r->access & (USPACE_WRITE | USPACE_SHARED | USPACE_GROWS_DOWN);
+
+	return kind == USPACE_WRITE ? (r->end - r->start) >> PAGE_SHIFT : 0;
+}
+
 static void insert_after(struct uspace *u, struct uspace_region *before, struct uspace_region *r)
 {
 	r->prev = before;
@@ -68,6 +78,7 @@ static void insert_after(struct uspace *u, struct uspace_region *before, struct 
 	*(before ? &before->next : &u->first) = r;
 	u->region_count++;
 	u->mapped += (r->end - r->start) >> PAGE_SHIFT;
+	u->data += data_pages(r);
 }
 
 static void take_out(struct uspace *u, struct uspace_region *r)
@@ -77,6 +88,7 @@ static void take_out(struct uspace *u, struct uspace_region *r)
 		r->next->prev = r->prev;
 	u->region_count--;
 	u->mapped -= (r->end - r->start) >> PAGE_SHIFT;
+	u->data -= data_pages(r);
 	if (u->recent == r)
 		u->recent = NULL;
 }
@@ -112,11 +124,13 @@ static struct uspace_region *split(struct uspace *u, struct uspace_region *r, ui
 	if (u->region_count >= USPACE_REGIONS_MAX || !(upper = region_new(r)))
 		return NULL;
 	u->mapped -= (r->end - address) >> PAGE_SHIFT;
+	u->data -= data_pages(r);
 	upper->start = address;
 	upper->offset += below >> PAGE_SHIFT;
 	upper->bytes -= MIN(upper->bytes, below);
 	r->bytes = MIN(r->bytes, below);
 	r->end = address;
+	u->data += data_pages(r);
 	insert_after(u, r, upper);
 	return upper;
 }
@@ -161,7 +175,9 @@ int uspace_map_locked(struct uspace *u, const struct uspace_region *like)
 	if (first_in(u, like->start, like->end))
 		return -EEXIST;
 	if (u->region_count >= USPACE_REGIONS_MAX ||
-	    u->mapped + (bytes >> PAGE_SHIFT) > u->mapped_max || !(r = region_new(like)))
+	    u->mapped + (bytes >> PAGE_SHIFT) > u->mapped_max ||
+	    (data_pages(like) && u->data + data_pages(like) > u->data_max) ||
+	    !(r = region_new(like)))
 		return -ENOMEM;
 	insert_after(u, at_or_below(u, like->start), r);
 	return 0;
@@ -301,7 +317,9 @@ int uspace_protect(struct uspace *u, uintptr_t start, uint64_t bytes, unsigned a
 		error = -ENOMEM;
 	for (struct uspace_region *r = error ? NULL : first_in(u, start, start + bytes);
 	     r && r->start < start + bytes; r = r->next) {
+		u->data -= data_pages(r);
 		r->access = (r->access & ~bits) | access;
+		u->data += data_pages(r);
 		uspace_each_entry(u, r->start, r->end, reduce_entry, &access);
 	}
 	mutex_unlock(&u->lock);
@@ -362,11 +380,17 @@ struct uspace *uspace_new(void)
 	memcpy(u->root + ENTRIES / 2, vmm_root() + ENTRIES / 2, PAGE_SIZE / 2);
 	u->lock = (struct mutex)MUTEX_INIT("address space");
 	u->references = 1;
-	u->stack_max = 8 << 20;
 	pmm_stats(&stats);
 	u->frames_max = stats.frames_total / 2;
-	u->mapped_max = (1UL << 46) >> PAGE_SHIFT;
+	uspace_set_limits(u, 8 << 20, UINT64_MAX, UINT64_MAX);
 	return u;
+}
+
+void uspace_set_limits(struct uspace *u, uint64_t stack, uint64_t mapped, uint64_t data)
+{
+	u->stack_max = stack;
+	u->mapped_max = MIN(mapped, ADDRESSES_MAX) >> PAGE_SHIFT;
+	u->data_max = MIN(data, ADDRESSES_MAX) >> PAGE_SHIFT;
 }
 
 void uspace_get(struct uspace *u)
@@ -386,7 +410,7 @@ void uspace_put(struct uspace *u)
 		take_out(u, r);
 		region_free(r);
 	}
-	ASSERT(!u->frames && !u->mapped);
+	ASSERT(!u->frames && !u->mapped && !u->data);
 	uspace_free_tables(u);
 	kpages_free(u->root, PAGE_SIZE);
 	pool_free(&space_pool, u);
@@ -454,6 +478,7 @@ struct uspace *uspace_fork(struct uspace *u)
 	copy->stack_max = u->stack_max;
 	copy->frames_max = u->frames_max;
 	copy->mapped_max = u->mapped_max;
+	copy->data_max = u->data_max;
 	copy->frames_high = copy->frames;
 	mutex_unlock(&u->lock);
 	if (!fork.failed)

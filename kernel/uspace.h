@@ -58,6 +58,7 @@ struct uspace {
 	uint64_t frames_max;		      // (M) limit
 	uint64_t mapped;		      // (M) pages in all regions
 	uint64_t mapped_max;		      // (M) limit
+	uint64_t data, data_max;	      // (M) of them, private and writable, no stack; limit
 	uint64_t faults, faults_from_cache, copies; // (M) figures
 	uintptr_t brk_start, brk;		    // (M)
 	uintptr_t mmap_top;			    // (M) mappings are placed below
@@ -69,6 +70,8 @@ struct uspace {
 #define USPACE_LOWEST	   0x10000UL // nothing is mapped below: null pointers with offsets fault
 
 // Thread context, all of them may sleep.
+// Limits in bytes; UINT64_MAX: the kernel's own. What is there already stays.
+void uspace_set_limits(struct uspace *u, uint64_t stack, uint64_t mapped, uint64_t data);
 struct uspace *uspace_new(void) MUST_CHECK; // null: no memory
 void uspace_get(struct uspace *u);
 void uspace_put(struct uspace *u); // the last one gives everything back
