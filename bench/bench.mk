@@ -13,13 +13,19 @@ $(B)/libcount.so: bench/count/count.c
 	@mkdir -p $(B)
 	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden -o $@ $< -lpthread
 
-.PHONY: bench soak
+.PHONY: bench soak uploads
 bench:
 	@tools/deps bench
 	@$(MAKE) --no-print-directory all $(B)/floor.elf $(B)/libcount.so
+	@$(if $(BENCH),,bench/uploads.py $(UPLOADS))
 	@bench/bench.py $(BENCH)
 
 soak:
 	@tools/deps bench
 	@$(MAKE) --no-print-directory all $(B)/libcount.so
 	@bench/soak.py $(SOAK)
+
+uploads:
+	@tools/deps bench
+	@$(MAKE) --no-print-directory all
+	@bench/uploads.py $(UPLOADS)

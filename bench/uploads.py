@@ -9,7 +9,10 @@ mounted `sync,dirsync`, where each write and each change of a name is on the dis
 
 Each round starts one machine after the other, each with a fresh volume. Medians of the rounds, with half of their
 spread. The table goes to the standard output and, for the report of `make bench`, to build/bench/uploads.json; single
-results are kept in uploads-raw.json, and --add adds rounds to those. A network namespace of its own, like bench.py."""
+results are kept in uploads-raw.json, and --add adds rounds to those. A network namespace of its own, like bench.py.
+
+    make uploads                           three rounds: 15 minutes on two processors; `make bench` does this, too
+    make uploads UPLOADS="--rounds 1"      one of them"""
 import argparse
 import contextlib
 import json
@@ -24,10 +27,8 @@ import subprocess
 import sys
 import time
 
-import bench
-from bench import GUEST, HOST, OUT, ROOT
-
-sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
+import machines  # and with it tests/e2e
+from machines import GUEST, HOST, OUT, ROOT
 RAW, TABLE, VOLUME = f"{OUT}/uploads-raw.json", f"{OUT}/uploads.json", f"{OUT}/uploads.img"
 LARGE = 256 << 20
 SMALL, SMALL_BYTES, SPREAD = 10000, 4096, 100
@@ -100,7 +101,7 @@ def fresh_volume():
         f.write(os.urandom(MIXED_BYTES))
     with open(VOLUME, "wb"):
         pass
-    bench.run("/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-L", "SYS", "-d", top, "-m", "0", VOLUME, "3G")
+    machines.run("/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-L", "SYS", "-d", top, "-m", "0", VOLUME, "3G")
 
 
 # ---- the client: one process, one request at a time on each connection ------------------------------------------------
@@ -184,7 +185,7 @@ def large():
         with open(source, "wb") as f:
             for _ in range(LARGE >> 20):
                 f.write(os.urandom(1 << 20))
-    code, speed = bench.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{speed_upload}", "-T", source,
+    code, speed = machines.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{speed_upload}", "-T", source,
                             f"http://{GUEST}/large").split()
     assert code == "201", code
     return float(speed) / 1e6
@@ -226,7 +227,7 @@ def report(raw):
     return {
         "title": "Uploads",
         "machine": f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} processors, "
-                   + bench.run("qemu-system-x86_64", "--version").splitlines()[0] + f", {rounds} rounds",
+                   + machines.run("qemu-system-x86_64", "--version").splitlines()[0] + f", {rounds} rounds",
         "columns": ["work", *names, "durable: to the better peer", "in memory: to the better peer"],
         "rows": rows,
         "notes": ["nginx and Apache answer when the bytes are in Linux's memory and never call fsync: their answers promise what "
@@ -241,10 +242,10 @@ def main():
     parser.add_argument("--add", action="store_true", help="to the rounds that were measured before")
     parser.add_argument("--system", action="append", choices=SYSTEMS, help="only these")
     options = parser.parse_args()
-    bench.in_namespace()
+    machines.in_namespace()
     os.makedirs(OUT, exist_ok=True)
-    bench.run(f"{ROOT}/bench/dav-peer", f"{OUT}/dav")
-    bench.make_tap()
+    machines.run(f"{ROOT}/bench/dav-peer", f"{OUT}/dav")
+    machines.make_tap()
     raw = json.load(open(RAW)) if options.add and os.path.exists(RAW) else {}
     for _ in range(options.rounds):
         for name in options.system or SYSTEMS:
