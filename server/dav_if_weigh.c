@@ -12,7 +12,7 @@
 #include "server/http_job.h"
 
 #define LOOKUPS_MAX                                                                                \
-	8 // of one request: a field that names more paths than the cache can hold does not hold
+	64 // of one request: one for each path, and again when the cache has forgotten it meanwhile
 
 struct lookup {
 	struct http_job job;
@@ -47,16 +47,15 @@ static void drop(struct http_job *job)
 	kpages_free(l, sizeof(*l));
 }
 
-// -EAGAIN: being looked up.
+// -EAGAIN: being looked up. -ENOMEM: that cannot be.
 static int look_up(struct http_exchange *x, const char *path, size_t len)
 {
 	struct lookup *l;
 
-	if (x->if_lookups++ == LOOKUPS_MAX)
-		return 412;
-	l = kpages_alloc(sizeof(*l));
+	l = x->if_lookups < LOOKUPS_MAX ? kpages_alloc(sizeof(*l)) : NULL;
 	if (!l)
-		return 412;
+		return -ENOMEM;
+	x->if_lookups++;
 	l->len = (uint16_t)len;
 	memcpy(l->path, path, len);
 	l->job.run = run;
@@ -66,7 +65,7 @@ static int look_up(struct http_exchange *x, const char *path, size_t len)
 	return -EAGAIN;
 }
 
-// Strong comparison: a weak tag is never the same. 1, 0 or -EAGAIN.
+// Strong comparison: a weak tag is never the same. 1, 0, -EAGAIN or -ENOMEM.
 static int etag_is(struct http_exchange *x, const char *path, size_t len, const char *tag,
 		   size_t tag_len)
 {
@@ -76,7 +75,7 @@ static int etag_is(struct http_exchange *x, const char *path, size_t len, const 
 	int status = name_find_cached(http_root, path, len, &inode);
 
 	if (status == -EAGAIN)
-		return look_up(x, path, len) == -EAGAIN ? -EAGAIN : 0;
+		return look_up(x, path, len);
 	if (status)
 		return 0;
 	if (inode->type == INODE_FILE)
@@ -162,6 +161,10 @@ int dav_if_weigh(struct http_exchange *x)
 	if (status == 400 || !f.text) {
 		x->reason = "The If field is malformed.";
 		return 400;
+	}
+	if (status == -ENOMEM) {
+		x->reason = "The If field names more than can be looked up now.";
+		return 503;
 	}
 	x->reason = "The If field does not hold.";
 	return status ? status : w.any ? 0 : 412;

@@ -61,7 +61,7 @@ struct dav_lock *dav_lock_covering(const char *path, size_t len, const struct da
 // One activelock element. False: it did not fit, and t is as before.
 bool dav_lock_write(const struct dav_lock *lock, struct text *t);
 
-// dav_if_weigh.c. At admission: 0: go on; 400, 412; -EAGAIN: an entity tag is being looked for, x waits and
+// dav_if_weigh.c. At admission: 0: go on; 400, 412, 503; -EAGAIN: an entity tag is being looked for, x waits and
 // comes back to HTTP_STAGE_ADMIT.
 int dav_if_weigh(struct http_exchange *x) MUST_CHECK;
 // The request's If field; null: none.
