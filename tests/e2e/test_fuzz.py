@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from vm import ROOT, VM, make_volume
+from vm import PATIENCE, ROOT, VM, make_volume
 
 CHILDREN = int(os.environ.get("FUZZ_CHILDREN", "96"))
 
@@ -75,7 +75,7 @@ def held(vm):
     return now
 
 
-def settle(vm, before, seconds=90):
+def settle(vm, before, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while more := {k: (before.get(k, 0), v) for k, v in held(vm).items() if v > before.get(k, 0)}:
         assert time.monotonic() < end, f"not given back (before, now): {more}"
@@ -91,10 +91,10 @@ def test_random_calls_harm_nobody(mode, seed, tmp_path):
         vm.get("/")
         before = held(vm)
         vm.command(f"LOAD fuzz {seed} {CHILDREN} 10.0.2.2 {echo.port} &")
-        end = time.monotonic() + 60 + CHILDREN * 4
+        end = time.monotonic() + PATIENCE + CHILDREN * 10
         while "fuzz: all children done" not in vm.serial():
             assert vm.process.poll() is None and time.monotonic() < end, vm.serial()[-4000:]
-            assert vm.get("/index.html", timeout=60) == b"still here\n"
+            assert vm.get("/index.html") == b"still here\n"
             time.sleep(0.5)
         settle(vm, before)
         vm.assert_alive()

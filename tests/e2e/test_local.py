@@ -10,7 +10,7 @@ import time
 import pytest
 
 from conftest import Tap
-from vm import ROOT, make_volume
+from vm import PATIENCE, ROOT, make_volume
 
 FILE = random.Random(8).randbytes(3_000_001)
 
@@ -53,7 +53,7 @@ def stop(vm, before):
     for line in vm.command("PS").splitlines():
         if line.split() and line.split()[0].isdigit():
             vm.command("UNLOAD " + line.split()[0])
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE
     while any((now := held(vm))[n] > before[n] for n in before):
         assert time.monotonic() < end, (before, now)
         time.sleep(0.25)
@@ -62,7 +62,7 @@ def stop(vm, before):
 
 def test_programs_talk_over_every_address_of_the_machine(machine):
     before = held(machine)
-    out = machine.command(f"LOAD local talk {Tap.GUEST}", 120)
+    out = machine.command(f"LOAD local talk {Tap.GUEST}")
     assert "ok" in out.split(), out
     stop(machine, before)
 
@@ -70,16 +70,16 @@ def test_programs_talk_over_every_address_of_the_machine(machine):
 def test_a_file_comes_from_a_program_and_from_the_kernel(machine):
     before = held(machine)
     machine.command("LOAD busybox httpd -f -p 8080 -h / &")
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE
     while True:
         try:
-            socket.create_connection((Tap.GUEST, 8080), timeout=60).close()
+            socket.create_connection((Tap.GUEST, 8080), timeout=PATIENCE).close()
             break
         except ConnectionRefusedError:  # the program is still starting
             assert time.monotonic() < end
             time.sleep(0.1)
     for name in ("program", "kernel", "six", "own"):
-        out = machine.command(f"LOAD busybox sh /{name}.sh", 120)
+        out = machine.command(f"LOAD busybox sh /{name}.sh")
         assert hashlib.md5(FILE).hexdigest() in out, (name, out)
     assert machine.metrics()['pagewire_copy_bytes_total{site="other"}'] == 0
     stop(machine, before)
@@ -88,18 +88,18 @@ def test_a_file_comes_from_a_program_and_from_the_kernel(machine):
 def test_who_listens_on_loopback_is_not_reached_from_outside(machine):
     before = held(machine)
     machine.command("LOAD busybox httpd -f -p 127.0.0.1:8081 -h / &")
-    end = time.monotonic() + 120
-    while "hello" not in machine.command("LOAD busybox wget -qO- http://127.0.0.1:8081/index.html", 60):
+    end = time.monotonic() + PATIENCE
+    while "hello" not in machine.command("LOAD busybox wget -qO- http://127.0.0.1:8081/index.html"):
         assert time.monotonic() < end
         time.sleep(0.2)
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((Tap.GUEST, 8081), timeout=60)
+        socket.create_connection((Tap.GUEST, 8081), timeout=PATIENCE)
     stop(machine, before)
 
 
 def test_a_file_goes_to_the_kernels_own_server_by_reference(machine):
     before = held(machine)
-    out = machine.command("LOAD local put /big.bin /copy.bin", 120)
+    out = machine.command("LOAD local put /big.bin /copy.bin")
     assert "201" in out, out
     assert machine.get("/copy.bin") == FILE
     stop(machine, before)

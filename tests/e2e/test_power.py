@@ -15,9 +15,8 @@ import pytest
 
 import power
 import writelog
-from vm import VM, make_volume
-
-SEED = int(os.environ.get("SEED", "0") or 0) or int(time.time())
+from conftest import SEED
+from vm import PATIENCE, VM, make_volume
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def test_steps_to_the_end_and_down_cleanly(tmp_path):
     image = power.make(tmp_path / "scratch.img")
     vm = boot(image)
     try:
-        assert vm.wait_exit(120) == 1, vm.serial()[-3000:]
+        assert vm.wait_exit() == 1, vm.serial()[-3000:]
         promised = power.kept(vm.serial())
         assert promised == {n: 399 for n in range(power.THREADS)}
         power.check(image, promised)
@@ -53,9 +52,9 @@ def test_killed_at_random_moments(tmp_path, dice, options):
         shutil.copyfile(fresh, image)
         vm = boot(image)
         try:
-            vm.wait_for(r"power: begins", 60)
+            vm.wait_for(r"power: begins")
             steps = dice.randrange(200)
-            vm.wait_for(rf"kept \d {steps}\r?\n", 60)
+            vm.wait_for(rf"kept \d {steps}\r?\n")
             time.sleep(dice.random() * 0.1)
             vm.process.kill()
             vm.process.wait()
@@ -85,7 +84,7 @@ def test_cut_at_any_point_of_the_write_log(tmp_path, dice, options):
     shutil.copyfile(image, before)
     vm = boot(writelog.drive(image, log))
     try:
-        vm.wait_for(r"kept \d 120\r?\n", 100)
+        vm.wait_for(r"kept \d 120\r?\n")
         vm.process.terminate()
         vm.process.wait()
     finally:
@@ -126,7 +125,7 @@ def test_a_disk_that_stops_writing_turns_the_volume_read_only(tmp_path, dice, ev
         shutil.copyfile(fresh, image)
         vm = boot(failing(image, tmp_path, event, k))
         try:
-            assert vm.wait_exit(120) == 3  # the work could not be done
+            assert vm.wait_exit() == 3  # the work could not be done
             serial = vm.serial()
             assert "panic" not in serial.lower(), serial[-3000:]
             assert re.search(r"volume SCRATCH: read-only from now on", serial), serial[-3000:]
@@ -140,7 +139,7 @@ def test_down_leaves_a_clean_volume_and_a_dirty_one_is_taken_over(tmp_path):
     image = power.make(tmp_path / "scratch.img", "24m", "-O", "orphan_file")
     vm = boot(image)
     try:
-        vm.wait_for(r"kept \d 60\r?\n", 60)
+        vm.wait_for(r"kept \d 60\r?\n")
         vm.process.kill()
         vm.process.wait()
         promised = power.kept(vm.serial())
@@ -149,7 +148,7 @@ def test_down_leaves_a_clean_volume_and_a_dirty_one_is_taken_over(tmp_path):
     assert "needs_recovery" in power.run("/usr/sbin/dumpe2fs", "-h", image)
     vm = VM(disks=[image], append="write=on", snapshot=False, name="down").spawn()
     try:
-        vm.wait_for(r"pagewire: ready", 60)
+        vm.wait_for(r"pagewire: ready")
         assert re.search(r"volume SCRATCH: .*, writable", vm.serial())
         assert vm.get("/.pagewire/health") == b"ok\n"
         assert "writable" in vm.command("VOLUMES")
@@ -198,26 +197,29 @@ class Client(threading.Thread):
 
     def run(self):
         try:
-            connection = http.client.HTTPConnection(*self.peer, timeout=20)
+            connection = http.client.HTTPConnection(*self.peer, timeout=PATIENCE)
             for version in range(100000):
                 self.ask(connection, version)
         except (OSError, http.client.HTTPException):
             pass  # the machine is gone
 
 
-def upload_for_a_while(disk, clients, seconds, dice):
-    """Boots, lets so many clients work, kills the machine; the clients."""
+def upload_for_a_while(disk, clients, answers, dice):
+    """Boots, lets so many clients work until there were so many answers, kills the machine; the clients."""
     vm = VM(disks=[disk], append="write=on cache=unmapped", snapshot=False, name="put")
     with vm:
         vm.stopped = True
         work = [Client(c, vm.peer, dice.random()) for c in range(clients)]
         for client in work:
             client.start()
-        time.sleep(seconds)
+        end = time.monotonic() + PATIENCE
+        while (answered := sum(client.answered for client in work)) < answers:
+            assert time.monotonic() < end, f"{answered} answers"
+            time.sleep(0.01)
         vm.process.terminate()
         vm.process.wait()
     for client in work:
-        client.join(30)
+        client.join(PATIENCE)
         assert not client.bad, client.bad
     return work
 
@@ -244,17 +246,16 @@ def test_answered_uploads_survive_a_kill(tmp_path, dice):
     fresh, image = upload_volume(tmp_path), str(tmp_path / "sys.img")
     for n in range(3):
         shutil.copyfile(fresh, image)
-        clients = upload_for_a_while(image, 6, 1 + 3 * dice.random(), dice)
+        clients = upload_for_a_while(image, 6, dice.randrange(21, 600), dice)
         power.judge(image, f"SEED={SEED} round {n}")
         look(image, clients, lambda c: c.may_be, f"SEED={SEED} round {n}")
-        assert sum(c.answered for c in clients) > 20
 
 
 def test_uploads_cut_at_any_point_of_the_write_log(tmp_path, dice):
     fresh, image, log = upload_volume(tmp_path), str(tmp_path / "sys.img"), str(tmp_path / "log")
     left = str(tmp_path / "left.img")
     shutil.copyfile(fresh, image)
-    clients = upload_for_a_while(writelog.drive(image, log), 3, 2, dice)
+    clients = upload_for_a_while(writelog.drive(image, log), 3, 200, dice)
     entries = writelog.read(log)
     disk = writelog.Disk(fresh, entries)
     for cut in sorted(dice.sample(range(1, len(entries) + 1), 25)):
@@ -263,7 +264,6 @@ def test_uploads_cut_at_any_point_of_the_write_log(tmp_path, dice):
             f.write(disk.after_cut(dice, dice.choice(["none", "whole", "torn"])))
         power.judge(left, f"SEED={SEED}: cut {cut} of {len(entries)}")
         look(left, clients, lambda c: c.tried, f"SEED={SEED}: cut {cut} of {len(entries)}")
-    assert sum(c.answered for c in clients) > 20
 
 
 def files_on(image, folder):

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from conftest import Tap
-from vm import ROOT, make_volume
+from vm import PATIENCE, ROOT, make_volume
 
 FILE = random.Random(7).randbytes(3_000_001)
 
@@ -50,7 +50,7 @@ def stop(vm, before):
     for line in vm.command("PS").splitlines():
         if line.split() and line.split()[0].isdigit():
             vm.command("UNLOAD " + line.split()[0])
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while any((now := held(vm))[n] > before[n] for n in before):
         assert time.monotonic() < end, (before, now)
         time.sleep(0.25)
@@ -58,10 +58,10 @@ def stop(vm, before):
 
 
 def connect(port):
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while True:
         try:
-            return socket.create_connection((Tap.GUEST, port), timeout=60)
+            return socket.create_connection((Tap.GUEST, port), timeout=PATIENCE)
         except ConnectionRefusedError:  # the program is still starting
             assert time.monotonic() < end
             time.sleep(0.1)
@@ -105,7 +105,7 @@ def test_what_is_sent_comes_back(machine):
         assert receive_all(s) == data
         sender.join()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
-        u.settimeout(10)
+        u.settimeout(PATIENCE)
         for size in (0, 1, 1472, 1473, 8000):
             u.sendto(data[:size], (Tap.GUEST, 9000))
             assert u.recv(65536) == data[:size]
@@ -145,14 +145,14 @@ def test_busybox_serves_and_fetches(machine):
                 c.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(FILE) + FILE)
         thread = threading.Thread(target=answer)
         thread.start()
-        out = machine.command("LOAD busybox sh /fetch.sh", 60)
+        out = machine.command("LOAD busybox sh /fetch.sh")
         thread.join()
     assert hashlib.md5(FILE).hexdigest() in out, out
     stop(machine, before)
 
 
 def test_a_connection_that_nobody_takes_is_told(machine):
-    out = machine.command(f"LOAD net get {Tap.HOST} 7", 30)
+    out = machine.command(f"LOAD net get {Tap.HOST} 7")
     assert "refused" in out
     with socket.create_server((Tap.HOST, 8898)) as server:
         def answer():
@@ -161,5 +161,5 @@ def test_a_connection_that_nobody_takes_is_told(machine):
                 c.sendall(FILE)
         thread = threading.Thread(target=answer)
         thread.start()
-        assert f"{len(FILE)} bytes, end" in machine.command(f"LOAD net get {Tap.HOST} 8898", 60)
+        assert f"{len(FILE)} bytes, end" in machine.command(f"LOAD net get {Tap.HOST} 8898")
         thread.join()

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import Tap
 from test_write import Site, head, say, status
-from vm import make_volume
+from vm import PATIENCE, make_volume
 
 FOUR_GB = 1 << 32
 
@@ -32,12 +32,12 @@ def site(tap, tmp_path):
 
 def send(vm, method, path, body, *fields):
     """The status of a request with that body."""
-    answer = say(vm, head(method, path, *fields, f"Content-Length: {len(body)}") + body, timeout=120)
+    answer = say(vm, head(method, path, *fields, f"Content-Length: {len(body)}") + body)
     return int(answer.split()[1])
 
 
 def part(vm, path, first, length):
-    client = http.client.HTTPConnection(*vm.peer, timeout=60)
+    client = http.client.HTTPConnection(*vm.peer, timeout=PATIENCE)
     client.request("GET", path, headers={"Range": f"bytes={first}-{first + length - 1}"})
     answer = client.getresponse()
     assert answer.status == 206, answer.status
@@ -105,7 +105,7 @@ def test_ten_thousand_small_files(site, tmp_path, seed):
     names, wrong = sorted(files, key=lambda name: hashlib.sha256(name.encode()).digest()), []
 
     def upload(mine):
-        client = http.client.HTTPConnection(*s.vm.peer, timeout=120)
+        client = http.client.HTTPConnection(*s.vm.peer, timeout=PATIENCE)
         for name in mine:
             client.request("PUT", name.replace(" ", "%20"), files[name])
             answer = client.getresponse()

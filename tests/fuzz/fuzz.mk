@@ -19,7 +19,7 @@ build/fuzz/http_parse: $(FUZZ_SOURCES) $(wildcard server/*.h include/*/*.h)
 		-o build/fuzz/llhttp_$$f.o $(LLHTTP_DIR)/$$f.c || exit 1; done
 	$(FUZZ_CC) $(FUZZ_FLAGS) -isystem $(LLHTTP_INC) -o $@ $(FUZZ_SOURCES) build/fuzz/llhttp_*.o
 
-FUZZ_RUN = build/fuzz/http_parse -dict=tests/fuzz/http.dict -max_len=3000 -timeout=10 -print_final_stats=1 \
+FUZZ_RUN = build/fuzz/http_parse -dict=tests/fuzz/http.dict -max_len=3000 -timeout=120 -print_final_stats=1 \
            -artifact_prefix=build/fuzz/
 
 .PHONY: fuzz fuzz-http fuzz-http-short fuzz-tests

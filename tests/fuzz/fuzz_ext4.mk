@@ -7,7 +7,7 @@ build/fuzz/ext4: $(FUZZ_EXT4_SOURCES) $(wildcard fs/*.h include/*/*.h tests/host
 	@mkdir -p build/fuzz/corpus-ext4
 	$(FUZZ_CC) $(FUZZ_FLAGS) -Itests/host -o $@ $(FUZZ_EXT4_SOURCES)
 
-FUZZ_EXT4_RUN = build/fuzz/ext4 -max_len=321 -timeout=20 -print_final_stats=1 -artifact_prefix=build/fuzz/
+FUZZ_EXT4_RUN = build/fuzz/ext4 -max_len=321 -timeout=120 -print_final_stats=1 -artifact_prefix=build/fuzz/
 
 .PHONY: fuzz-ext4 fuzz-ext4-short
 fuzz-ext4: build/fuzz/ext4

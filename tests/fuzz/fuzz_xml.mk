@@ -6,7 +6,7 @@ build/fuzz/xml: $(FUZZ_XML_SOURCES) tests/fuzz/xml_oracle.h server/xml.h server/
 	@mkdir -p build/fuzz/corpus-xml
 	$(FUZZ_CC) $(FUZZ_FLAGS) -Itests/fuzz -o $@ $(FUZZ_XML_SOURCES) -lexpat
 
-FUZZ_XML_RUN = build/fuzz/xml -dict=tests/fuzz/xml.dict -max_len=2000 -timeout=10 -print_final_stats=1 \
+FUZZ_XML_RUN = build/fuzz/xml -dict=tests/fuzz/xml.dict -max_len=2000 -timeout=120 -print_final_stats=1 \
                -artifact_prefix=build/fuzz/
 
 .PHONY: fuzz-xml fuzz-xml-short
