@@ -83,6 +83,7 @@ $(B)/host/lwip-tests: tests/lwip/lwipopts.h $(LWIP_TEST_OWN) $(LWIP_TEST_OBJS)
 	$(HOST_CC) $(HOST_CFLAGS) $(LWIP_TEST_CFLAGS) -o $@ $(LWIP_TEST_OWN) $(LWIP_TEST_OBJS) -lcheck_pic -lrt -lm -lsubunit
 -include $(LWIP_TEST_OBJS:.o=.d)
 
-.PHONY: lwip-tests
-lwip-tests: $(B)/host/lwip-tests
+.PHONY: lwip-tests-build lwip-tests
+lwip-tests-build: $(B)/host/lwip-tests
+lwip-tests: lwip-tests-build
 	ASAN_OPTIONS=detect_leaks=0 $(B)/host/lwip-tests

@@ -22,7 +22,7 @@ build/fuzz/http_parse: $(FUZZ_SOURCES) $(wildcard server/*.h include/*/*.h)
 FUZZ_RUN = build/fuzz/http_parse -dict=tests/fuzz/http.dict -max_len=3000 -timeout=120 -print_final_stats=1 \
            -artifact_prefix=build/fuzz/
 
-.PHONY: fuzz fuzz-http fuzz-http-short fuzz-tests
+.PHONY: fuzz fuzz-http fuzz-http-short fuzz-build fuzz-tests
 fuzz-http: build/fuzz/http_parse
 	$(FUZZ_RUN) -max_total_time=$(FUZZ_SECONDS) build/fuzz/corpus tests/fuzz/corpus
 fuzz-http-short: build/fuzz/http_parse
@@ -34,7 +34,8 @@ fuzz: fuzz-http fuzz-ext4 fuzz-xml
 
 # TAP, for tools/test. libFuzzer prints its seed in the log.
 FUZZ_TARGETS := http ext4 xml
-fuzz-tests: build/fuzz/http_parse build/fuzz/ext4 build/fuzz/xml
+fuzz-build: build/fuzz/http_parse build/fuzz/ext4 build/fuzz/xml
+fuzz-tests: fuzz-build
 	@echo "1..$(words $(FUZZ_TARGETS))"
 	@n=0; for t in $(FUZZ_TARGETS); do n=$$((n + 1)); log=build/fuzz/$$t.log; \
 		if $(MAKE) --no-print-directory fuzz-$$t-short >$$log 2>&1; then echo "ok $$n - fuzz-$$t"; \

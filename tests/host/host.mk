@@ -17,13 +17,29 @@ host_sources = $(foreach s,$(shell sed -n 's|^// SOURCES: *||p' $(1)),$(if $(fin
 host_cflags  = $(shell sed -n 's|^// CFLAGS: *||p' $(1))
 host_archives = $(shell sed -n 's|^// ARCHIVES: *||p' $(1))
 
+# Tests that want the same flags share objects: build/host/o/KEY/PATH.o, KEY a checksum of the flags.
+host_key     = $(firstword $(shell printf %s '$(call host_cflags,$(1))' | cksum))
+host_objects = $(patsubst %.c,build/host/o/$(1)/%.o,$(2))
+
 define host_rule
-build/host/test_$(1): tests/host/test_$(1).c $(wildcard tests/host/shim*.c) $(call host_sources,tests/host/test_$(1).c) $(call host_archives,tests/host/test_$(1).c) $(wildcard include/*/*.h tests/host/*.h)
-	@mkdir -p build/host
-	$$(HOST_CC) $$(HOST_CFLAGS) $(call host_cflags,tests/host/test_$(1).c) -o $$@ $$(filter %.c %.a,$$^) -lcmocka -lm
+HOST_KEY_$(1) := $$(call host_key,tests/host/test_$(1).c)
+HOST_KEYS += $$(HOST_KEY_$(1))
+HOST_FLAGS_$$(HOST_KEY_$(1)) := $(call host_cflags,tests/host/test_$(1).c)
+build/host/test_$(1): $$(call host_objects,$$(HOST_KEY_$(1)),tests/host/test_$(1).c $(wildcard tests/host/shim*.c) \
+                        $(call host_sources,tests/host/test_$(1).c)) $(call host_archives,tests/host/test_$(1).c)
+	$$(HOST_CC) $$(HOST_CFLAGS) $(call host_cflags,tests/host/test_$(1).c) -o $$@ $$^ -lcmocka -lm
 endef
 $(foreach t,$(HOST_TESTS),$(eval $(call host_rule,$(t))))
 
-.PHONY: host-tests
-host-tests: $(HOST_BINS)
+define host_object_rule
+build/host/o/$(1)/%.o: %.c | $(LWIP_READY) $(CRYPTO_READY)
+	@mkdir -p $$(@D)
+	$$(HOST_CC) $$(HOST_CFLAGS) $$(filter-out -l% -Wl%,$$(HOST_FLAGS_$(1))) -MMD -MP -c -o $$@ $$<
+-include $$(shell find build/host/o/$(1) -name '*.d' 2>/dev/null)
+endef
+$(foreach k,$(sort $(HOST_KEYS)),$(eval $(call host_object_rule,$(k))))
+
+.PHONY: host-build host-tests
+host-build: $(HOST_BINS)
+host-tests: host-build
 	@fail=0; for t in $(HOST_BINS); do ./$$t || fail=1; done; exit $$fail
