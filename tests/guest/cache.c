@@ -184,7 +184,7 @@ static void wait_told(unsigned count)
 {
 	spin_lock_wtd(&lock);
 	while (told < count)
-		if (!waitq_sleep_for(&waitq, &lock, 10 * NS_PER_SEC))
+		if (!waitq_sleep_for(&waitq, &lock, 60 * NS_PER_SEC))
 			break;
 	spin_unlock_wtd(&lock);
 	EXPECT_EQ(told, count);

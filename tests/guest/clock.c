@@ -34,7 +34,8 @@ KTEST("clock", rate, "the-clock-agrees-with-the-pit")
 {
 	uint64_t start, ns, pit_ns, best = UINT64_MAX;
 
-	for (int try = 0; try < 5; try++) { // the host may hold us up between two reads
+	for (int try = 0; try < 100 && best >= 100;
+	     try++) { // the host may hold us up between two reads
 		uint32_t from, to;
 
 		outb(0x61, (inb(0x61) & 0xfc) | 1);
@@ -73,10 +74,11 @@ KTEST("clock", cycles, "cycles-and-nanoseconds-convert-both-ways")
 
 KTEST("clock", realtime, "real-time-goes-on-from-what-was-set")
 {
-	uint64_t before = clock_realtime_ns(), now;
+	uint64_t before = clock_realtime_ns(), start = clock_ns(), now;
 
 	clock_set_realtime_ns(1782172800 * NS_PER_SEC);
 	now = clock_realtime_ns();
-	EXPECT(now >= 1782172800 * NS_PER_SEC && now < 1782172801 * NS_PER_SEC);
+	EXPECT(now >= 1782172800 * NS_PER_SEC);
+	EXPECT(now - 1782172800 * NS_PER_SEC <= clock_ns() - start + 1000);
 	clock_set_realtime_ns(before + (clock_realtime_ns() - 1782172800 * NS_PER_SEC));
 }

@@ -161,7 +161,7 @@ KTEST("irq", shared, "a-shared-line-asks-both-and-is-masked-when-nobody-claims")
 	EXPECT_EQ(irq_attach_line(0, false, false, somebody, NULL, "somebody"), 0);
 	claims = true;
 	pit(24); // 50 kHz
-	end = clock_ns() + 20 * NS_PER_SEC;
+	end = clock_ns() + 300 * NS_PER_SEC;
 	while (calls[1] < 12000 && clock_ns() < end)
 		thread_sleep_ns(NS_PER_MS);
 	EXPECT(calls[1] >= 12000);

@@ -14,7 +14,7 @@
 #include "net/pagebuf.h"
 #include "net/stack.h"
 
-#define PATIENCE (10 * NS_PER_SEC)
+#define PATIENCE (60 * NS_PER_SEC)
 
 static struct {
 	volatile bool over;

@@ -2,6 +2,7 @@
 // See sched_tools.h.
 #include "tests/guest/sched_tools.h"
 #include "kernel/cpu.h"
+#include "kernel/sched.h"
 
 char run_log[LOG_BYTES];
 static volatile uint32_t log_len;
@@ -25,11 +26,16 @@ void log_mark(char what)
 
 bool wait_for(volatile uint32_t *flag, uint32_t value)
 {
-	uint64_t until = clock_ns() + 2 * NS_PER_SEC;
+	uint64_t until = clock_ns() + PATIENCE_NS;
 
 	while (*flag != value && clock_ns() < until)
 		thread_sleep_ns(NS_PER_MS / 4);
 	return *flag == value;
+}
+
+bool disturbed_since(uint64_t start)
+{
+	return clock_ns() - start >= THREAD_QUANTUM / 2;
 }
 
 void burn(uint64_t ns)

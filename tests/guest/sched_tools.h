@@ -12,7 +12,13 @@
 extern char run_log[LOG_BYTES];
 void log_clear(void);
 void log_mark(char what); // any context
-// Gives others the processor until *flag is `value`; false after two seconds.
+// Where the host lets the machine wait, a turn among equals may end between any two lines. What only holds within one
+// turn is tried again when so much time has passed since the clock showed `start` that the turn may have ended; what is
+// wrong in a try that was not disturbed is wrong.
+#define DISTURBED_TRIES 1000
+bool disturbed_since(uint64_t start);
+// Gives others the processor until *flag is `value`; false when that never comes (PATIENCE_NS).
+#define PATIENCE_NS (60 * NS_PER_SEC)
 bool wait_for(volatile uint32_t *flag, uint32_t value);
 void burn(uint64_t ns); // keeps the processor busy, interrupts on
 struct wtd_stats stats_of(enum wtd_class class);

@@ -26,13 +26,27 @@ static void start(enum thread_priority priority, void (*fn)(void *), void *arg)
 
 KTEST("thread", strict, "a-better-thread-runs-as-soon-as-it-is-made")
 {
-	log_clear();
-	done = 0;
-	start(THREAD_NORMAL, mark, "N");
-	start(THREAD_HIGH, mark, "H");
-	EXPECT(strcmp(run_log, "H") == 0);
-	EXPECT(wait_for(&done, 2));
-	EXPECT(strcmp(run_log, "HN") == 0);
+	for (int try = 0; try < DISTURBED_TRIES; try++) {
+		uint64_t begin;
+		bool good;
+
+		thread_yield(); // a fresh turn
+		log_clear();
+		done = 0;
+		begin = clock_ns();
+		start(THREAD_NORMAL, mark, "N");
+		start(THREAD_HIGH, mark, "H");
+		good = strcmp(run_log, "H") == 0;
+		if (!good && disturbed_since(begin)) {
+			EXPECT(wait_for(&done, 2));
+			continue;
+		}
+		EXPECT(good);
+		EXPECT(wait_for(&done, 2));
+		EXPECT(strcmp(run_log, "HN") == 0);
+		return;
+	}
+	EXPECT(!"a turn without the host standing still");
 }
 
 // ---- turns ----
@@ -118,8 +132,12 @@ KTEST("thread", many, "ended-threads-give-back-everything-and-had-a-guard-page")
 		EXPECT(guarded);
 		thread_yield();
 	}
-	thread_sleep_ns(20 * NS_PER_MS);
-	pmm_stats(&after);
+	for (int looks = 0; looks < 10000; looks++) {
+		thread_sleep_ns(2 * NS_PER_MS);
+		pmm_stats(&after);
+		if (after.frames_free == before.frames_free)
+			break;
+	}
 	EXPECT_EQ(after.frames_free, before.frames_free);
 }
 
@@ -202,7 +220,7 @@ KTEST("thread", wait_limit, "sleep-for-says-whether-the-time-ran-out")
 	EXPECT(clock_ns() - before >= 3 * NS_PER_MS);
 	EXPECT(spin_held(&lock));
 	wtd_post_after(&waker, WTD_FAST, NS_PER_MS);
-	EXPECT(waitq_sleep_for(&queue, &lock, 500 * NS_PER_MS));
+	EXPECT(waitq_sleep_for(&queue, &lock, PATIENCE_NS));
 	EXPECT_EQ(tickets, 1);
 	spin_unlock_wtd(&lock);
 	if (ktest_counts_instructions())
@@ -350,9 +368,13 @@ KTEST("thread", idle, "idle-time-is-what-nobody-used")
 	burn(20 * NS_PER_MS);
 	if (ktest_counts_instructions())
 		EXPECT(cpu_idle_ns(0) - idle < 5 * NS_PER_MS);
-	idle = cpu_idle_ns(0);
-	thread_sleep_ns(50 * NS_PER_MS);
-	halted = cpu_idle_ns(0) - idle;
+	int tries =
+	    ktest_counts_instructions() ? 1 : 20; // the host may stand still just before it is idle
+	do {
+		idle = cpu_idle_ns(0);
+		thread_sleep_ns(50 * NS_PER_MS);
+		halted = cpu_idle_ns(0) - idle;
+	} while (halted <= 35 * NS_PER_MS && --tries);
 	ktest_note("idle for %lu us of a sleep of 50 ms", halted / 1000);
 	EXPECT(halted > 35 * NS_PER_MS);
 }
