@@ -202,7 +202,7 @@ def test_davfs2_lists_directories(vm, mounted, small_pieces, seed):
     """Names that a mount shows, before and after they change, in a directory whose listing takes many pieces."""
     def listed(folder):
         done = subprocess.run(["/usr/bin/python3", "-c", "import os, sys; print('\\0'.join(os.listdir(sys.argv[1])))", str(folder)],
-                              env=small_pieces, capture_output=True, text=True, timeout=60)
+                              env=small_pieces, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr
         return sorted(name for name in done.stdout[:-1].split("\0") if name)
 
@@ -225,7 +225,7 @@ def test_davfs2_carries_a_version_control_system(vm, mounted, small_pieces):
     done = subprocess.run("git init -q . && git config user.email a@b && git config user.name a && "
                           "for i in 1 2 3 4 5 6 7 8; do seq $i 400 > f$i; done && git add . && git commit -qm one && "
                           "git status --porcelain && git log --oneline | wc -l && mv f1 g1 && rm f2 && git status --porcelain",
-                          shell=True, cwd=repo, capture_output=True, text=True, timeout=240, env=small_pieces)
+                          shell=True, cwd=repo, capture_output=True, text=True, timeout=PATIENCE, env=small_pieces)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["1", "D", "f1", "D", "f2", "??", "g1"], done.stdout
 

@@ -108,7 +108,7 @@ def test_a_file_goes_to_the_kernels_own_server_by_reference(machine):
 def test_local_sockets_carry_bytes_descriptors_and_names(machine):
     before = held(machine)
     for _ in range(3):
-        out = machine.command("LOAD unix /", 120)
+        out = machine.command("LOAD unix /")
         assert "ok" in out.split(), out
     stop(machine, before)  # also what lay in each other's queues
     assert machine.metrics()["pagewire_local_sockets_collected_total"] > 0

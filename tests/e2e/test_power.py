@@ -283,7 +283,7 @@ def test_relaxed_answers_lose_the_newest_changes_only(tmp_path, dice):
     shutil.copyfile(fresh, image)
     with VM(disks=[writelog.drive(image, log)], append="write=on sync=relaxed", snapshot=False, name="relaxed") as vm:
         vm.stopped = True
-        connection = http.client.HTTPConnection(*vm.peer, timeout=60)
+        connection = http.client.HTTPConnection(*vm.peer, timeout=PATIENCE)
         for n in range(steps):  # one file is replaced again and again; a new one follows each time
             for name in "replaced", f"new{n}":
                 connection.request("PUT", "/" + name, content(name, n))
