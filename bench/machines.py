@@ -40,6 +40,13 @@ def in_namespace():
                           'ip link set lo up && exec "$@"', "sh", sys.executable, *sys.argv])
 
 
+def processor_time(pid):
+    """Seconds, user and system."""
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def make_tap():
     """tap0 with room for a crowd: frames wait there for QEMU; ports and files for 20,000 connections."""
     run("ip", "tuntap", "add", "tap0", "mode", "tap")
@@ -133,9 +140,7 @@ class Machine:
 
     def busy(self):
         """Seconds of processor time that QEMU has used."""
-        with open(f"/proc/{self.process.pid}/stat") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_time(self.process.pid)
 
     def disk(self):
         return ["-drive", f"file={OUT}/files.img,format=raw,snapshot=on,if=none,id=d0", "-device",

@@ -197,8 +197,9 @@ def write(into):
     lines = [HEAD, *run_text(results), "\n## What was aimed at\n", *losses.bars_table(figures, results, OUT),
              "\n## What we lose, and why\n", *losses.lost(figures, results), "\n## Requests and bytes\n",
              *work_table(figures), picture.get("size", ""), picture.get("connections", ""), "\n## Latency\n",
-             "The client's processor share is wrk's (or the relay's, where it is larger) while Pagewire served: at 90 % and more the client "
-             "bounds what is measured.\n", *latency_table(figures), picture.get("latency", ""), *steps_table(figures)]
+             "Shares of one processor: wrk's (or the relay's of the distant rows, where it is larger) while Pagewire served, "
+             "and QEMU's for both; of all that the machine has, these and the system's own work for the tap device use. At 90 % and more, "
+             "the client bounds what is measured.\n", *latency_table(figures), picture.get("latency", ""), *steps_table(figures)]
     if counts:
         lines += ["\n## Counts\n", COUNTS.strip() + "\n", *counts_table(counts), picture.get("counts", "")]
     if results.get("wtd"):

@@ -9,7 +9,7 @@ import time
 from typing import Callable
 
 from client import Load, Probe, Uploads, fetch, wrk
-from machines import GUEST
+from machines import GUEST, processor_time
 
 COLD_FILES, COLD_SIZE, COLD_LARGE = 1500, 16384, 64 << 20
 HELD = 20000
@@ -125,6 +125,10 @@ class Path:
             self.close()
             self.relay, self.rates = Relay(self.wire.ports, "tap0", seed, rates), rates
 
+    def busy(self):
+        """Seconds of processor time that the relay has used."""
+        return processor_time(self.relay.process.pid)
+
     def close(self):
         if self.relay:
             self.relay.close()
@@ -142,8 +146,9 @@ def far(ident, title, size, connections, main, least=0, drop=0.0):
     def measure(machine, seconds):
         machine.path.of(drop, machine.seed)
         fetch(f"{size}.bin")
-        before = overflows()
+        before, busy, start = overflows(), machine.path.busy(), time.monotonic()
         got = wrk(f"{size}.bin", connections, max(least, seconds))
+        got["client"] = max(got["client"], (machine.path.busy() - busy) / (time.monotonic() - start))
         if lost := overflows() - before:
             got["errors"] += f" the relay lost {lost} frames more"
         return got
