@@ -226,9 +226,16 @@ void stream_watch_remove(struct stream_watch *w)
 	spin_unlock_wtd(&wait_lock);
 }
 
-unsigned stream_poll(struct stream *s)
+static unsigned events_of(struct stream *s)
 {
 	return s->ops->poll ? s->ops->poll(s) : STREAM_IN | STREAM_OUT;
+}
+
+unsigned stream_poll(struct stream *s)
+{
+	unsigned events = events_of(s);
+
+	return events & STREAM_NOTICE ? (events & ~(unsigned)STREAM_NOTICE) | STREAM_ERR : events;
 }
 
 int stream_wait(struct stream *s, unsigned events, uint64_t ns)
@@ -238,7 +245,7 @@ int stream_wait(struct stream *s, unsigned events, uint64_t ns)
 
 	events |= STREAM_ERR | STREAM_HUP;
 	spin_lock_wtd(&wait_lock);
-	while (!(stream_poll(s) & events) && !error) {
+	while (!(events_of(s) & events) && !error) {
 		now = end == UINT64_MAX ? 0 : clock_ns();
 		if (now >= end)
 			error = -EAGAIN;

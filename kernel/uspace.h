@@ -105,6 +105,10 @@ int uspace_fault(struct uspace *u, uintptr_t address, unsigned access) MUST_CHEC
 // The frame behind a page, brought in for `access`, wired for the caller (zero-copy sends, futex keys).
 int uspace_page(struct uspace *u, uintptr_t address, unsigned access, struct page **out) MUST_CHECK;
 
+// The same for reading, and until it is off the wire a write makes a copy: what is lent does not change. Memory that is
+// shared is only wired.
+int uspace_lend(struct uspace *u, uintptr_t address, struct page **out) MUST_CHECK;
+
 // Into a space that need not be the running one: brings pages in and writes. 0, -EFAULT, -ENOMEM ...
 int uspace_write(struct uspace *u, uintptr_t to, const void *from, size_t bytes) MUST_CHECK;
 // Makes the stack reach down to the address. 0 or -ENOMEM.

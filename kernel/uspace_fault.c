@@ -234,6 +234,30 @@ int uspace_page(struct uspace *u, uintptr_t address, unsigned access, struct pag
 	return error;
 }
 
+int uspace_lend(struct uspace *u, uintptr_t address, struct page **out)
+{
+	const struct uspace_region *r;
+	uint64_t *entry;
+	int error = address >= USER_END || address < USPACE_LOWEST ? -EFAULT : 0;
+
+	if (error)
+		return error;
+	mutex_lock(&u->lock);
+	error = fault_locked(u, address, USPACE_READ);
+	if (!error) {
+		r = uspace_region_at(u, address);
+		entry = uspace_entry(u, address, false);
+		*out = page_of_phys(*entry & PTE_FRAME);
+		page_wire_get(*out);
+		if (*entry & PTE_WRITE && !(r->access & USPACE_SHARED)) {
+			*entry &= ~(uint64_t)PTE_WRITE;
+			uspace_flush(u, ALIGN_DOWN(address, PAGE_SIZE));
+		}
+	}
+	mutex_unlock(&u->lock);
+	return error;
+}
+
 int uspace_write(struct uspace *u, uintptr_t to, const void *from, size_t bytes)
 {
 	while (bytes) {

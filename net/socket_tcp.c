@@ -337,6 +337,7 @@ static void tcp_socket_close(struct stream *s)
 		pool_free(&socket_pool, waiting);
 	}
 	close_pcb(t);
+	tcp_zerocopy_close(t);
 	while (t->in)
 		tcp_socket_drop_first(t);
 	wtd_enable();

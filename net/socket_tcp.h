@@ -32,8 +32,10 @@ struct tcp_socket {
 	    *queue_next;	  // (W) listening: accepted by lwIP, not yet by the program
 	uint32_t queued, backlog; // (W)
 	struct mutex reader, sender;
-	struct page *page;  // (S) a frame that small writes fill, wired; null
-	uint32_t page_used; // (S)
+	struct page *page;	   // (S) a frame that small writes fill, wired; null
+	uint32_t page_used;	   // (S)
+	bool zerocopy_on;	   // SO_ZEROCOPY
+	struct zerocopy *zerocopy; // (W) null: no such send yet
 };
 
 static inline struct tcp_socket *tcp_of(struct stream *s)
@@ -59,6 +61,16 @@ int64_t tcp_socket_send(struct stream *s, struct socket_message *m);
 int64_t tcp_socket_take_page(struct stream *s, struct page *page, uint32_t offset, uint32_t bytes,
 			     bool more);
 unsigned tcp_socket_poll(struct stream *s);
+// Bytes that can be queued now; -EAGAIN, or an error when there never will be room. WTDs off.
+int64_t tcp_socket_room(struct tcp_socket *t);
+void tcp_socket_push(struct tcp_socket *t); // what is queued goes
+
+// ---- socket_zerocopy.c ----
+int64_t tcp_zerocopy_send(struct tcp_socket *t,
+			  struct socket_message *m); // waits for room, if it may
+int64_t tcp_zerocopy_receive(struct tcp_socket *t, struct socket_message *m); // MSG_ERRQUEUE
+bool tcp_zerocopy_told(const struct tcp_socket *t); // WTDs off: there is something to be read there
+void tcp_zerocopy_close(struct tcp_socket *t);	    // WTDs off
 
 // ---- socket_tcp_option.c ----
 int tcp_socket_set_option(struct stream *s, int level, int name, const void *value, uint32_t len);

@@ -72,13 +72,14 @@ int64_t tcp_socket_read(struct stream *s, struct stream_io *io, uint64_t offset)
 
 int64_t tcp_socket_receive(struct stream *s, struct socket_message *m)
 {
+	if (m->flags & MSG_ERRQUEUE)
+		return tcp_zerocopy_receive(tcp_of(s), m);
 	return receive(tcp_of(s), &m->io, m->flags & MSG_PEEK);
 }
 
 // ---- sending ----
 
-// Bytes that can be queued now; an error when there never will be room.
-static int64_t room(struct tcp_socket *t)
+int64_t tcp_socket_room(struct tcp_socket *t)
 {
 	if (t->no_more_out)
 		return -EPIPE;
@@ -122,7 +123,7 @@ static int64_t send_piece(struct tcp_socket *t, struct stream_io *io, bool more)
 	int error;
 
 	wtd_disable();
-	n = room(t);
+	n = tcp_socket_room(t);
 	wtd_enable();
 	if (n <= 0)
 		return n;
@@ -145,7 +146,7 @@ static int64_t send_piece(struct tcp_socket *t, struct stream_io *io, bool more)
 	return n;
 }
 
-static void push(struct tcp_socket *t)
+void tcp_socket_push(struct tcp_socket *t)
 {
 	wtd_disable();
 	if (t->pcb && t->state == OPEN && !t->cork) {
@@ -163,7 +164,7 @@ static int64_t send(struct tcp_socket *t, struct stream_io *io, bool more)
 	while (io->left && (n = send_piece(t, io, more || t->cork)) > 0)
 		done += n;
 	if (done && !more)
-		push(t);
+		tcp_socket_push(t);
 	mutex_unlock(&t->sender);
 	return done ? done : n;
 }
@@ -175,7 +176,11 @@ int64_t tcp_socket_write(struct stream *s, struct stream_io *io, uint64_t offset
 
 int64_t tcp_socket_send(struct stream *s, struct socket_message *m)
 {
-	return send(tcp_of(s), &m->io, m->flags & MSG_MORE);
+	struct tcp_socket *t = tcp_of(s);
+
+	if (m->flags & MSG_ZEROCOPY && t->zerocopy_on && !m->io.kernel && m->io.left)
+		return tcp_zerocopy_send(t, m);
+	return send(t, &m->io, m->flags & MSG_MORE);
 }
 
 int64_t tcp_socket_take_page(struct stream *s, struct page *page, uint32_t offset, uint32_t bytes,
@@ -186,7 +191,7 @@ int64_t tcp_socket_take_page(struct stream *s, struct page *page, uint32_t offse
 
 	mutex_lock(&t->sender);
 	wtd_disable();
-	n = room(t);
+	n = tcp_socket_room(t);
 	if (n > 0) {
 		err_t err;
 
@@ -208,7 +213,7 @@ int64_t tcp_socket_take_page(struct stream *s, struct page *page, uint32_t offse
 unsigned tcp_socket_poll(struct stream *s)
 {
 	struct tcp_socket *t = tcp_of(s);
-	unsigned events = 0;
+	unsigned events = tcp_zerocopy_told(t) ? STREAM_NOTICE : 0;
 
 	if (t->state == LISTENING)
 		return t->queue ? STREAM_IN : 0;
@@ -222,7 +227,7 @@ unsigned tcp_socket_poll(struct stream *s)
 		events |= STREAM_ERR;
 	if (!t->pcb || (t->fin_seen && t->no_more_out))
 		events |= STREAM_HUP;
-	if (!t->pcb || (t->state == OPEN && (t->no_more_out || room(t) > 0)))
+	if (!t->pcb || (t->state == OPEN && (t->no_more_out || tcp_socket_room(t) > 0)))
 		events |= STREAM_OUT;
 	return events;
 }

@@ -5,7 +5,13 @@
 #include "net/socket_tcp.h"
 #include "net/stack.h"
 
-enum { IPPROTO_TCP_LEVEL = 6, SO_KEEPALIVE = 9, SO_LINGER = 13, SO_ACCEPTCONN = 30 };
+enum {
+	IPPROTO_TCP_LEVEL = 6,
+	SO_KEEPALIVE = 9,
+	SO_LINGER = 13,
+	SO_ACCEPTCONN = 30,
+	SO_ZEROCOPY = 60
+};
 enum {
 	TCP_NODELAY_OPTION = 1,
 	TCP_CORK = 3,
@@ -69,6 +75,12 @@ int tcp_socket_set_option(struct stream *s, int level, int name, const void *val
 		memcpy(&t->linger_seconds, (const char *)value + 4, sizeof(int));
 		return 0;
 	}
+	if (level == SOL_SOCKET && name == SO_ZEROCOPY) {
+		if (n != 0 && n != 1)
+			return -EINVAL;
+		t->zerocopy_on = n;
+		return 0;
+	}
 	if (level != IPPROTO_TCP_LEVEL && !(level == SOL_SOCKET && name == SO_KEEPALIVE))
 		return socket_set_common(s, level, name, value, len);
 	wtd_disable();
@@ -91,6 +103,8 @@ int tcp_socket_get_option(struct stream *s, int level, int name, void *value, ui
 
 	if (level == SOL_SOCKET && name == SO_ACCEPTCONN)
 		n = t->state == LISTENING;
+	else if (level == SOL_SOCKET && name == SO_ZEROCOPY)
+		n = t->zerocopy_on;
 	else if (level == SOL_SOCKET && name == SO_KEEPALIVE)
 		n = t->pcb && t->state != LISTENING && ip_get_option(t->pcb, SOF_KEEPALIVE);
 	else if (level == IPPROTO_TCP_LEVEL && name == TCP_NODELAY_OPTION)

@@ -53,6 +53,8 @@ enum stream_event {
 	STREAM_ERR = 0x008,
 	STREAM_HUP = 0x010,
 	STREAM_RDHUP = 0x2000,
+	// Something for MSG_ERRQUEUE: an error to poll, and nothing to who waits for bytes.
+	STREAM_NOTICE = 0x10000,
 };
 
 enum stream_kind {

@@ -275,8 +275,8 @@ class Peer:
         body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
         self.ip(1, body, spoil)
 
-    def tcp(self, source, sequence, ack, flags, data=b"", window=65535, options=b"", spoil=None):
-        head = struct.pack("!HHIIBBHHH", source, 80, sequence & 0xffffffff, ack & 0xffffffff,
+    def tcp(self, source, sequence, ack, flags, data=b"", window=65535, options=b"", spoil=None, dest=80):
+        head = struct.pack("!HHIIBBHHH", source, dest, sequence & 0xffffffff, ack & 0xffffffff,
                            (5 + len(options) // 4) << 4, flags, window, 0, 0) + options
         pseudo = self.IP + self.GUEST + struct.pack("!BBH", 0, 6, len(head) + len(data))
         total = checksum(pseudo + head + data)

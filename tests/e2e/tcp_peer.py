@@ -52,13 +52,13 @@ MSS_SACK = bytes.fromhex("020405b4" "0402" "0101")
 class Connection:
     """seq: what we send next; ack: what we expect next."""
 
-    def __init__(self, peer, seq=1000):
-        self.peer, self.port, self.seq, self.ack, self.window = peer, next(ports), seq, 0, 65535
+    def __init__(self, peer, seq=1000, dest=80):
+        self.peer, self.port, self.seq, self.ack, self.window, self.dest = peer, next(ports), seq, 0, 65535, dest
 
     def send(self, flags, data=b"", seq=None, ack=None, options=b"", window=None):
         """seq and ack given: the segment does not count as one of ours."""
         self.peer.tcp(self.port, self.seq if seq is None else seq, self.ack if ack is None else ack, flags, data,
-                      self.window if window is None else window, options)
+                      self.window if window is None else window, options, dest=self.dest)
         if seq is None:
             self.seq = mod(self.seq + len(data) + bool(flags & (SYN | FIN)))
 
