@@ -2,8 +2,8 @@
 // MSG_ZEROCOPY (net/socket_tcp.h): a program's pages go to the card as they lie, and it is told when it may use them
 // again.
 //
-//	sendmsg --uspace_lend--> page write-protected and wired --> TCP and the card --last pbuf_free--> page let go of
-//	                                                                                  and, with a send's last, a notice
+//	sendmsg --uspace_lend--> page write-protected and wired --> TCP and the card
+//	    --last pbuf_free--> page let go of; with a send's last page, a notice
 //	recvmsg(MSG_ERRQUEUE) <-- notices, neighbours merged: "sends lo to hi are done"
 //
 // A program that writes to such a page before gets a copy of its own, so the wire sees what was sent.
