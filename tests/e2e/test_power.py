@@ -293,7 +293,7 @@ def test_relaxed_answers_lose_the_newest_changes_only(tmp_path, dice):
             if n % 16 == 7:
                 time.sleep(2)  # some commits in between
         assert vm.metrics()["pagewire_journal_durable_waits_total"] == 0
-        end = time.monotonic() + 100  # ten seconds are promised of a machine that has a processor of its own
+        end = time.monotonic() + PATIENCE  # ten seconds are promised of a machine that has a processor of its own
         while True:
             disk = writelog.Disk(fresh, writelog.read(log))
             disk.forward(len(disk.entries))
