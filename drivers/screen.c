@@ -13,6 +13,7 @@
 #include "kernel/cpu.h"
 #include "kernel/io.h"
 #include "kernel/kprintf.h"
+#include "kernel/kstring.h"
 #include "kernel/lock.h"
 #include "kernel/pmm.h"
 #include "kernel/screen.h"
@@ -98,6 +99,11 @@ static void paint_row(unsigned y)
 	struct terminal_cell *old = painted + (size_t)y * terminal.columns;
 	bool on = irq_save();
 	const struct terminal_cell *now = terminal_row(&terminal, y);
+	// Most rows are as they were.
+	if (terminal.y != y && !memcmp(now, old, terminal.columns * sizeof(*now))) {
+		irq_restore(on);
+		return;
+	}
 	for (unsigned x = 0; x < terminal.columns; x++)
 		row[x] = now[x];
 	if (framebuffer && !terminal.cursor_hidden && terminal.y == y) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Making and ending threads (include/kernel/thread.h). Who runs when is sched.c's.
 #include "kernel/kstat.h"
+#include "kernel/kstring.h"
 #include "kernel/panic.h"
 #include "kernel/pool.h"
 #include "kernel/sched.h"
@@ -18,7 +19,8 @@ static struct thread *threads;	  // (S) every thread made here and not freed
 
 // Fresh stacks are filled with this, so that one can see how deep they were ever used. Fast WTDs
 // run on whatever stack was interrupted, so each needs room for the deepest of them.
-#define STACK_FILL 0x57acf111ed57acf1UL
+#define FILL_BYTE  0xa7
+#define STACK_FILL (FILL_BYTE * 0x0101010101010101UL)
 #define FILL_STEP  8 // words between two looks
 
 // The thread's sleep is over. Fast WTD.
@@ -127,8 +129,7 @@ struct thread *thread_make(const char *name, unsigned priority, void (*fn)(void 
 		pool_free(&thread_pool, t);
 		return NULL;
 	}
-	for (size_t n = 0; n < THREAD_STACK / sizeof(uint64_t); n++)
-		((uint64_t *)t->stack)[n] = STACK_FILL;
+	memset(t->stack, FILL_BYTE, THREAD_STACK);
 	t->state = THREAD_BLOCKED;
 	t->priority = (uint8_t)priority;
 	t->name = name;

@@ -81,12 +81,14 @@ static bool from_a_station(const struct headers *h, const struct netif *netif)
 // The IPv4 header, and the segment with its pseudo-header (RFC 9293, 3.1).
 static inline bool sound(const struct headers *h, uint32_t segment_bytes)
 {
-	uint64_t addresses = (uint64_t)h->source + h->dest;
-	uint64_t start = addresses + PP_HTONS(IP_PROTO_TCP) + PP_HTONS((uint16_t)segment_bytes);
-	uint64_t first = (h->what >> 16) + h->length;
+	const uint8_t *ip = (const uint8_t *)h + ETHERNET_BYTES, *tcp = ip + IP_HLEN;
+	uint64_t sum = (uint64_t)h->source + h->dest + PP_HTONS(IP_PROTO_TCP) +
+		       PP_HTONS((uint16_t)segment_bytes);
 
-	return net_sum_sound(addresses + first + h->id + (uint64_t)h->whole + h->checksum) &&
-	       net_sum_sound(net_sum_wide((const uint8_t *)&h->tcp, segment_bytes, start));
+	sum = net_sum_20(tcp, sum);
+	if (segment_bytes > TCP_HLEN)
+		sum = net_sum_wide(tcp + TCP_HLEN, segment_bytes - TCP_HLEN, sum);
+	return net_sum_sound(net_sum_20(ip, 0)) && net_sum_sound(sum);
 }
 
 // What lwIP's IP layer sets up round tcp_input.

@@ -15,7 +15,6 @@
 #include "net/stack.h"
 #include "server/http_conn.h"
 #include "server/http_file.h"
-#include "server/http_mime.h"
 #include "server/auth.h"
 #include "server/rights_file.h"
 
@@ -229,7 +228,6 @@ void http_start(void)
 	struct tcp_pcb *pcb;
 
 	http_root = volume_root();
-	http_mime_init();
 	http_file_start();
 	http_conn_start();
 	http_timer_start();

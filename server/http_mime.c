@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Content-Type by file name: see http_mime.h. The table is text (http_mime_table.c); http_mime_init
-// walks it once and hangs each extension into an open hash.
+// walks it once, when a type is first asked for, and hangs each extension into an open hash.
 #include "server/http_mime.h"
 #include "kernel/kstring.h"
+#include "kernel/lock.h"
 #include "kernel/panic.h"
 
 // 1,091 extensions in 2,048 slots: a chain of two on average. http_mime_init panics before it is full.
@@ -14,7 +15,8 @@ struct slot {
 	uint32_t type;
 	uint8_t len;
 };
-static struct slot slots[SLOTS]; // filled at boot, constant afterwards
+static struct slot slots[SLOTS]; // constant once it is filled
+static bool filled;
 
 // A type's number: group in the high byte, offset of the subtype in the group's text below.
 #define TYPE(group, offset) ((uint32_t)((group) + 1) << 24 | (uint32_t)(offset))
@@ -68,6 +70,7 @@ unsigned http_mime_init(void)
 	for (unsigned g = 0; http_mime_groups[g].top; g++)
 		count += index_group(g, http_mime_groups[g].list);
 	ASSERT(count < SLOTS * 3 / 4);
+	filled = true;
 	return count;
 }
 
@@ -107,6 +110,12 @@ uint32_t http_mime_find(const char *name, size_t len)
 {
 	size_t dot = len;
 
+	if (UNLIKELY(!filled)) {
+		wtd_disable();
+		if (!filled)
+			http_mime_init();
+		wtd_enable();
+	}
 	while (dot > 0 && name[dot - 1] != '.')
 		dot--;
 	if (dot == 0)

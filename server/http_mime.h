@@ -12,7 +12,7 @@ struct http_mime_group {
 };
 extern const struct http_mime_group http_mime_groups[];
 
-// Boot, once. The number of extensions indexed.
+// http_mime_find does it when it is first called. The number of extensions indexed.
 unsigned http_mime_init(void);
 
 // Any context. The type of a file by its name (the last segment of the path): by extension, any case;

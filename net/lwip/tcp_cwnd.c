@@ -39,7 +39,7 @@ static void begin(struct tcp_pcb *pcb)
 		pcb->w_max = pcb->cwnd;
 }
 
-static void avoid_congestion(struct tcp_pcb *pcb, uint32_t acked)
+static __attribute__((noinline)) void avoid_congestion(struct tcp_pcb *pcb, uint32_t acked)
 {
 	uint32_t cwnd = pcb->cwnd;
 	int64_t ms, target;
