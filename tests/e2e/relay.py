@@ -12,9 +12,7 @@ happen to, whatever its rate: a test that sends more than that need not hope for
 
 Prints `ready`; on SIGTERM, what it did: `frames=900 drop=3 ...` of both directions together, then
 `a.corrupt=2` of those that came from end a. As a module: `Wire` is one QEMU end with its `-netdev` words,
-`Gateway` a QEMU without a machine that joins the user network to an end (so that curl reaches a guest
-behind a harmful wire), `relay()` and `tap_relay()` the whole arrangements, `Peer` a raw-frame host of a
-test's own."""
+`tap_relay()` the whole arrangement between a guest and the host's own stack, `Peer` a raw-frame host of a test's own."""
 import argparse
 import contextlib
 import fcntl
@@ -172,20 +170,6 @@ class Wire:
                        f"remote.port={self.ours}"]
 
 
-class Gateway:
-    """QEMU's user network behind a wire: 10.0.2.2 for the guest, `port` on loopback for its port 80."""
-
-    def __init__(self, wire, port):
-        hub = ["-netdev", f"user,id=user,hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:80",
-               "-netdev", "hubport,id=h0,hubid=0,netdev=user", "-netdev", "hubport,id=h1,hubid=0,netdev=net"]
-        self.process = subprocess.Popen(["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display",
-                                         "none", *wire.netdev, *hub], stdin=subprocess.DEVNULL)
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-
-
 class Relay:
     """This file as a process; done() ends it and says what it did, {name: count}."""
 
@@ -207,21 +191,8 @@ class Relay:
 
 
 @contextlib.contextmanager
-def relay(port, seed, **rates):
-    """Yields (QEMU netdev words for the guest, the Relay): guest - relay - gateway - `port`. End a is the guest."""
-    guest, outside = Wire(), Wire()
-    between = Relay(guest.ports, outside.ports, seed, rates)
-    gateway = Gateway(outside, port)
-    try:
-        yield guest.netdev, between
-    finally:
-        gateway.close()
-        between.close()
-
-
-@contextlib.contextmanager
 def tap_relay(tap, seed, **rates):
-    """The same between a guest and a tap device: guest - relay - `tap`."""
+    """Yields (QEMU netdev words for the guest, the Relay): guest - relay - `tap`. End a is the guest."""
     guest = Wire()
     between = Relay(guest.ports, tap, seed, rates)
     try:

@@ -206,7 +206,8 @@ HARM = {
     "doubling": dict(double=0.05),
     "reordering": dict(reorder=0.05),
     "corruption": dict(corrupt=0.02),
-    "everything": dict(drop=0.01, double=0.01, reorder=0.02, corrupt=0.01),
+    "delay": dict(delay="0.2:0.01"),
+    "everything": dict(drop=0.01, double=0.01, reorder=0.02, corrupt=0.01, delay="0.05:0.005"),
 }
 
 
