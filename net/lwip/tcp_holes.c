@@ -154,6 +154,18 @@ void tcp_holes_all(struct tcp_pcb *pcb)
 	r->fack = pcb->snd_nxt;
 }
 
+void tcp_holes_none(struct tcp_pcb *pcb)
+{
+	struct tcp_recovery *r = pcb->recovery;
+
+	while (r->count && r->holes[r->count - 1].end == r->fack)
+		r->fack = r->holes[--r->count].start;
+	for (unsigned i = 0; i < r->count; i++) {
+		r->holes[i].lost = false;
+		r->holes[i].next = r->holes[i].start;
+	}
+}
+
 // RFC 8985, 6.2, step 5: something that was sent later, by more than reordering explains, has arrived.
 static bool overtaken(const struct tcp_pcb *pcb, const struct tcp_hole *hole)
 {

@@ -17,6 +17,11 @@ struct tcp_hole {
 
 enum tcp_phase { TCP_WATCHING, TCP_RECOVERING, TCP_LOST };
 
+// What a reduction of the congestion window takes, should it turn out to be for nothing.
+struct tcp_window_before {
+	uint32_t cwnd, ssthresh, w_max, w_est, epoch, k;
+};
+
 struct tcp_recovery {
 	struct tcp_hole holes[TCP_HOLES]; // ascending, none empty
 	uint32_t count;
@@ -28,6 +33,9 @@ struct tcp_recovery {
 	enum tcp_phase phase;
 	bool at_once; // one unit may go out whatever the congestion window says
 	bool rescued;
+	bool doubtful;	    // RECOVERING, LOST: nothing has told yet whether it was for nothing
+	uint32_t resent_at; // when something was first sent again in it, or 0
+	struct tcp_window_before before;
 };
 
 // lastack has moved, or not.
@@ -40,6 +48,8 @@ void tcp_holes_heard(struct tcp_recovery *r, uint32_t sent_at);
 void tcp_holes_first(struct tcp_pcb *pcb, uint32_t len);
 // All that has not arrived is lost, and so is what was sent again.
 void tcp_holes_all(struct tcp_pcb *pcb);
+// Nothing is thought to be lost, after all, and nothing to have been sent again.
+void tcp_holes_none(struct tcp_pcb *pcb);
 // Decides which holes are lost; returns how many of them once more.
 unsigned tcp_holes_judge(struct tcp_pcb *pcb);
 // Whether any is; the first that has something left to send, or null.

@@ -5,13 +5,14 @@
 #include "kernel/pool.h"
 #include "lwip/priv/tcp_priv.h"
 #include "tcp_holes.h"
+#include "tcp_timestamp.h"
 
 #define LATE_MOST 12 // segments
 
 // One for each connection that can be; a server that has lost everybody at once needs that many.
 static struct pool recoveries = POOL_INIT("tcp_recovery", struct tcp_recovery, MEMP_NUM_TCP_PCB);
 
-static uint64_t fast, timeouts, probes, resent, resent_bytes, again, rescues, spurious;
+static uint64_t fast, timeouts, probes, resent, resent_bytes, again, rescues, spurious, undone;
 KSTAT_COUNTER(fast, "pagewire_tcp_fast_recoveries_total",
 	      "Times duplicate ACKs or SACK blocks told that something is lost.");
 KSTAT_COUNTER(timeouts, "pagewire_tcp_timeouts_total",
@@ -27,6 +28,8 @@ KSTAT_COUNTER(rescues, "pagewire_tcp_rescues_total",
 	      "Last segments sent again at the end of a recovery (RFC 6675, 4, rule 4).");
 KSTAT_COUNTER(spurious, "pagewire_tcp_duplicate_sacks_total",
 	      "Blocks by which a peer told that it had got something twice (RFC 2883).");
+KSTAT_COUNTER(undone, "pagewire_tcp_recoveries_undone_total",
+	      "Recoveries for what turned out to be only late (RFC 3522, 4015).");
 
 static struct tcp_recovery *begin(struct tcp_pcb *pcb)
 {
@@ -123,8 +126,18 @@ static void take_duplicates(struct tcp_pcb *pcb, struct tcp_recovery *r, bool du
 	r->at_once |= partial;
 }
 
+// Before the window is made smaller.
+static void remember(const struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	r->before = (struct tcp_window_before){pcb->cwnd,  pcb->ssthresh,   pcb->w_max,
+					       pcb->w_est, pcb->cwnd_epoch, pcb->cwnd_k};
+	r->resent_at = 0;
+	r->doubtful = pcb->flags & TF_TIMESTAMP;
+}
+
 static void recover(struct tcp_pcb *pcb, struct tcp_recovery *r)
 {
+	remember(pcb, r);
 	tcp_cwnd_reduce(pcb);
 	pcb->cwnd = pcb->ssthresh;
 	pcb->rttest = 0; // Karn
@@ -143,6 +156,40 @@ static void recovered(struct tcp_pcb *pcb, struct tcp_recovery *r)
 	tcp_clear_flags(pcb, TF_RTO);
 	if (!(pcb->flags & TF_SACK))
 		tcp_set_flags(pcb, TF_CAREFUL);
+}
+
+// RFC 3522: the first acknowledgement after something was sent again tells. If it echoes a time stamp from before that, it
+// is the first sending that has arrived, which was only late.
+static bool was_only_late(const struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	if (!r->doubtful || r->phase == TCP_WATCHING || !r->resent_at || pcb->lastack == r->acked)
+		return false;
+	r->doubtful = false;
+	return tcp_times.seen && tcp_time_before(tcp_times.echo, r->resent_at + pcb->ts_offset);
+}
+
+// RFC 4015, 3.2; RFC 9438, 4.9. The window is what is in flight and a little, so that there is no burst, and soon again
+// what it was.
+static void undo(struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	const struct tcp_window_before *before = &r->before;
+	uint32_t acked = MIN(pcb->lastack - r->acked, LWIP_TCP_CALC_INITIAL_CWND(pcb->mss));
+
+	if (r->phase == TCP_LOST)
+		tcp_rtt_late(pcb, tcp_times.echo);
+	else if (pcb->late_by < LATE_MOST)
+		pcb->late_by++;
+	pcb->cwnd = MAX(MIN(pcb->snd_nxt - pcb->lastack + acked, before->cwnd), pcb->cwnd);
+	pcb->ssthresh = MAX(MIN(before->cwnd, (uint32_t)TCP_SND_BUF), before->ssthresh);
+	pcb->w_max = before->w_max;
+	pcb->w_est = before->w_est;
+	pcb->cwnd_epoch = before->epoch;
+	pcb->cwnd_k = before->k;
+	tcp_holes_none(pcb);
+	r->phase = TCP_WATCHING;
+	r->at_once = false;
+	tcp_clear_flags(pcb, TF_RTO);
+	undone++;
 }
 
 // RFC 8985, 7.4: the probe repaired what nobody had told us of, and that counts as loss.
@@ -179,6 +226,8 @@ void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate)
 	tcp_holes_acked(pcb);
 	take_blocks(pcb, r);
 	take_probe(pcb, r);
+	if (was_only_late(pcb, r))
+		undo(pcb, r);
 	if (!(pcb->flags & TF_SACK))
 		take_duplicates(pcb, r, duplicate);
 	if (r->phase != TCP_WATCHING && TCP_SEQ_GEQ(pcb->lastack, r->point))
@@ -226,6 +275,8 @@ static int send_of(struct tcp_pcb *pcb, struct tcp_recovery *r, struct tcp_hole 
 	r->at_once = false;
 	hole->next += sent;
 	hole->sent_at = tcp_now();
+	if (!r->resent_at)
+		r->resent_at = hole->sent_at;
 	return ERR_OK;
 }
 
@@ -271,8 +322,11 @@ int tcp_recover_timeout(struct tcp_pcb *pcb)
 
 	if (!r)
 		return ERR_MEM;
-	if (pcb->nrtx == 0) // RFC 5681, 3.1: once, whatever happens to it afterwards
+	if (pcb->nrtx == 0) { // RFC 5681, 3.1: once, whatever happens to it afterwards
+		remember(pcb, r);
+		r->doubtful &= r->phase == TCP_WATCHING; // or two reasons are mixed
 		tcp_cwnd_reduce(pcb);
+	}
 	pcb->cwnd = pcb->mss;
 	pcb->rttest = 0;
 	pcb->dupacks = 0;

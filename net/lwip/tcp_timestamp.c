@@ -37,3 +37,12 @@ void tcp_rtt_echo(struct tcp_pcb *pcb, uint32_t echo, uint32_t acked)
 	if (LIKELY(ms <= TCP_RTO_MAX)) // or it is no time stamp of ours
 		tcp_rtt_take(pcb, ms, flight <= acked ? 1 : flight / acked);
 }
+
+void tcp_rtt_late(struct tcp_pcb *pcb, uint32_t echo)
+{
+	uint32_t ms = MIN(tcp_now() + pcb->ts_offset - echo, TCP_RTO_MAX);
+	int32_t m = (int32_t)(ms << TCP_RTT_SHIFT);
+
+	pcb->srtt = MAX(pcb->srtt, m);
+	pcb->rttvar = MAX(pcb->rttvar, m / 2);
+}

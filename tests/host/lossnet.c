@@ -23,6 +23,7 @@
 struct flight {
 	uint64_t due; // ms
 	uint32_t seq, len, ack;
+	uint32_t stamp; // down: TSval; up: TSecr
 	uint8_t seed;
 	unsigned blocks;
 	uint32_t block[8];
@@ -38,22 +39,26 @@ static void count(struct lossnet *net, int sign)
 	net->probes += sign * kstat_get("pagewire_tcp_tail_loss_probes_total", NULL);
 	net->fast += sign * kstat_get("pagewire_tcp_fast_recoveries_total", NULL);
 	net->resent_bytes += sign * kstat_get("pagewire_tcp_resent_bytes_total", NULL);
+	net->undone += sign * kstat_get("pagewire_tcp_recoveries_undone_total", NULL);
 	net->lost_again += sign * kstat_get("pagewire_tcp_lost_again_total", NULL);
 }
 
 void lossnet_open(struct lossnet *net)
 {
-	static const uint8_t with[] = {2, 4, 5, 0xb4, 1, 3, 3, SHIFT, 4, 2, 1, 1};
+	static const uint8_t with[] = {2, 4, 5, 0xb4, 1, 3, 3, SHIFT, 4, 2, 1, 1,
+				       1, 1, 8, 10,   0, 0, 0, 0,     0, 0, 0, 0};
 	struct bed_segment syn_ack;
 
 	heads[0] = heads[1] = tails[0] = tails[1] = 0;
 	now_ms = 0;
 	page = bed_page(1);
-	net->peer = bed_syn(with, net->sack ? 12 : 8, 65535);
+	net->peer = bed_syn(with, net->times ? sizeof(with) : net->sack ? 12 : 8, 65535);
 	syn_ack = bed_next_tcp();
 	if (!syn_ack.packet)
 		syn_ack = bed_next_tcp();
 	shim_advance(net->rtt * NS_PER_MS);
+	net->peer->times = net->times;
+	net->peer->ts_echo = net->ts_recent = syn_ack.ts_value;
 	net->peer->window = WINDOW >> SHIFT;
 	net->base = net->edge = syn_ack.seq + 1;
 	bed_ack(net->peer, net->base);
@@ -70,11 +75,14 @@ void lossnet_close(struct lossnet *net)
 	bed_skip();
 }
 
-static struct flight *launch(int way, uint64_t due)
+static struct flight *launch(const struct lossnet *net, int way)
 {
+	uint64_t due = now_ms + net->rtt / 2;
 	struct flight *flight = &flights[way][heads[way]++ % FLIGHTS];
 
 	assert_true(heads[way] - tails[way] < FLIGHTS);
+	if (due >= net->spike_at && due < net->spike_at + net->spike_ms)
+		due = net->spike_at + net->spike_ms;
 	*flight = (struct flight){.due = due};
 	return flight;
 }
@@ -135,10 +143,13 @@ static void receive(struct lossnet *net, const struct flight *in)
 	struct flight *out;
 
 	net->repeated += twice;
+	if ((int32_t)(in->seq - net->edge) <= 0 && (int32_t)(in->stamp - net->ts_recent) >= 0)
+		net->ts_recent = in->stamp; // RFC 7323, 4.3
 	if (!twice)
 		add(net, in->seq, in->seq + in->len);
-	out = launch(1, now_ms + net->rtt / 2);
+	out = launch(net, 1);
 	out->ack = net->edge;
+	out->stamp = net->ts_recent;
 	if (!net->sack)
 		return;
 	if (twice && net->duplicate_sack) {
@@ -152,15 +163,30 @@ static void receive(struct lossnet *net, const struct flight *in)
 	}
 }
 
+static void put32(uint8_t *to, uint32_t value)
+{
+	for (unsigned b = 0; b < 4; b++)
+		to[b] = (uint8_t)(value >> (24 - 8 * b));
+}
+
 static void acknowledge(struct lossnet *net, const struct flight *ack)
 {
-	uint8_t options[40] = {1, 1, 5, 2 + 8 * ack->blocks};
+	uint8_t options[40], *at = options;
 
-	for (unsigned i = 0; i < 2 * ack->blocks; i++)
-		for (unsigned b = 0; b < 4; b++)
-			options[4 + 4 * i + b] = ack->block[i] >> (24 - 8 * b);
+	if (net->times) {
+		memcpy(at, (const uint8_t[]){1, 1, 8, 10}, 4);
+		put32(at + 4, (uint32_t)now_ms);
+		put32(at + 8, ack->stamp);
+		at += 12;
+	}
+	if (ack->blocks) {
+		memcpy(at, (const uint8_t[]){1, 1, 5, (uint8_t)(2 + 8 * ack->blocks)}, 4);
+		at += 4;
+	}
+	for (unsigned i = 0; i < 2 * ack->blocks; i++, at += 4)
+		put32(at, ack->block[i]);
 	net->peer->ack = ack->ack;
-	bed_send_options(net->peer, TCP_ACK, options, ack->blocks ? 4 + 8 * ack->blocks : 0, "", 0);
+	bed_send_options(net->peer, TCP_ACK, options, (unsigned)(at - options), "", 0);
 }
 
 // ---- the path ---------------------------------------------------------------------------------------
@@ -182,9 +208,10 @@ static void take(struct lossnet *net, const struct bed_segment *segment)
 	}
 	// A late one changes places with the three after it.
 	late = shim_random_below(1000) < net->reorder;
-	flight = launch(0, now_ms + net->rtt / 2);
+	flight = launch(net, 0);
 	flight->seq = segment->seq;
 	flight->len = segment->len;
+	flight->stamp = segment->ts_value;
 	if (!late)
 		for (unsigned i = 1; i < 4 && heads[0] - tails[0] > i; i++) {
 			struct flight *before = &flights[0][(heads[0] - 1 - i) % FLIGHTS], swap;

@@ -13,22 +13,25 @@
 #define LOSSNET_RANGES 256
 
 struct lossnet {
-	uint32_t rtt;		   // ms
-	uint32_t loss, reorder;	   // in a thousand, of segments with data
-	bool sack, duplicate_sack; // the receiver's
+	uint32_t rtt;			  // ms
+	uint32_t loss, reorder;		  // in a thousand, of segments with data
+	bool sack, duplicate_sack, times; // the receiver's
+	uint32_t spike_at,
+	    spike_ms; // what would arrive from then on for so long arrives when it is over
 	bool (*drops)(struct lossnet *net, const struct bed_segment *segment); // or null
 	// what the test may look at
 	struct bed_peer *peer;
 	uint32_t base, edge,
 	    written; // sequence number of byte 0; received in order; queued by the server
 	uint32_t lost, repeated, segments; // dropped by the path; got twice; seen
-	uint64_t timeouts, probes, fast, resent_bytes,
-	    lost_again; // of the kernel's counters, since the opening
+	uint64_t timeouts, probes, fast, resent_bytes, lost_again,
+	    undone; // of the kernel's counters, since the opening
 	// private
 	struct {
 		uint32_t left, right;
 	} got[LOSSNET_RANGES];
 	unsigned ranges;
+	uint32_t ts_recent;
 	uint8_t *bytes;
 };
 

@@ -185,6 +185,56 @@ static void big_segments_too(void **state)
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
+// ---- what was only late: RFC 3522, 4015 ---------------------------------------------------------------
+
+// Everything stands still for a second, and nothing is lost.
+static void a_time_out_for_nothing_is_undone(void **state)
+{
+	struct lossnet net = {
+	    .rtt = 50, .sack = true, .times = true, .spike_at = 1000, .spike_ms = 1000};
+	uint32_t ssthresh;
+
+	lossnet_open(&net);
+	ssthresh = net.peer->pcb->ssthresh;
+	lossnet_transfer(&net, 8 * MB);
+	say("a second's stop", &net, 8 * MB, 0);
+	assert_true(net.timeouts > 0);
+	assert_int_equal(net.undone, 1);
+	assert_int_equal(net.peer->pcb->ssthresh, ssthresh); // it never left slow start
+	assert_int_equal(net.fast, 0);
+	assert_true(net.resent_bytes <= (net.timeouts + net.probes) * MSS);
+	assert_true(net.peer->pcb->srtt >> TCP_RTT_SHIFT < 200); // learnt again by now
+	lossnet_close(&net);
+}
+
+static void a_time_out_for_loss_is_not(void **state)
+{
+	struct lossnet net = {.rtt = 50, .sack = true, .times = true, .drops = burst};
+
+	run("a hundred lost in a row", &net, 4 * MB);
+	assert_int_equal(net.undone, 0);
+	net = (struct lossnet){.rtt = 50, .loss = 20, .sack = true, .times = true};
+	run("2 % loss, time stamps", &net, 8 * MB);
+	assert_true(net.fast > 10);
+	assert_true(net.undone <= net.repeated); // what came twice had not been lost
+	assert_true(net.undone < net.fast / 10);
+}
+
+static void a_recovery_for_what_was_overtaken_is_undone(void **state)
+{
+	struct lossnet net = {.rtt = 50, .reorder = 2, .sack = true, .times = true};
+	uint32_t ssthresh;
+
+	lossnet_open(&net);
+	ssthresh = net.peer->pcb->ssthresh;
+	lossnet_transfer(&net, 8 * MB);
+	say("overtaken", &net, 8 * MB, 0);
+	assert_true(net.fast > 0);
+	assert_int_equal(net.undone, net.fast);
+	assert_int_equal(net.peer->pcb->ssthresh, ssthresh);
+	lossnet_close(&net);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,6 +249,9 @@ int main(void)
 	    TEST(an_outage_ends),
 	    TEST(whatever_is_lost_all_bytes_arrive),
 	    TEST(big_segments_too),
+	    TEST(a_time_out_for_nothing_is_undone),
+	    TEST(a_time_out_for_loss_is_not),
+	    TEST(a_recovery_for_what_was_overtaken_is_undone),
 	};
 	return cmocka_run_group_tests_name("tcp_loss", tests, bed_group_setup, bed_group_teardown);
 }
