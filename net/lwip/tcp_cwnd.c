@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The congestion window: CUBIC, RFC 9438, in bytes and milliseconds. Called for acknowledgements of new data and for
+// The congestion window: CUBIC, RFC 9438, and HyStart++, RFC 9406, in bytes and milliseconds. Called for acknowledgements of new data and for
 // loss, by tcp_in.c, tcp_straight.c, tcp_recover.c and tcp.c.
 //
 //     window                          ......---  beyond w_max: a cube of the time again
@@ -54,6 +54,49 @@ static __attribute__((noinline)) void avoid_congestion(struct tcp_pcb *pcb, uint
 	pcb->cwnd = MAX(cwnd, pcb->w_est);
 }
 
+// ---- slow start's end: RFC 9406 ------------------------------------------------------------------------
+// Where a round's least round trip is longer by an eighth than that of the round before, a queue has begun to grow:
+// the window grows more slowly, and if it was so for five rounds, slow start is over. If round trips get shorter
+// again it was not that.
+
+#define ROUND_SAMPLES 8
+#define CSS_ROUNDS    5
+#define CSS_DIVISOR   4
+
+static void next_round(struct tcp_pcb *pcb)
+{
+	if (pcb->css_ms && ++pcb->css_rounds == CSS_ROUNDS) {
+		pcb->ssthresh = pcb->cwnd;
+		pcb->css_ms = 0;
+	}
+	pcb->round_end = pcb->snd_nxt;
+	pcb->last_round_ms = pcb->round_samples ? pcb->round_ms : 0;
+	pcb->round_samples = 0;
+}
+
+void tcp_cwnd_round_trip(struct tcp_pcb *pcb, uint32_t ms)
+{
+	uint32_t longer = MIN(MAX(pcb->last_round_ms / 8, 4), 16);
+
+	if (pcb->w_max) // there was loss: slow start goes to where that was
+		return;
+	if (!pcb->round_end)
+		pcb->round_end = pcb->snd_nxt;
+	ms = MAX(MIN(ms, UINT16_MAX), 1);
+	pcb->round_ms = pcb->round_samples ? MIN(pcb->round_ms, ms) : ms;
+	pcb->round_samples = MIN(pcb->round_samples + 1, UINT8_MAX);
+	if (pcb->round_samples >= ROUND_SAMPLES && pcb->last_round_ms) {
+		if (pcb->css_ms && pcb->round_ms < pcb->css_ms) {
+			pcb->css_ms = 0;
+		} else if (!pcb->css_ms && pcb->round_ms >= pcb->last_round_ms + longer) {
+			pcb->css_ms = pcb->round_ms;
+			pcb->css_rounds = 0;
+		}
+	}
+	if (TCP_SEQ_GEQ(pcb->lastack, pcb->round_end))
+		next_round(pcb);
+}
+
 void tcp_cwnd_grow(struct tcp_pcb *pcb, tcpwnd_size_t acked)
 {
 	uint32_t flight = pcb->snd_nxt - pcb->lastack + acked;
@@ -64,7 +107,8 @@ void tcp_cwnd_grow(struct tcp_pcb *pcb, tcpwnd_size_t acked)
 	}
 	if (pcb->cwnd < pcb->ssthresh) {
 		// After a time-out an acknowledgement also covers what had arrived before (RFC 3465, 2.3).
-		pcb->cwnd += pcb->flags & TF_RTO ? MIN(acked, pcb->mss) : acked;
+		acked = pcb->flags & TF_RTO ? MIN(acked, pcb->mss) : acked;
+		pcb->cwnd += pcb->css_ms ? acked / CSS_DIVISOR : acked;
 		return;
 	}
 	if (pcb->cwnd < TCP_SND_BUF) // more cannot be in flight
@@ -79,5 +123,6 @@ void tcp_cwnd_reduce(struct tcp_pcb *pcb)
 
 	pcb->w_max = window < pcb->w_max ? window / 20 * 17 : window; // others want some of it
 	pcb->ssthresh = MAX(window / 10 * 7, 2U * pcb->mss);
+	pcb->css_ms = 0;
 	pcb->cwnd_epoch = 0;
 }

@@ -133,6 +133,9 @@ static void remember(const struct tcp_pcb *pcb, struct tcp_recovery *r)
 					       pcb->w_est, pcb->cwnd_epoch, pcb->cwnd_k};
 	r->resent_at = 0;
 	r->doubtful = pcb->flags & TF_TIMESTAMP;
+	for (unsigned i = 0; i < r->count;
+	     i++) // something was sent again before: which sending will be echoed?
+		r->doubtful &= r->holes[i].next == r->holes[i].start;
 }
 
 static void recover(struct tcp_pcb *pcb, struct tcp_recovery *r)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What a sender does about loss: which data has arrived out of order, which is lost, and when it is sent again.
 // RFC 6675 (SACK), RFC 6582 (NewReno, where the peer has no SACK), RFC 3042 (limited transmit), of RFC 8985
-// the tail loss probe and the rule that what was sent before something that has arrived is lost too. RFC 3522, 4015: what
-// was for nothing is undone, where time stamps tell.
+// the tail loss probe and the rule that what was sent before something that has arrived is lost too. RFC 3522, 4015:
+// what was for nothing is undone, where time stamps tell.
 //
 // A connection without loss has no struct tcp_recovery, and TF_INFR is set exactly while it has one: the fast
 // ways ask for that flag and for nothing else here.

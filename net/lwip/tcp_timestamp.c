@@ -34,8 +34,15 @@ void tcp_rtt_echo(struct tcp_pcb *pcb, uint32_t echo, uint32_t acked)
 	uint32_t ms = tcp_now() + pcb->ts_offset - echo;
 	uint32_t flight = pcb->snd_nxt - pcb->lastack + acked;
 
-	if (LIKELY(ms <= TCP_RTO_MAX)) // or it is no time stamp of ours
-		tcp_rtt_take(pcb, ms, flight <= acked ? 1 : flight / acked);
+	if (UNLIKELY(ms > TCP_RTO_MAX))
+		return; // it is no time stamp of ours
+	if (LIKELY(flight <= acked)) {
+		tcp_rtt_take(pcb, ms, 1);
+		return;
+	}
+	tcp_rtt_take(pcb, ms, flight / acked);
+	if (pcb->cwnd < pcb->ssthresh)
+		tcp_cwnd_round_trip(pcb, ms);
 }
 
 void tcp_rtt_late(struct tcp_pcb *pcb, uint32_t echo)

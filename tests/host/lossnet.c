@@ -77,7 +77,7 @@ void lossnet_close(struct lossnet *net)
 
 static struct flight *launch(const struct lossnet *net, int way)
 {
-	uint64_t due = now_ms + net->rtt / 2;
+	uint64_t due = (way ? now_ms : MAX(now_ms, net->busy_until / 1000)) + net->rtt / 2;
 	struct flight *flight = &flights[way][heads[way]++ % FLIGHTS];
 
 	assert_true(heads[way] - tails[way] < FLIGHTS);
@@ -191,6 +191,19 @@ static void acknowledge(struct lossnet *net, const struct flight *ack)
 
 // ---- the path ---------------------------------------------------------------------------------------
 
+// The narrow place takes the segment, or its queue is full.
+static bool fits(struct lossnet *net, uint32_t len)
+{
+	uint64_t start = MAX(now_ms * 1000, net->busy_until);
+
+	if (!net->rate)
+		return true;
+	if ((start - now_ms * 1000) * net->rate / 1000 > net->queue)
+		return false;
+	net->busy_until = start + (len + 52) * 1000 / net->rate;
+	return true;
+}
+
 static void take(struct lossnet *net, const struct bed_segment *segment)
 {
 	struct flight *flight;
@@ -202,7 +215,8 @@ static void take(struct lossnet *net, const struct bed_segment *segment)
 	for (uint32_t i = 0; i < segment->len; i++)
 		assert_int_equal(segment->data[i],
 				 bed_pattern(1, (segment->seq - net->base + i) % PAGE_SIZE));
-	if (shim_random_below(1000) < net->loss || (net->drops && net->drops(net, segment))) {
+	if (!fits(net, segment->len) || shim_random_below(1000) < net->loss ||
+	    (net->drops && net->drops(net, segment))) {
 		net->lost++;
 		return;
 	}

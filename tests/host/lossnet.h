@@ -13,8 +13,9 @@
 #define LOSSNET_RANGES 256
 
 struct lossnet {
-	uint32_t rtt;			  // ms
-	uint32_t loss, reorder;		  // in a thousand, of segments with data
+	uint32_t rtt;		// ms
+	uint32_t rate, queue;	// bytes a ms at the narrowest place (0: any); bytes that wait there
+	uint32_t loss, reorder; // in a thousand, of segments with data
 	bool sack, duplicate_sack, times; // the receiver's
 	uint32_t spike_at,
 	    spike_ms; // what would arrive from then on for so long arrives when it is over
@@ -32,6 +33,7 @@ struct lossnet {
 	} got[LOSSNET_RANGES];
 	unsigned ranges;
 	uint32_t ts_recent;
+	uint64_t busy_until; // us: the narrow place has work
 	uint8_t *bytes;
 };
 

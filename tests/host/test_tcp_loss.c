@@ -184,6 +184,27 @@ static void big_segments_too(void **state)
 	bed_tso(0);
 }
 
+// ---- the end of slow start: RFC 9406 ------------------------------------------------------------------
+
+// Half a megabyte a second, 40 ms, and a queue that is far too long. From round trips that grow the sender learns that it is
+// enough; who cannot measure them goes on until the queue is full.
+static void slow_start_ends_before_the_queue_is_full(void **state)
+{
+	struct lossnet net = {.rtt = 40, .rate = 500, .queue = 180000, .sack = true, .times = true};
+	struct lossnet blind = net;
+	uint32_t ms, blind_ms;
+
+	lossnet_open(&net);
+	ms = lossnet_transfer(&net, MB);
+	say("narrow, time stamps", &net, MB, ms);
+	lossnet_close(&net);
+	blind.times = false; // one sample a round trip is not enough
+	blind_ms = run("narrow, none", &blind, MB);
+	assert_true(blind.lost > 0);
+	assert_int_equal(net.lost, 0);
+	assert_in_range(ms, 0, blind_ms + blind_ms / 4);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 // ---- what was only late: RFC 3522, 4015 ---------------------------------------------------------------
 
@@ -252,6 +273,7 @@ int main(void)
 	    TEST(a_time_out_for_nothing_is_undone),
 	    TEST(a_time_out_for_loss_is_not),
 	    TEST(a_recovery_for_what_was_overtaken_is_undone),
+	    TEST(slow_start_ends_before_the_queue_is_full),
 	};
 	return cmocka_run_group_tests_name("tcp_loss", tests, bed_group_setup, bed_group_teardown);
 }
