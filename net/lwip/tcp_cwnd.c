@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The congestion window: CUBIC, RFC 9438, and HyStart++, RFC 9406, in bytes and milliseconds. Called for acknowledgements of new data and for
-// loss, by tcp_in.c, tcp_straight.c, tcp_recover.c and tcp.c.
+// The congestion window: CUBIC, RFC 9438, and HyStart++, RFC 9406, in bytes and milliseconds. Called for
+// acknowledgements of new data and for loss, by tcp_in.c, tcp_straight.c, tcp_recover.c and tcp.c.
 //
 //     window                          ......---  beyond w_max: a cube of the time again
 //     w_max  - - - - - - ...-----......

@@ -161,8 +161,8 @@ static void recovered(struct tcp_pcb *pcb, struct tcp_recovery *r)
 		tcp_set_flags(pcb, TF_CAREFUL);
 }
 
-// RFC 3522: the first acknowledgement after something was sent again tells. If it echoes a time stamp from before that, it
-// is the first sending that has arrived, which was only late.
+// RFC 3522: the first acknowledgement after something was sent again tells. If it echoes a time stamp from before that,
+// it is the first sending that has arrived, which was only late.
 static bool was_only_late(const struct tcp_pcb *pcb, struct tcp_recovery *r)
 {
 	if (!r->doubtful || r->phase == TCP_WATCHING || !r->resent_at || pcb->lastack == r->acked)

@@ -35,8 +35,8 @@ uint32_t tcp_timestamp_offset(const struct tcp_tuple *tuple);
 void tcp_rtt_take(struct tcp_pcb *pcb, uint32_t ms, uint32_t weight);
 // What was timed, at rttest, is acknowledged.
 void tcp_rtt_timed(struct tcp_pcb *pcb);
-// An acknowledgement of what was taken for lost echoes it: the estimates are at least what such a round trip alone would
-// make them (RFC 4015, 3.2, step 8).
+// An acknowledgement of what was taken for lost echoes it: the estimates are at least what such a round trip alone
+// would make them (RFC 4015, 3.2, step 8).
 void tcp_rtt_late(struct tcp_pcb *pcb, uint32_t echo);
 // An acknowledgement of so many new bytes, which lastack counts already, echoes a time stamp.
 void tcp_rtt_echo(struct tcp_pcb *pcb, uint32_t echo, uint32_t acked);

@@ -186,8 +186,8 @@ static void big_segments_too(void **state)
 
 // ---- the end of slow start: RFC 9406 ------------------------------------------------------------------
 
-// Half a megabyte a second, 40 ms, and a queue that is far too long. From round trips that grow the sender learns that it is
-// enough; who cannot measure them goes on until the queue is full.
+// Half a megabyte a second, 40 ms, and a queue that is far too long. From round trips that grow the sender learns that
+// it is enough; who cannot measure them goes on until the queue is full.
 static void slow_start_ends_before_the_queue_is_full(void **state)
 {
 	struct lossnet net = {.rtt = 40, .rate = 500, .queue = 180000, .sack = true, .times = true};
