@@ -22,7 +22,7 @@ import time
 import machines
 import report
 import waiting
-from client import wrk
+from client import fetch, wrk
 from machines import OUT, ROOT, SYSTEMS, Pagewire
 from rows import COUNTED, FILES, ROWS, Path, rows_named
 
@@ -163,9 +163,9 @@ class Run:
                 if self.late():
                     return
                 try:
-                    wrk(path, 1, 1)
+                    fetch(path)
                     before, idle = machine.counter.read(), wait.now()
-                    got = wrk(path, connections, duration, **options)
+                    got = wrk(path, connections, duration, **options) if duration else fetch(path) | {"requests": 1}
                     time.sleep(0.2)
                     done = {key: value - before[key] for key, value in machine.counter.read().items()}
                     waited = {key: value - idle[key] for key, value in wait.now().items()}
