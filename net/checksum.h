@@ -43,7 +43,8 @@ static inline uint16_t net_sum(const uint8_t *p, int len, uint64_t sum)
 // one's complement. 0xffff divides 2^64 - 1, so carries that came round (2 (C)) do not matter.
 static inline bool net_sum_sound(uint64_t sum)
 {
-	return sum % 0xffff == 0;
+	// sum % 0xffff == 0, with the inverse of 0xffff modulo 2^64: the exact multiples, and no others, come out small
+	return sum * 0xfffefffefffeffffUL <= UINT64_MAX / 0xffff;
 }
 
 // The sum of 20 bytes, as many as IPv4's and TCP's headers have, on top of another; not folded.
