@@ -210,8 +210,8 @@ def best(raw, row, names):
     return max((statistics.median(raw[name][row]) for name in names if raw.get(name, {}).get(row)), default=None)
 
 
-def report(raw):
-    """For `make bench`: columns, a row for each piece of work."""
+def report(raw, remark):
+    """For `make bench`: columns, a row for each piece of work, a remark about the run among the notes."""
     names = [name for name in SYSTEMS if name in raw]
     rows = []
     for row in {row: None for name in names for row in raw[name]}:
@@ -225,7 +225,8 @@ def report(raw):
             mine = best(raw, row, [ours])
             cells.append(f"{mine / theirs:.2f}x" if mine and theirs else "")
         rows.append(cells)
-    rounds = max(len(got) for name in names for got in raw[name].values())
+    counts = [len(got) for name in names for got in raw[name].values()]
+    rounds = f"{min(counts)}" + (f" to {max(counts)}" if max(counts) > min(counts) else "")
     return {
         "title": "Uploads",
         "machine": f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} processors, "
@@ -234,7 +235,8 @@ def report(raw):
         "rows": rows,
         "notes": ["nginx and Apache answer when the bytes are in Linux's memory and never call fsync: their answers promise what "
                   "sync=relaxed does. Pagewire's own answers are durable, and so are Linux's where its volume is mounted "
-                  "sync,dirsync.", f"Who does not finish a row in {LONGEST} s does a part of it; the rate counts."],
+                  "sync,dirsync.", f"Who does not finish a row in {LONGEST} s does a part of it; the rate counts.",
+                  *([remark] if remark else [])],
     }
 
 
@@ -243,6 +245,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--add", action="store_true", help="to the rounds that were measured before")
     parser.add_argument("--system", action="append", choices=SYSTEMS, help="only these")
+    parser.add_argument("--note", help="what the report is to say about this run")
     options = parser.parse_args()
     os.makedirs(OUT, exist_ok=True)
     machines.run(f"{ROOT}/bench/dav-peer", f"{OUT}/dav")  # which may ask the package mirror: before the namespace
@@ -258,8 +261,9 @@ def main():
                     print(f"{name}: {row}: {figure:.0f} {unit}", file=sys.stderr, flush=True)
             with open(RAW, "w") as f:
                 json.dump(raw, f, indent=1)
-    os.unlink(VOLUME)
-    table = report(raw)
+    with contextlib.suppress(FileNotFoundError):  # --rounds 0 --add: the report of what was measured before
+        os.unlink(VOLUME)
+    table = report(raw, options.note)
     with open(TABLE, "w") as f:
         json.dump(table, f, indent=1)
     print(table["machine"] + "\n")
