@@ -219,7 +219,8 @@ def report(raw, remark):
         for name in names:
             got = raw[name].get(row)
             middle = statistics.median(got) if got else 0
-            cells.append(f"{middle:,.0f} ±{(max(got) - min(got)) / 2 / middle:.0%}" if got and middle else "")
+            spread = f" ±{(max(got) - min(got)) / 2 / middle:.0%}" if got and len(got) > 1 and middle else ""
+            cells.append(f"{middle:,.{0 if middle >= 10 else 1}f}{spread}" if got else "")
         for ours, promise in ("Pagewire", DURABLE), ("Pagewire, sync=relaxed", RELAXED):
             theirs = best(raw, row, [n for n in names if SYSTEMS[n][0] == promise and not n.startswith("Pagewire")])
             mine = best(raw, row, [ours])
