@@ -8,6 +8,8 @@
 #include "fs/programs.h"
 #include "fs/userfile.h"
 #include "fs/volume.h"
+#include "kernel/block.h"
+#include "kernel/kprintf.h"
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
 #include "kernel/pool.h"
@@ -329,6 +331,28 @@ static int volumes_stat(const char *path, size_t len, bool follow, struct stream
 	return 0;
 }
 
+static void volumes_mounts(void (*line)(void *ctx, const char *device, const char *where,
+					const char *type, bool read_only),
+			   void *ctx)
+{
+	char where[sizeof(VOLUMES_PREFIX) + sizeof(((struct volume *)NULL)->name) + 1];
+
+	for (struct volume *v = volume_first(); v; v = v->next) {
+		if (v == volume_root())
+			line(ctx, v->dev->name, "/", "ext4", !volume_writable(v));
+		ksnprintf(where, sizeof(where), VOLUMES_PREFIX "/%s", v->name);
+		line(ctx, v->dev->name, where, "ext4", !volume_writable(v));
+	}
+}
+
+static uint64_t volumes_cached(void)
+{
+	struct pagecache_stats s;
+
+	pagecache_stats(&s);
+	return s.pages;
+}
+
 static struct name_provider provider = {.prefix = "/",
 					.open = volumes_open,
 					.stat = volumes_stat,
@@ -340,6 +364,8 @@ static struct name_provider provider = {.prefix = "/",
 					.symlink = userfile_symlink,
 					.set = userfile_set,
 					.space = userfile_space,
+					.mounts = volumes_mounts,
+					.cached = volumes_cached,
 					.sync_all = userfile_sync_all};
 
 void userfile_init(void)

@@ -19,7 +19,10 @@ struct files {
 
 struct files *files_new(void); // empty; null: no memory
 struct files *files_copy(struct files *f);
-void files_get(struct files *f);
+static inline void files_get(struct files *f)
+{
+	__atomic_fetch_add(&f->references, 1, __ATOMIC_RELAXED);
+}
 void files_put(struct files *f); // the last one closes everything
 void files_close_on_exec(struct process *p);
 // The running process's. take: the lowest free descriptor from `from` on gets the caller's reference; -EMFILE.

@@ -49,6 +49,11 @@ bool process_number_taken(int number)
 	return p != NULL;
 }
 
+uint64_t processes_started(void)
+{
+	return started;
+}
+
 uint64_t process_count(void)
 {
 	return processes;
@@ -324,6 +329,7 @@ int process_start(const struct process_start *how)
 	pid = p->pid;
 	p->ended = how->ended;
 	p->ended_ctx = how->ctx;
+	kstrlcpy(p->program, how->path, PATH_BYTES);
 	kstrlcpy(p->directory, how->directory ? how->directory : "/", PATH_BYTES);
 	error = exec_args_init(&args);
 	if (!error)
@@ -335,7 +341,7 @@ int process_start(const struct process_start *how)
 	if (!error && (!p->actions || !p->files))
 		error = -ENOMEM;
 	if (!error)
-		error = exec_build(how->path, &args, p, &p->space, &frame);
+		error = exec_build(p->program, &args, p, &p->space, &frame);
 	exec_args_free(&args);
 	t = error ? NULL : task_make(p, &frame);
 	if (!t) {

@@ -170,6 +170,7 @@ void task_unmake(struct task *t);
 bool process_reap(struct process *p);
 void process_end(struct process *p);   // by its last task
 uint64_t process_count(void);	       // zombies included
+uint64_t processes_started(void);      // ever
 bool process_number_taken(int number); // (T held)
 int task_number(void);		       // (T held) one that is free
 struct task *task_find(int tid);       // (T held)
@@ -199,12 +200,15 @@ struct exec_args { // strings behind each other, in kernel memory
 	unsigned argc, envc;
 };
 int exec_args_add(struct exec_args *a, const char *text, size_t len); // -E2BIG
-int exec_args_init(struct exec_args *a);
+int exec_args_init(struct exec_args *a);			      // a page; it grows by use
+int exec_args_grow(struct exec_args *a); // to twice the size; -E2BIG, -ENOMEM
 void exec_args_free(struct exec_args *a);
-// Builds space and first frame for a program. 0 or an error; the caller installs or puts them.
-int exec_build(const char *path, struct exec_args *args, struct process *p, struct uspace **space,
+// Builds space and first frame for a program. `path` (PATH_BYTES) becomes the path of what is loaded: of a script, its
+// interpreter's. 0 or an error; the caller installs or puts them.
+int exec_build(char *path, struct exec_args *args, struct process *p, struct uspace **space,
 	       struct trap_frame *frame);
-int64_t process_execve(const char *path,
+// `path` (PATH_BYTES) may be changed.
+int64_t process_execve(char *path,
 		       struct exec_args *args); // returns only with an error, or 0 for ring 3
 
 // vdso.c: what every program finds mapped; *header: its ELF header, for AT_SYSINFO_EHDR. 0 or -ENOMEM.
@@ -231,7 +235,8 @@ void cputime_kernel(struct task *t); // the running task has entered the kernel
 void cputime_user(struct task *t);   // it is about to leave it; interrupts off
 void cputime_enter(struct task *t);  // the scheduler's, interrupts off
 void cputime_leave(struct task *t);
-uint64_t cputime_ns(const struct cpu_time *time); // both kinds
+uint64_t cputime_ns(const struct cpu_time *time);	     // both kinds
+void cputime_of_all(uint64_t *user_ns, uint64_t *system_ns); // of all programs since the start
 // process_lock held.
 void cputime_of_task(struct task *t, struct cpu_time *out);
 void cputime_of_process(const struct process *p, struct cpu_time *out);

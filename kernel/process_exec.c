@@ -28,8 +28,32 @@
 
 int exec_args_init(struct exec_args *a)
 {
-	*a = (struct exec_args){.text = kpages_alloc(ARGS_BYTES), .size = ARGS_BYTES};
+	*a = (struct exec_args){.text = kpages_alloc(PAGE_SIZE), .size = PAGE_SIZE};
 	return a->text ? 0 : -ENOMEM;
+}
+
+int exec_args_grow(struct exec_args *a)
+{
+	size_t size = a->size * 2;
+	char *text = size <= ARGS_BYTES ? kpages_alloc(size) : NULL;
+
+	if (!text)
+		return size <= ARGS_BYTES ? -ENOMEM : -E2BIG;
+	memcpy(text, a->text, a->bytes);
+	kpages_free(a->text, a->size);
+	a->text = text;
+	a->size = size;
+	return 0;
+}
+
+// Room for `more` bytes.
+static int make_room(struct exec_args *a, size_t more)
+{
+	int error = 0;
+
+	while (!error && more > a->size - a->bytes)
+		error = exec_args_grow(a);
+	return error;
 }
 
 void exec_args_free(struct exec_args *a)
@@ -41,8 +65,10 @@ void exec_args_free(struct exec_args *a)
 
 int exec_args_add(struct exec_args *a, const char *text, size_t len)
 {
-	if (len + 1 > a->size - a->bytes)
-		return -E2BIG;
+	int error = make_room(a, len + 1);
+
+	if (error)
+		return error;
 	memcpy(a->text + a->bytes, text, len);
 	a->text[a->bytes + len] = 0;
 	a->bytes += len + 1;
@@ -58,9 +84,11 @@ static int args_replace_first(struct exec_args *a, const char *interpreter, cons
 
 	if (argument)
 		need += strlen(argument) + 1;
-	if (a->bytes - old + need > a->size)
-		return -E2BIG;
 	size_t rest = a->bytes - old;
+	int error = make_room(a, need > old ? need - old : 0);
+
+	if (error)
+		return error;
 
 	memmove(a->text + need, a->text + old, rest);
 	a->bytes = 0;
@@ -249,21 +277,16 @@ static int resolve_program(char *path, struct exec_args *args, struct stream **o
 	return -ELOOP;
 }
 
-int exec_build(const char *path, struct exec_args *args, struct process *p, struct uspace **space,
+int exec_build(char *path, struct exec_args *args, struct process *p, struct uspace **space,
 	       struct trap_frame *frame)
 {
-	char *resolved = kpages_alloc(PATH_BYTES);
 	struct stream *program;
 	struct elf_image image;
 	uintptr_t sp = 0;
-	int error = resolved ? 0 : -ENOMEM;
+	int error = resolve_program(path, args, &program);
 
-	if (!error) {
-		kstrlcpy(resolved, path, PATH_BYTES);
-		error = resolve_program(resolved, args, &program);
-	}
 	if (error)
-		goto out;
+		return error;
 	*space = uspace_new();
 	error = *space ? elf_load(*space, program, &image) : -ENOMEM;
 	stream_put(program);
@@ -272,10 +295,12 @@ int exec_build(const char *path, struct exec_args *args, struct process *p, stru
 				  p->limits[RLIMIT_DATA].soft);
 		(*space)->brk_start = (*space)->brk =
 		    image.brk + ((cpu_random() % BRK_RANDOM) << PAGE_SHIFT);
-		error = build_stack(*space, p, resolved, args, &image, &sp);
+		error = build_stack(*space, p, path, args, &image, &sp);
 	}
-	if (error && *space)
+	if (error && *space) {
 		uspace_put(*space);
+		*space = NULL;
+	}
 	if (!error)
 		*frame = (struct trap_frame){.rip = image.entry,
 					     .rsp = sp,
@@ -283,9 +308,6 @@ int exec_build(const char *path, struct exec_args *args, struct process *p, stru
 					     .cs = SELECTOR_USER_CODE,
 					     .ss = SELECTOR_USER_DATA,
 					     .vector = TRAP_FRESH};
-out:
-	if (resolved)
-		kpages_free(resolved, PATH_BYTES);
 	return error;
 }
 
@@ -297,17 +319,37 @@ void process_name(struct process *p, const char *path)
 	kstrlcpy(p->name, slash ? slash + 1 : path, sizeof(p->name));
 	p->executed = true;
 	spin_unlock_wtd(&process_lock);
-	kstrlcpy(p->program, path, PATH_BYTES);
 }
 
-int64_t process_execve(const char *path, struct exec_args *args)
+// "/proc/self/exe" means another program once this one has another name: what it leads to now is what is run.
+static void leave_proc(char *path)
+{
+	const char *rest;
+	size_t rest_len;
+	const struct name_provider *p = path_provider(path, strlen(path), &rest, &rest_len);
+	char *target = strcmp(p ? p->prefix : "", "/proc") ? NULL : kpages_alloc(PATH_BYTES);
+	int64_t len = target ? p->read_link(rest, rest_len, target, PATH_BYTES) : 0;
+
+	if (len > 0 && len < PATH_BYTES && target[0] == '/') {
+		target[len] = 0;
+		kstrlcpy(path, target, PATH_BYTES);
+	}
+	if (target)
+		kpages_free(target, PATH_BYTES);
+}
+
+int64_t process_execve(char *path, struct exec_args *args)
 {
 	struct task *t = task_current();
 	struct process *p = t->process;
 	struct uspace *space, *old;
 	struct trap_frame frame;
-	int error = exec_build(path, args, p, &space, &frame);
+	char name[sizeof(p->name)];
+	int error;
 
+	kstrlcpy(name, strrchr(path, '/') + 1, sizeof(name)); // a script's, not its interpreter's
+	leave_proc(path);
+	error = exec_build(path, args, p, &space, &frame);
 	if (error)
 		return error;
 	error = process_single(p); // the other tasks end; -EINTR when another one got there first
@@ -315,7 +357,8 @@ int64_t process_execve(const char *path, struct exec_args *args)
 		uspace_put(space);
 		return error;
 	}
-	process_name(p, path);
+	process_name(p, name);
+	kstrlcpy(p->program, path, PATH_BYTES);
 	signal_exec(p);
 	process_timers_drop(p);
 	files_close_on_exec(p);

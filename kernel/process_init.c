@@ -2,6 +2,7 @@
 // What programs need, made ready at boot; and what DOWN does to them.
 #include "kernel/console.h"
 #include "kernel/process.h"
+#include "kernel/procfs.h"
 #include "kernel/syscall.h"
 #include "kernel/tty.h"
 #include "kernel/timer.h"
@@ -18,6 +19,7 @@ void process_init(void)
 	syscall_init();
 	tty_init();
 	device_init();
+	procfs_init();
 }
 
 struct send {

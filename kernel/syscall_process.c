@@ -36,11 +36,14 @@ static int read_strings(struct exec_args *args, uintptr_t vector, unsigned *coun
 		error = user_get(&at, vector + *count * sizeof(at));
 		if (error || !at)
 			break;
-		len = user_read_text(args->text + args->bytes, at, args->size - args->bytes);
-		if (len < 0)
-			error = len == -ENAMETOOLONG ? -E2BIG : (int)len;
-		else
+		while ((len = user_read_text(args->text + args->bytes, at,
+					     args->size - args->bytes)) == -ENAMETOOLONG &&
+		       !(error = exec_args_grow(args)))
+			;
+		if (len >= 0)
 			args->bytes += (size_t)len + 1;
+		else if (!error)
+			error = (int)len;
 	}
 	return error;
 }

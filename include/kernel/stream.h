@@ -205,8 +205,13 @@ struct name_provider {
 	int (*set)(const char *path, size_t len, bool follow, const struct stream_attributes *set);
 	int (*space)(const char *path, size_t len,
 		     uint64_t out[7]); // statfs: type, bsize, blocks, bfree, bavail, files, ffree
-	int (*sync_all)(void);	       // everything changed so far is durable when it returns
-	struct name_provider *next;    // path.c's
+	// What is mounted, in turn, for /proc/mounts; and page frames of cache that can be had back, for /proc/meminfo.
+	void (*mounts)(void (*line)(void *ctx, const char *device, const char *where,
+				    const char *type, bool read_only),
+		       void *ctx);
+	uint64_t (*cached)(void);
+	int (*sync_all)(void);	    // everything changed so far is durable when it returns
+	struct name_provider *next; // path.c's
 };
 void name_provider_register(struct name_provider *provider); // boot
 

@@ -24,6 +24,15 @@ ln /d/moved /d/sub/hard; ln -s moved /d/soft; test "$(cat /d/soft)" = "$(cat /d/
 test "$(busybox readlink /d/soft)" = moved; busybox chmod 640 /d/lines; busybox touch -d 2020-02-02 /d/lines
 busybox stat -c %a /d/lines; busybox ls -l /d/soft; busybox ls -1a /d/sub; mkdir /files; files /files; limits /files
 echo all written""",
+    "proc": """for f in cpuinfo filesystems loadavg meminfo mounts stat uptime version self/stat self/statm self/status \\
+self/cmdline self/comm self/maps self/limits; do cat /proc/$f > /dev/null || echo bad $f; done
+busybox readlink /proc/self/exe; busybox readlink /proc/self/cwd; test -d /proc/self/fd && test -e /proc/self/fd/0 && echo fds
+test -e /proc/99999 || echo nobody; grep -c vdso /proc/self/maps
+sleep 1000 & sleep 1000 & busybox pidof sleep | wc -w; busybox ps | grep -c '[s]leep 1000'; busybox killall sleep; wait
+busybox pidof sleep | wc -w; busybox mount | head -1; busybox df / | tail -1; busybox free | grep -c Mem; busybox uptime
+busybox top -b -n 1 | grep -c COMMAND; cd /proc/self/cwd; busybox pwd; echo proc done""",
+    "long": """x=$(head -c 100000 /dev/zero | busybox tr '\\0' a); /bin/busybox echo $x | wc -c
+/bin/busybox echo $x $x | wc -c; /bin/busybox echo $x $x $x | wc -c""",
     "devices": """head -c 4096 /dev/zero | md5sum; echo gone > /dev/null; ls /dev; head -c 32 /dev/urandom | wc -c""",
     "thousand": """n=0; while [ $n -lt 1000 ]; do /bin/busybox true; n=$((n + 1)); done; echo ran $n""",
     "harm": "for what in null read direct write jump noncanonical text data stack hlt cli port cr3 divide ud gs memory; "
@@ -82,7 +91,7 @@ def machine(request, programs):
 
 HELD = ("pagewire_user_frames", "pagewire_file_locks", "pagewire_processes", "pagewire_tasks", "pagewire_cache_pinned_pages")
 POOLS = ("process", "task", "signal", "signal actions", "address space", "region", "descriptor table", "pipe",
-         "device stream", "tty", "timerfd", "program timer", "file lock", "program file", "program mapping", "shared memory")
+         "device stream", "tty", "proc file", "timerfd", "program timer", "file lock", "program file", "program mapping", "shared memory")
 
 
 def held(vm):
@@ -173,6 +182,19 @@ def test_limits_processor_time_and_timers(machine):
 def test_a_program_that_spoils_its_clock_spoils_no_other(machine):
     run(machine, "clocks 0 spoil")
     assert "clocks agree" in run(machine, "clocks 0")
+
+
+def test_proc_tells_busybox_what_it_asks(machine):
+    lines = run(machine, "proc.sh").splitlines()
+    assert lines[:2] == ["/bin/sh", "/"] or lines[:2] == ["/bin/busybox", "/"], lines
+    assert lines[2:9] == ["fds", "nobody", "1", "2", "2", "0"] + lines[8:9], lines
+    assert " on / type ext4 (ro" in lines[8] and lines[9].endswith(" /") and lines[10] == "1" and "load average" in lines[11]
+    assert lines[12:] == ["1", "/", "proc done"], lines
+
+
+def test_arguments_up_to_their_limit(machine):
+    lines = run(machine, "long.sh").splitlines()
+    assert lines[:2] == ["100001", "200002"] and "too long" in "".join(lines[2:]) and lines[-1] == "0", lines
 
 
 def test_autoexec_runs_at_start(programs, tmp_path):
