@@ -3,11 +3,14 @@
 //                                written over as soon as the call is back. Then takes all notices, and waits for
 //                                another byte. "ok", or what went wrong.
 // zero leave ADDRESS PORT        sends what goes without waiting, writes over it and ends: "N bytes"
+// zero splice ADDRESS PORT FILE  as send, with a file through a pipe
+// zero pipe FILE                 pages of a file and bytes through a pipe. "ok"
 // zero serve PORT                one connection: answers a line with a page, and writes over it
 // Byte n of what is sent is (n * 7 + n / 4096) % 251.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdint.h>
@@ -110,6 +113,52 @@ static void send_all(const char *address, int port, uint64_t bytes)
 	printf("ok\n");
 }
 
+static void splice_file(const char *address, int port, const char *path)
+{
+	int fd = zerocopy_socket(address, port), file = open(path, O_RDONLY), ends[2];
+	ssize_t in, out;
+	char byte;
+
+	MUST(file >= 0 && !pipe(ends) && read(fd, &byte, 1) == 1);
+	while ((in = splice(file, NULL, ends[1], NULL, 1 << 20, SPLICE_F_MOVE)) > 0)
+		for (; in; in -= out)
+			MUST((out = splice(ends[0], NULL, fd, NULL, (size_t)in, SPLICE_F_MOVE)) >
+			     0);
+	MUST(!in && read(fd, &byte, 1) == 1);
+	printf("ok\n");
+}
+
+// What a pipe gives is what was put in, however it was.
+static void through_a_pipe(const char *path)
+{
+	static char want[8192], got[8192];
+	int file = open(path, O_RDONLY), ends[2], null = open("/dev/null", O_WRONLY);
+	off_t at = 1000;
+
+	MUST(file >= 0 && !pipe2(ends, O_NONBLOCK));
+	MUST(splice(ends[0], NULL, null, NULL, 10, SPLICE_F_NONBLOCK) == -1 && errno == EAGAIN);
+	MUST(splice(file, NULL, null, NULL, 10, 0) == -1 && errno == EINVAL);
+	for (int round = 0; round < 100; round++) {
+		size_t n = 1 + (size_t)round * 37 % 3000;
+		off_t from = at;
+
+		MUST(write(ends[1], "before", 6) == 6);
+		MUST(splice(file, &at, ends[1], NULL, n, 0) == (ssize_t)n && at == from + (off_t)n);
+		MUST(write(ends[1], "behind", 6) == 6);
+		memcpy(want, "before", 6);
+		MUST(pread(file, want + 6, n, from) == (ssize_t)n);
+		memcpy(want + 6 + n, "behind", 6);
+		MUST(read(ends[0], got, sizeof(got)) == (ssize_t)n + 12);
+		MUST(!memcmp(got, want, n + 12));
+	}
+	while (splice(file, &at, ends[1], NULL, 100, SPLICE_F_NONBLOCK) > 0)
+		;
+	MUST(errno == EAGAIN && write(ends[1], "x", 1) == -1 && errno == EAGAIN);
+	MUST(splice(ends[0], NULL, null, NULL, 1 << 20, 0) > 0);
+	MUST(splice(file, &at, ends[1], NULL, 100, 0) == 100); // unread at the end
+	printf("ok\n");
+}
+
 static void leave(const char *address, int port)
 {
 	int fd = zerocopy_socket(address, port);
@@ -147,6 +196,10 @@ int main(int argc, char **argv)
 		send_all(argv[2], atoi(argv[3]), strtoull(argv[4], NULL, 0));
 	else if (argc == 4 && !strcmp(argv[1], "leave"))
 		leave(argv[2], atoi(argv[3]));
+	else if (argc == 5 && !strcmp(argv[1], "splice"))
+		splice_file(argv[2], atoi(argv[3]), argv[4]);
+	else if (argc == 3 && !strcmp(argv[1], "pipe"))
+		through_a_pipe(argv[2]);
 	else if (argc == 3 && !strcmp(argv[1], "serve"))
 		serve(atoi(argv[2]));
 	else
