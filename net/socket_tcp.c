@@ -28,6 +28,13 @@ static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t er
 		pbuf_free(p);
 	} else {
 		t->in_bytes += p->tot_len;
+		if (!p->len) { // where the headers were, over loopback
+			struct pbuf *head = p;
+
+			p = p->next;
+			head->next = NULL;
+			pbuf_free(head);
+		}
 		*(t->in ? &t->in_last->next : &t->in) = p;
 		while (p->next)
 			p = p->next;
