@@ -17,8 +17,8 @@ bool pipe_is(const struct stream *s, bool writing); // one of a pipe's ends
 int64_t pipe_put_page(struct stream *s, struct page *page, uint32_t offset, uint32_t bytes);
 // What `from` has to be read, at most so much: copied once, into the ring. As its read; -EAGAIN: full, too.
 int64_t pipe_fill(struct stream *s, struct stream *from, uint64_t most);
-// The first piece to who takes it: a page's bytes, or those at `data`; more: others follow. What that returns; 0: nothing
-// is there. The pipe's lock is held: `take` may sleep on a disk, not on a peer, and may not use a pipe.
+// The first piece to who takes it: a page's bytes, or those at `data`; more: others follow. What that returns; 0:
+// nothing is there. The pipe's lock is held: `take` may sleep on a disk, not on a peer, and may not use a pipe.
 typedef int64_t (*pipe_taker)(void *ctx, struct page *page, uint32_t offset, const char *data,
 			      uint32_t bytes, bool more);
 int64_t pipe_empty(struct stream *s, pipe_taker take, void *ctx, uint64_t most);
