@@ -30,7 +30,7 @@ busybox readlink /proc/self/exe; busybox readlink /proc/self/cwd; test -d /proc/
 test -e /proc/99999 || echo nobody; grep -c vdso /proc/self/maps
 sleep 1000 & sleep 1000 & busybox pidof sleep | wc -w; busybox ps | grep -c '[s]leep 1000'; busybox killall sleep; wait
 busybox pidof sleep | wc -w; busybox mount | head -1; busybox df / | tail -1; busybox free | grep -c Mem; busybox uptime
-busybox top -b -n 1 | grep -c '^Load average'; ls /proc/self/cwd/ | grep -c bin; echo proc done""",
+busybox top -b -n 1 | grep -c '^Load average'; echo proc done""",
     "long": """x=$(head -c 100000 /dev/zero | busybox tr '\\0' a); /bin/busybox echo $x | wc -c
 /bin/busybox echo $x $x | wc -c; /bin/busybox echo $x $x $x | wc -c""",
     "devices": """head -c 4096 /dev/zero | md5sum; echo gone > /dev/null; ls /dev; head -c 32 /dev/urandom | wc -c""",
@@ -189,7 +189,7 @@ def test_proc_tells_busybox_what_it_asks(machine):
     assert lines[:2] == ["/bin/sh", "/"] or lines[:2] == ["/bin/busybox", "/"], lines
     assert lines[2:9] == ["fds", "nobody", "1", "2", "2", "0"] + lines[8:9], lines
     assert " on / type ext4 (ro" in lines[8] and lines[9].endswith(" /") and lines[10] == "1" and "load average" in lines[11]
-    assert lines[12:] == ["1", "1", "proc done"], lines
+    assert lines[12:] == ["1", "proc done"], lines
 
 
 def test_arguments_up_to_their_limit(machine):
