@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from relay import Peer
 from tap import Tap
 from vm import PATIENCE, VM, make_volume
 
@@ -109,3 +110,14 @@ def tap():
     device = Tap()
     yield device
     device.close()
+
+
+@pytest.fixture(scope="module")
+def lone(tree_image):
+    """A machine whose only neighbour is the test, and that neighbour."""
+    peer = Peer()
+    machine = VM(disks=[tree_image], net=peer.wire.netdev, append=f"{Peer.KERNEL_WORD} cache=unmapped", name="lone")
+    with machine as vm:
+        peer.wait()
+        yield vm, peer
+    peer.close()

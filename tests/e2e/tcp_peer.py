@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A TCP peer made by hand on relay.Peer's wire: every segment says what the test says, and what comes back is
 compared. Silence is proved without waiting: an echo request goes behind the segment, and its answer came first."""
+import contextlib
 import itertools
 import struct
 
@@ -129,3 +130,18 @@ class Connection:
     def reset(self):
         self.send(RST | ACK)
         self.until_quiet()
+
+
+@contextlib.contextmanager
+def connections(lone, kind=Connection):
+    """Makes connections of that kind, which are reset at the end."""
+    vm, peer = lone
+    made = []
+
+    def one(**options):
+        made.append(kind(peer, **options))
+        return made[-1]
+    yield one
+    for connection in made:
+        connection.reset()
+    vm.assert_alive()

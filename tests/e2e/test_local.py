@@ -10,6 +10,7 @@ import time
 import pytest
 
 from conftest import Tap
+from held import Held
 from vm import PATIENCE, ROOT, make_volume
 
 FILE = random.Random(8).randbytes(3_000_001)
@@ -40,35 +41,20 @@ def machine(request, tap, volume):
         yield vm
 
 
-def held(vm):
-    pools = ("tcp socket", "udp socket", "datagram", "process", "task", "program file", "pagebuf", "PBUF_SLICE",
-             "local socket", "local message", "descriptors under way", "pipe")
-    values = vm.metrics()
-    names = ["pagewire_user_frames", "pagewire_cache_pinned_pages", "pagewire_descriptors_under_way", "pagewire_local_socket_bytes"] + [f'pagewire_pool_used{{pool="{p}"}}' for p in pools]
-    return {n: values.get(n, 0) for n in names}
-
-
-def stop(vm, before):
-    """Ends every program; all that they had comes back."""
-    for line in vm.command("PS").splitlines():
-        if line.split() and line.split()[0].isdigit():
-            vm.command("UNLOAD " + line.split()[0])
-    end = time.monotonic() + PATIENCE
-    while any((now := held(vm))[n] > before[n] for n in before):
-        assert time.monotonic() < end, (before, now)
-        time.sleep(0.25)
-    vm.assert_alive()
+POOLS = ("tcp socket", "udp socket", "datagram", "process", "task", "program file", "pagebuf", "PBUF_SLICE",
+         "local socket", "local message", "descriptors under way", "pipe")
+NAMES = ("pagewire_descriptors_under_way", "pagewire_local_socket_bytes")
 
 
 def test_programs_talk_over_every_address_of_the_machine(machine):
-    before = held(machine)
+    held = Held(machine, POOLS, NAMES)
     out = machine.command(f"LOAD local talk {Tap.GUEST}")
     assert "ok" in out.split(), out
-    stop(machine, before)
+    held.stop()
 
 
 def test_a_file_comes_from_a_program_and_from_the_kernel(machine):
-    before = held(machine)
+    held = Held(machine, POOLS, NAMES)
     machine.command("LOAD busybox httpd -f -p 8080 -h / &")
     end = time.monotonic() + PATIENCE
     while True:
@@ -82,11 +68,11 @@ def test_a_file_comes_from_a_program_and_from_the_kernel(machine):
         out = machine.command(f"LOAD busybox sh /{name}.sh")
         assert hashlib.md5(FILE).hexdigest() in out, (name, out)
     assert machine.metrics()['pagewire_copy_bytes_total{site="other"}'] == 0
-    stop(machine, before)
+    held.stop()
 
 
 def test_who_listens_on_loopback_is_not_reached_from_outside(machine):
-    before = held(machine)
+    held = Held(machine, POOLS, NAMES)
     machine.command("LOAD busybox httpd -f -p 127.0.0.1:8081 -h / &")
     end = time.monotonic() + PATIENCE
     while "hello" not in machine.command("LOAD busybox wget -qO- http://127.0.0.1:8081/index.html"):
@@ -94,21 +80,21 @@ def test_who_listens_on_loopback_is_not_reached_from_outside(machine):
         time.sleep(0.2)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((Tap.GUEST, 8081), timeout=PATIENCE)
-    stop(machine, before)
+    held.stop()
 
 
 def test_a_file_goes_to_the_kernels_own_server_by_reference(machine):
-    before = held(machine)
+    held = Held(machine, POOLS, NAMES)
     out = machine.command("LOAD local put /big.bin /copy.bin")
     assert "201" in out, out
     assert machine.get("/copy.bin") == FILE
-    stop(machine, before)
+    held.stop()
 
 
 def test_local_sockets_carry_bytes_descriptors_and_names(machine):
-    before = held(machine)
+    held = Held(machine, POOLS, NAMES)
     for _ in range(3):
         out = machine.command("LOAD unix /")
         assert "ok" in out.split(), out
-    stop(machine, before)  # also what lay in each other's queues
+    held.stop()  # also what lay in each other's queues
     assert machine.metrics()["pagewire_local_sockets_collected_total"] > 0

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from conftest import Tap
+from held import Held
 from vm import PATIENCE, ROOT, make_volume
 
 FILE = random.Random(7).randbytes(3_000_001)
@@ -38,23 +39,7 @@ def machine(request, tap, volume):
         yield vm
 
 
-def held(vm):
-    pools = ("tcp socket", "udp socket", "datagram", "epoll", "epoll item", "process", "task", "program file")
-    values = vm.metrics()
-    names = ["pagewire_user_frames", "pagewire_cache_pinned_pages"] + [f'pagewire_pool_used{{pool="{p}"}}' for p in pools]
-    return {n: values.get(n, 0) for n in names}
-
-
-def stop(vm, before):
-    """Ends every program; all that they had comes back."""
-    for line in vm.command("PS").splitlines():
-        if line.split() and line.split()[0].isdigit():
-            vm.command("UNLOAD " + line.split()[0])
-    end = time.monotonic() + PATIENCE
-    while any((now := held(vm))[n] > before[n] for n in before):
-        assert time.monotonic() < end, (before, now)
-        time.sleep(0.25)
-    vm.assert_alive()
+POOLS = ("tcp socket", "udp socket", "datagram", "epoll", "epoll item", "process", "task", "program file")
 
 
 def connect(port):
@@ -79,7 +64,7 @@ def copied(vm, site):
 
 
 def test_a_file_by_sendfile_is_copied_nowhere(machine):
-    before = held(machine)
+    held = Held(machine, POOLS)
     machine.command("LOAD net serve 8000 /big.bin &")
 
     def fetch(_):
@@ -92,11 +77,11 @@ def test_a_file_by_sendfile_is_copied_nowhere(machine):
         for data in pool.map(fetch, range(40)):
             assert data == FILE
     assert copied(machine, "stream_head") - start == 40 * len(b"please\n") and copied(machine, "other") == 0
-    stop(machine, before)
+    held.stop()
 
 
 def test_what_is_sent_comes_back(machine):
-    before = held(machine)
+    held = Held(machine, POOLS)
     machine.command("LOAD net echo 9000 &")
     data = random.Random(1).randbytes(2_000_000)
     with connect(9000) as s:
@@ -109,11 +94,11 @@ def test_what_is_sent_comes_back(machine):
         for size in (0, 1, 1472, 1473, 8000):
             u.sendto(data[:size], (Tap.GUEST, 9000))
             assert u.recv(65536) == data[:size]
-    stop(machine, before)
+    held.stop()
 
 
 def test_clients_that_reset_or_vanish_leave_nothing(machine):
-    before = held(machine)
+    held = Held(machine, POOLS)
     machine.command("LOAD net serve 8000 /big.bin &")
     for stage in (None, 0, 1, 1000, 100000, 1000000):
         for _ in range(5):
@@ -128,11 +113,11 @@ def test_clients_that_reset_or_vanish_leave_nothing(machine):
     with connect(8000) as s:
         s.sendall(b"please\n")
         assert receive_all(s) == FILE
-    stop(machine, before)
+    held.stop()
 
 
 def test_busybox_serves_and_fetches(machine):
-    before = held(machine)
+    held = Held(machine, POOLS)
     machine.command("LOAD busybox httpd -f -p 8080 -h / &")
     connect(8080).close()
     out = subprocess.run(["curl", "-sS", "--max-time", "60", f"http://{Tap.GUEST}:8080/big.bin"], capture_output=True)
@@ -148,7 +133,7 @@ def test_busybox_serves_and_fetches(machine):
         out = machine.command("LOAD busybox sh /fetch.sh")
         thread.join()
     assert hashlib.md5(FILE).hexdigest() in out, out
-    stop(machine, before)
+    held.stop()
 
 
 def test_a_connection_that_nobody_takes_is_told(machine):

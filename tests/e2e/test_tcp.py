@@ -7,35 +7,15 @@ import time
 
 import pytest
 
-from relay import Peer, checksum
-from tcp_peer import ACK, FIN, MSS_SACK, MSS_SACK_SCALE, PSH, RST, SYN, URG, Connection, mod
-from vm import PATIENCE, VM
-
-
-@pytest.fixture(scope="module")
-def lone(tree_image):
-    """A machine whose only neighbour is the test, and everything back at the end."""
-    peer = Peer()
-    machine = VM(disks=[tree_image], net=peer.wire.netdev, append=f"{Peer.KERNEL_WORD} cache=unmapped", name="tcp")
-    with machine as vm:
-        peer.wait()
-        yield vm, peer
-    peer.close()
+from relay import checksum
+from tcp_peer import ACK, FIN, MSS_SACK, MSS_SACK_SCALE, PSH, RST, SYN, URG, Connection, connections, mod
+from vm import PATIENCE
 
 
 @pytest.fixture
 def make(lone):
-    """Makes connections, which are reset at the end."""
-    vm, peer = lone
-    made = []
-
-    def one(**options):
-        made.append(Connection(peer, **options))
-        return made[-1]
-    yield one
-    for connection in made:
-        connection.reset()
-    vm.assert_alive()
+    with connections(lone) as one:
+        yield one
 
 
 @pytest.fixture

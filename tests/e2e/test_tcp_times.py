@@ -7,9 +7,8 @@ import time
 
 import pytest
 
-from relay import Peer
-from tcp_peer import ACK, FIN, PSH, RST, SYN, Connection, mod
-from vm import PATIENCE, VM
+from tcp_peer import ACK, FIN, PSH, RST, SYN, Connection, connections, mod
+from vm import PATIENCE
 
 START = 1_000_000
 
@@ -51,28 +50,10 @@ def times(segment):
     return struct.unpack("!II", segment.options[8])
 
 
-@pytest.fixture(scope="module")
-def lone(tree_image):
-    peer = Peer()
-    machine = VM(disks=[tree_image], net=peer.wire.netdev, append=f"{Peer.KERNEL_WORD} cache=unmapped", name="times")
-    with machine as vm:
-        peer.wait()
-        yield vm, peer
-    peer.close()
-
-
 @pytest.fixture
 def make(lone):
-    vm, peer = lone
-    made = []
-
-    def one(**options):
-        made.append(Timed(peer, **options))
-        return made[-1]
-    yield one
-    for connection in made:
-        connection.reset()
-    vm.assert_alive()
+    with connections(lone, Timed) as one:
+        yield one
 
 
 @pytest.fixture

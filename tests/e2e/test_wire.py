@@ -6,20 +6,8 @@ import struct
 
 import pytest
 
-from relay import Peer, is_echo
-from vm import PATIENCE, VM
-
-
-@pytest.fixture(scope="module")
-def lone(tree_image):
-    """A machine whose only neighbour is the test."""
-    peer = Peer()
-    machine = VM(disks=[tree_image], net=peer.wire.netdev, append=f"{Peer.KERNEL_WORD} cache=unmapped",
-                 name="lone")
-    with machine as vm:
-        peer.wait()
-        yield vm, peer
-    peer.close()
+from relay import is_echo
+from vm import PATIENCE
 
 
 def is_tcp_to(frame, port):

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from conftest import Tap
+from held import Held
 from relay import Peer
 from tcp_peer import ACK, FIN, MSS_SACK, PSH, SYN, Connection
 from vm import PATIENCE, ROOT, VM, make_volume
@@ -42,19 +43,8 @@ def pattern(bytes_):
     return bytes((n * 7 + n // 4096) % 251 for n in range(bytes_))
 
 
-def held(vm):
-    pools = ("tcp socket", "zerocopy socket", "zerocopy send", "zerocopy page", "pagebuf", "pipe", "process", "program file")
-    values = vm.metrics()
-    names = ["pagewire_user_frames", "pagewire_cache_pinned_pages"] + [f'pagewire_pool_used{{pool="{p}"}}' for p in pools]
-    return {n: values.get(n, 0) for n in names}
-
-
-def all_back(vm, before):
-    end = time.monotonic() + 120
-    while any((now := held(vm))[n] > before[n] for n in before):
-        assert time.monotonic() < end, (before, now)
-        time.sleep(0.25)
-    vm.assert_alive()
+POOLS = ("tcp socket", "zerocopy socket", "zerocopy send", "zerocopy page", "pagebuf", "pipe", "process",
+        "program file")
 
 
 def receive(s, count):
@@ -77,7 +67,7 @@ def copied(vm, site="stream_head"):
 
 
 def test_what_is_sent_by_reference_is_copied_nowhere_and_does_not_change(machine):
-    before = held(machine)
+    held = Held(machine, POOLS)
     size = 3_000_000
     with socket.create_server((Tap.HOST, 0)) as server:
         thread, out = at_the_console(machine, f"LOAD zero send {Tap.HOST} {server.getsockname()[1]} {size}")
@@ -90,11 +80,11 @@ def test_what_is_sent_by_reference_is_copied_nowhere_and_does_not_change(machine
             s.sendall(b"e")
             thread.join()
     assert "ok" in out[0].split(), out
-    all_back(machine, before)
+    held.back()
 
 
 def test_a_program_that_ends_leaves_what_is_on_the_wire(machine):
-    before = held(machine)
+    held = Held(machine, POOLS)
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that most of it stays with the guest
         server.bind((Tap.HOST, 0))
@@ -103,9 +93,9 @@ def test_a_program_that_ends_leaves_what_is_on_the_wire(machine):
         size = next(int(w) for w, b in zip(out.split(), out.split()[1:]) if b == "bytes")
         s, _ = server.accept()
         with s:
-            assert held(machine)["pagewire_user_frames"] > before["pagewire_user_frames"]
+            assert held.now()["pagewire_user_frames"] > held.before["pagewire_user_frames"]
             assert receive(s, size + 1) == pattern(size)
-    all_back(machine, before)
+    held.back()
 
 
 def test_a_file_by_splice_is_copied_nowhere(machine):

@@ -18,15 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define BYTES (1 << 20)
+#include "must.h"
 
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			printf("line %d: %s: %s\n", __LINE__, #condition, strerror(errno));        \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
+#define BYTES (1 << 20)
 
 static void pair(int type, int fds[2])
 {

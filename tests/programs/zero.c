@@ -21,6 +21,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "must.h"
+
 #ifndef SO_ZEROCOPY
 #define SO_ZEROCOPY 60
 #endif
@@ -34,14 +36,6 @@ struct sock_extended_err { // linux/errqueue.h
 	uint32_t ee_info, ee_data;
 };
 #define BUFFER (256 * 1024)
-
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			printf("line %d: %s: %s\n", __LINE__, #condition, strerror(errno));        \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
 
 static uint8_t *buffer;
 static uint32_t told; // the next notice is for this send
