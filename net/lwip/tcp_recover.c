@@ -178,10 +178,11 @@ static void undo(struct tcp_pcb *pcb, struct tcp_recovery *r)
 	const struct tcp_window_before *before = &r->before;
 	uint32_t acked = MIN(pcb->lastack - r->acked, LWIP_TCP_CALC_INITIAL_CWND(pcb->mss));
 
-	if (r->phase == TCP_LOST)
+	if (r->phase != TCP_LOST)
+		pcb->late_by += pcb->late_by < LATE_MOST;
+	else if (pcb->lastack !=
+		 pcb->snd_nxt) // or acknowledgements may have been lost on a path that is no slower
 		tcp_rtt_late(pcb, tcp_times.echo);
-	else if (pcb->late_by < LATE_MOST)
-		pcb->late_by++;
 	pcb->cwnd = MAX(MIN(pcb->snd_nxt - pcb->lastack + acked, before->cwnd), pcb->cwnd);
 	pcb->ssthresh = MAX(MIN(before->cwnd, (uint32_t)TCP_SND_BUF), before->ssthresh);
 	pcb->w_max = before->w_max;
