@@ -130,6 +130,12 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	}
 	t->state = OPEN;
 	attach(t, pcb);
+	t->options = l->options;
+	t->linger_on = l->linger_on;
+	t->linger_seconds = l->linger_seconds;
+	t->common.receive_ns = l->common.receive_ns;
+	t->common.send_ns = l->common.send_ns;
+	tcp_socket_apply(t);
 	*l->queue_end = t;
 	l->queue_end = &t->queue_next;
 	l->queued++;
@@ -151,6 +157,7 @@ int tcp_socket_need_pcb(struct tcp_socket *t)
 	if (!pcb)
 		return -ENOBUFS;
 	attach(t, pcb);
+	tcp_socket_apply(t);
 	if (t->common.reuse_address)
 		ip_set_option(pcb, SOF_REUSEADDR);
 	return 0;
@@ -371,6 +378,7 @@ static const struct stream_ops tcp_stream_ops = {.kind = STREAM_SOCKET,
 						 .write = tcp_socket_write,
 						 .poll = tcp_socket_poll,
 						 .close = tcp_socket_close,
+						 .ioctl = tcp_socket_ioctl,
 						 .take_page = tcp_socket_take_page,
 						 .socket = &tcp_socket_ops};
 

@@ -15,6 +15,14 @@
 
 enum tcp_socket_state { FRESH, LISTENING, CONNECTING, OPEN };
 
+// What a connection is to be like: a listener's are those of what it accepts.
+struct tcp_options {
+	bool nodelay, keepalive;
+	int keep_idle, keep_interval, keep_count; // seconds, seconds, probes; 0: the stack's own
+	int tos, ttl;				  // IP_TOS or IPV6_TCLASS; ttl 0: the stack's own
+	int defer;				  // TCP_DEFER_ACCEPT: a hint, remembered
+};
+
 struct tcp_socket {
 	struct socket_common common; // first
 	struct tcp_pcb *pcb;	     // (W) null: lwIP has none for us
@@ -27,6 +35,7 @@ struct tcp_socket {
 	bool fin_seen, no_more_out; // (W) the peer's, our own
 	bool deaf;		    // (W) SHUT_RD
 	bool cork, linger_on;
+	struct tcp_options options; // (W)
 	int linger_seconds;
 	struct tcp_socket *queue, **queue_end,
 	    *queue_next;	  // (W) listening: accepted by lwIP, not yet by the program
@@ -73,5 +82,7 @@ bool tcp_zerocopy_told(const struct tcp_socket *t); // WTDs off: there is someth
 void tcp_zerocopy_close(struct tcp_socket *t);	    // WTDs off
 
 // ---- socket_tcp_option.c ----
+void tcp_socket_apply(struct tcp_socket *t); // WTDs off: a new pcb gets the socket's options
+int tcp_socket_ioctl(struct stream *s, unsigned request, uintptr_t argument);
 int tcp_socket_set_option(struct stream *s, int level, int name, const void *value, uint32_t len);
 int tcp_socket_get_option(struct stream *s, int level, int name, void *value, uint32_t *len);

@@ -5,6 +5,7 @@
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
 #include "kernel/pool.h"
+#include "kernel/usercopy.h"
 #include "lwip/udp.h"
 #include "net/loopback.h"
 #include "net/socket.h"
@@ -291,6 +292,20 @@ static int udp_get_option(struct stream *s, int level, int name, void *value, ui
 	return socket_get_common(s, level, name, SOCK_DGRAM, value, len);
 }
 
+static int udp_ioctl(struct stream *s, unsigned request, uintptr_t argument)
+{
+	enum { FIONREAD = 0x541b, TIOCOUTQ = 0x5411 };
+	const struct udp_socket *u = udp_of(s);
+	int n;
+
+	if (request != FIONREAD && request != TIOCOUTQ)
+		return -ENOTTY;
+	wtd_disable();
+	n = request == FIONREAD && u->first ? u->first->p->tot_len : 0;
+	wtd_enable();
+	return user_put(argument, &n);
+}
+
 static void udp_close(struct stream *s)
 {
 	struct udp_socket *u = udp_of(s);
@@ -320,6 +335,7 @@ static const struct stream_ops udp_stream_ops = {.kind = STREAM_SOCKET,
 						 .write = udp_write,
 						 .poll = udp_socket_poll,
 						 .close = udp_close,
+						 .ioctl = udp_ioctl,
 						 .socket = &udp_socket_ops};
 
 int socket_udp_new(bool v6, struct stream **out)

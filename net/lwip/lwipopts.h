@@ -110,6 +110,7 @@
 #define MEMP_NUM_UDP_PCB (4096 + 32) // sockets of programs, DHCP 1 an interface
 
 // ---- TCP --------------------------------------------------------------------------------------------
+#define SO_REUSE		   1 // a port of connections that are left may be listened on again
 #define LWIP_TCP		   1
 #define TCP_MSS			   1460
 #define TCP_CALCULATE_EFF_SEND_MSS 1

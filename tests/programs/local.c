@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // local talk OWN       TCP and UDP between two processes over 127.0.0.0/8, ::1 and the machine's own address; the
 //                      errors that belong to it. "ok", or what went wrong.
+// local options        options of TCP sockets, and that connections have their listener's; runs on Linux too. "ok"
 // local put FILE PATH  puts a file on the machine's own server, by sendfile; prints the answer's first line
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -152,6 +155,83 @@ static void talk(const char *own)
 	puts("ok");
 }
 
+static int get_option(int fd, int level, int name)
+{
+	int n = -1;
+	socklen_t len = sizeof(n);
+
+	MUST(!getsockopt(fd, level, name, &n, &len) && len == sizeof(n));
+	return n;
+}
+
+static int set_option(int fd, int level, int name, int n)
+{
+	return setsockopt(fd, level, name, &n, sizeof(n));
+}
+
+static int listener_at(const struct name *at)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	MUST(fd >= 0 && !set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1));
+	MUST(!bind(fd, (const void *)&at->at, at->len) && !listen(fd, 4));
+	return fd;
+}
+
+static void options(void)
+{
+	struct name at = name_of("127.0.0.1", 7010);
+	int l = listener_at(&at), c = socket(AF_INET, SOCK_STREAM, 0), s, left = -1;
+	struct linger linger = {.l_onoff = 1, .l_linger = 7};
+	struct tcp_info info;
+	char text[16], byte;
+	socklen_t len = sizeof(text);
+
+	MUST(!set_option(l, SOL_SOCKET, SO_KEEPALIVE, 1));
+	MUST(!set_option(l, IPPROTO_TCP, TCP_NODELAY, 1));
+	MUST(!set_option(l, IPPROTO_TCP, TCP_KEEPIDLE, 77));
+	MUST(!set_option(l, IPPROTO_TCP, TCP_KEEPINTVL, 8));
+	MUST(!set_option(l, IPPROTO_TCP, TCP_KEEPCNT, 9));
+	MUST(set_option(l, IPPROTO_TCP, TCP_KEEPCNT, 128) && errno == EINVAL);
+	MUST(!set_option(l, IPPROTO_TCP, TCP_DEFER_ACCEPT, 0));
+	MUST(!setsockopt(c, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+	MUST(!set_option(c, IPPROTO_IP, IP_TOS, 0x10));
+	MUST(!connect(c, (void *)&at.at, at.len) && (s = accept(l, NULL, NULL)) >= 0);
+	MUST(get_option(l, SOL_SOCKET, SO_ACCEPTCONN) == 1);
+	MUST(get_option(s, SOL_SOCKET, SO_ACCEPTCONN) == 0);
+	MUST(get_option(s, SOL_SOCKET, SO_KEEPALIVE) == 1);
+	MUST(get_option(s, IPPROTO_TCP, TCP_NODELAY) == 1);
+	MUST(get_option(s, IPPROTO_TCP, TCP_KEEPIDLE) == 77);
+	MUST(get_option(s, IPPROTO_TCP, TCP_KEEPINTVL) == 8);
+	MUST(get_option(s, IPPROTO_TCP, TCP_KEEPCNT) == 9);
+	MUST(get_option(s, IPPROTO_TCP, TCP_MAXSEG) > 500);
+	MUST(get_option(c, IPPROTO_TCP, TCP_NODELAY) == 0);
+	MUST(get_option(c, IPPROTO_IP, IP_TOS) == 0x10);
+	MUST(get_option(c, SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
+	MUST(!getsockopt(c, IPPROTO_TCP, TCP_CONGESTION, text, &len) && text[0]);
+	MUST(!setsockopt(c, IPPROTO_TCP, TCP_CONGESTION, text, (socklen_t)strlen(text)));
+	MUST(setsockopt(c, IPPROTO_TCP, TCP_CONGESTION, "none", 4) && errno == ENOENT);
+	memset(&linger, 0, sizeof(linger));
+	len = sizeof(linger);
+	MUST(!getsockopt(c, SOL_SOCKET, SO_LINGER, &linger, &len) && linger.l_linger == 7);
+	len = sizeof(info);
+	MUST(!getsockopt(c, IPPROTO_TCP, TCP_INFO, &info, &len) &&
+	     info.tcpi_state == TCP_ESTABLISHED);
+	MUST(info.tcpi_snd_mss && info.tcpi_snd_cwnd);
+	MUST(write(c, "abc", 3) == 3 && recv(s, &byte, 1, MSG_PEEK) == 1);
+	MUST(!ioctl(s, FIONREAD, &left) && left == 3);
+	MUST(!ioctl(s, TIOCOUTQ, &left) && left == 0);
+
+	// The port of a connection that is left may be listened on again.
+	close(l);
+	l = listener_at(&at);
+	close(l);
+	MUST(read(s, text, 3) == 3);
+	close(s);
+	close(c);
+	puts("ok");
+}
+
 static void put(const char *file, const char *path)
 {
 	struct name to = name_of("127.0.0.1", 80);
@@ -178,6 +258,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "talk"))
 		talk(argv[2]);
+	else if (argc == 2 && !strcmp(argv[1], "options"))
+		options();
 	else if (argc == 4 && !strcmp(argv[1], "put"))
 		put(argv[2], argv[3]);
 	else
