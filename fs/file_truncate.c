@@ -80,6 +80,8 @@ int file_truncate(struct inode *file, uint64_t size)
 	assert_may_sleep("file_truncate");
 	if (file->type != INODE_FILE)
 		return file->type == INODE_DIRECTORY ? -EISDIR : -EINVAL;
+	if (size > (uint64_t)UINT32_MAX * file->volume->block_bytes)
+		return -EFBIG; // as a write there: no map has blocks so far out
 	pagecache_truncate_begin(file);
 	uint64_t old = file->size;
 	// Longer: the hole begins in the last page, whose rest must be zeros on the disk, too.

@@ -127,29 +127,31 @@ static struct item *find(struct epoll *e, int fd, const struct stream *s)
 }
 
 // News go up from stream to epoll to epoll, on one stack, and would go for ever if they came around: an epoll is deeper
-// than those in it, and none is deeper than NESTING_MAX. Depths only grow, so that this costs little. WTDs off.
+// than those in it, at any moment, and none is deeper than NESTING_MAX. Depths only grow, so that this costs little.
+// WTDs off.
 static bool deepen(struct epoll *e, unsigned depth)
 {
 	if (depth > NESTING_MAX)
 		return false;
 	if (e->depth >= depth)
 		return true;
-	e->depth = depth;
 	for (const struct stream_watch *w = e->stream.watches; w; w = w->next)
 		if (w->notify == item_told &&
 		    !deepen(CONTAINER_OF(w, struct item, watch)->epoll, depth + 1))
 			return false;
+	e->depth = depth;
 	return true;
 }
 
+// If s became deeper with e, it is above e.
 static bool may_nest(struct epoll *e, struct stream *s)
 {
-	bool may = true;
+	bool may;
 
 	if (s->ops != &epoll_ops)
 		return true;
 	wtd_disable();
-	may = deepen(e, epoll_of(s)->depth + 1);
+	may = deepen(e, epoll_of(s)->depth + 1) && e->depth > epoll_of(s)->depth;
 	wtd_enable();
 	return may;
 }

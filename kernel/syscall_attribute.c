@@ -265,19 +265,32 @@ static int64_t change_owner(uint64_t user, uint64_t group)
 
 	return keep_user && keep_group ? 0 : -EPERM;
 }
+static int64_t change_owner_at(int at_fd, uintptr_t path, uint64_t user, uint64_t group,
+			       uint64_t flags)
+{
+	struct stream_stat st;
+	int64_t error = name_stat(at_fd, path, flags, &st); // the name must be there
+
+	return error ? error : change_owner(user, group);
+}
 SYSCALL(92, chown)
 {
-	return change_owner(a[1], a[2]);
+	return change_owner_at(AT_FDCWD, a[0], a[1], a[2], 0);
 }
 SYSCALL(93, fchown)
 {
+	struct stream *s = files_find((int)a[0]);
+
+	if (!s)
+		return -EBADF;
+	stream_put(s);
 	return change_owner(a[1], a[2]);
 }
 SYSCALL(94, lchown)
 {
-	return change_owner(a[1], a[2]);
+	return change_owner_at(AT_FDCWD, a[0], a[1], a[2], AT_SYMLINK_NOFOLLOW);
 }
 SYSCALL(260, fchownat)
 {
-	return change_owner(a[2], a[3]);
+	return change_owner_at((int)a[0], a[1], a[2], a[3], a[4]);
 }

@@ -59,7 +59,8 @@ static int64_t receive(struct tcp_socket *t, struct stream_io *io, bool peek)
 			break; // the first buffer's worth
 		consume(t, n);
 	}
-	if (!done && !error)
+	if (!done && !error &&
+	    !(t->in && !io->left)) // who wants no bytes waits, too, and gets none
 		done = nothing(t);
 	mutex_unlock(&t->reader);
 	return done ? done : error;

@@ -47,3 +47,4 @@ clean:
 	rm -rf $(B)
 
 include tests/fuzz/fuzz.mk
+include tests/programs/programs.mk

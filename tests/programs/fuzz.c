@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define CALLS_EACH   250
-#define CHILD_MS     1500 // then it is killed, whatever it waits for
+#define CHILD_MS     1000 // then it is killed, whatever it waits for
 #define UNKNOWN_LAST 470
 
 struct fuzz_arena *arena;
@@ -166,6 +166,14 @@ static void child(uint64_t seed)
 	_exit(0);
 }
 
+static long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 static void nap(long ms)
 {
 	struct timespec t = {0, ms * 1000000};
@@ -176,9 +184,10 @@ static void nap(long ms)
 // Until it ended or its time is over. What it left goes, too; nobody but us is there.
 static void wait_for(pid_t pid)
 {
+	long end = now_ms() + CHILD_MS;
 	bool anybody;
 
-	for (int ms = 0; ms < CHILD_MS && !waitpid(pid, NULL, WNOHANG); ms += 2)
+	while (now_ms() < end && !waitpid(pid, NULL, WNOHANG))
 		nap(2);
 	do {
 		anybody = !kill(-1, SIGKILL);

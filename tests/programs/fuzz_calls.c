@@ -235,7 +235,7 @@ static uint64_t path(struct fuzz *f)
 					    "..",
 					    "/f/../f/x",
 					    "/f/data/x",
-					    "/bin/fuzz",
+					    "/bin/leaf",
 					    "/bin/busybox",
 					    "/dev",
 					    "/dev/null",

@@ -156,6 +156,11 @@ def test_every_lock_rank_is_documented():
     assert ranks and [r for r in ranks if f"`{r}`" not in table] == []
 
 
+def test_every_system_call_is_in_the_document():
+    out = subprocess.run(["tools/abi-table"], cwd=ROOT, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+
+
 def test_every_command_line_word_is_in_the_readme():
     words = []
     for path in [f for f in C_FILES if not f.startswith("tests/")]:
