@@ -85,10 +85,12 @@ bool tcp_recover_grows(const struct tcp_pcb *pcb)
 static void told_twice(struct tcp_pcb *pcb, struct tcp_recovery *r, uint32_t left, uint32_t right)
 {
 	spurious++;
-	if (r->probe_at && TCP_SEQ_LT(left, r->probe_end) && TCP_SEQ_GEQ(right, r->probe_end))
+	if (r->probe_at && TCP_SEQ_LT(left, r->probe_end) && TCP_SEQ_GEQ(right, r->probe_end)) {
+		tcp_holes_heard(r, r->probe_at); // and what had been sent before it is lost
 		r->probe_at = 0;
-	else if (pcb->late_by < LATE_MOST && !(pcb->flags & TF_RTO))
+	} else if (pcb->late_by < LATE_MOST && !(pcb->flags & TF_RTO)) {
 		pcb->late_by++;
+	}
 }
 
 static void take_blocks(struct tcp_pcb *pcb, struct tcp_recovery *r)

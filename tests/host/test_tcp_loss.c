@@ -107,6 +107,29 @@ static void a_lost_tail_is_probed_for(void **state)
 	assert_true(ms < 160);
 }
 
+// The last but one, once: the peer has what the probe brings, and says so first.
+static bool last_but_one(struct lossnet *net, const struct bed_segment *segment)
+{
+	return net->segments == 7;
+}
+
+static void what_a_probe_that_comes_twice_overtook_is_lost(void **state)
+{
+	for (unsigned times = 0; times < 2; times++) {
+		struct lossnet net = {.rtt = 20,
+				      .sack = true,
+				      .duplicate_sack = true,
+				      .times = times,
+				      .drops = last_but_one};
+		uint32_t ms = run("the last but one of a short answer", &net, 8 * 1448);
+
+		assert_int_equal(net.lost, 1);
+		assert_int_equal(net.timeouts, 0);
+		assert_int_equal(net.probes, 1);
+		assert_true(ms < 160);
+	}
+}
+
 // Everything that is sent again is lost the first time.
 static uint32_t highest;
 static bool again_once(struct lossnet *net, const struct bed_segment *segment)
@@ -265,6 +288,7 @@ int main(void)
 	    TEST(one_per_cent_of_loss_without_sack),
 	    TEST(a_burst_of_loss_is_found_at_once),
 	    TEST(a_lost_tail_is_probed_for),
+	    TEST(what_a_probe_that_comes_twice_overtook_is_lost),
 	    TEST(a_retransmission_that_is_lost_is_sent_again),
 	    TEST(reordering_is_not_loss),
 	    TEST(an_outage_ends),
