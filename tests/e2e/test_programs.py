@@ -69,7 +69,7 @@ def programs(tmp_path_factory):
     subprocess.run(["cp", "/bin/busybox", root / "bin"], check=True)
     for name in APPLETS:
         os.symlink("busybox", root / "bin" / name)
-    for name in ("harm", "threads", "files", "clocks", "limits"):
+    for name in ("harm", "threads", "files", "clocks", "limits", "calls"):
         subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / name,
                         os.path.join(ROOT, "tests", "programs", name + ".c"), "-lpthread"], check=True)
     build_starts(root / "bin")
@@ -154,6 +154,19 @@ def test_files_that_programs_write(programs, tmp_path):
         assert out == data, name
     listing = subprocess.run(["/usr/sbin/debugfs", "-R", "ls -p /d", image], check=True, capture_output=True, text=True).stdout
     assert "gone" not in listing and "sub" in listing
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_call_answers_as_it_does_on_linux(mode, programs, tmp_path):
+    image = tmp_path / "calls.img"
+    subprocess.run(["cp", programs[1], image], check=True)
+    options = dict(MODES[mode], append="write=on " + MODES[mode].get("append", ""))
+    with VM(disks=[str(image)], name="calls", snapshot=False, **options) as vm:
+        for folder in ("/", "/bin", "/volumes/SYS/bin"):
+            text = run(vm, f"calls {folder}")
+            assert "all calls answer as they should" in text and "not ok" not in text, text
+        assert vm.down() == 0
+    subprocess.run(["/usr/sbin/e2fsck", "-fn", image], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)

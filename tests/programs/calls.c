@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// calls DIRECTORY: the calls that no other program here makes, each at least once with what it must answer. It runs on
+// Linux, too, as root: what it says there is what Pagewire has to say. "not ok" names what is different.
+// What a C library makes another call of is asked for by its number.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <utime.h>
+
+#ifndef SYS_fchmodat2 // Linux 6.6
+#define SYS_fchmodat2 452
+#endif
+
+static int failed;
+
+static void check(bool good, const char *what, int line)
+{
+	if (good)
+		return;
+	failed++;
+	printf("not ok %d: %s (errno %d)\n", line, what, errno);
+}
+#define IS(condition)	   check(condition, #condition, __LINE__)
+#define FAILS(call, error) (errno = 0, (call) == -1 && errno == (error))
+
+static void files(int dir)
+{
+	char bytes[16], where[4096];
+	struct iovec parts[2] = {{bytes, 2}, {bytes + 2, 3}};
+	struct stat st;
+	int fd = (int)syscall(SYS_creat, "made", 0640), none = -1;
+
+	IS(fd >= 0 && write(fd, "abcdefgh", 8) == 8 && !close(fd));
+	IS((fd = open("made", O_RDWR)) >= 0);
+	IS(readv(fd, parts, 2) == 5 && !memcmp(bytes, "abcde", 5));
+	IS(syscall(SYS_preadv2, fd, parts, 2, 3L, 0L, 0) == 5 && !memcmp(bytes, "defgh", 5));
+	IS(syscall(SYS_pwritev2, fd, parts, 1, 0L, 0L, 0) == 2 && pread(fd, bytes, 2, 0) == 2 &&
+	   !memcmp(bytes, "de", 2));
+	IS(!readahead(fd, 0, 4096) && FAILS(readahead(none, 0, 1), EBADF));
+	IS(!posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL));
+	IS(!fchown(fd, 0, 0) && !chown("made", 0, 0) && !lchown("made", 0, 0) &&
+	   FAILS(chown("none", 0, 0), ENOENT));
+	IS(!fchownat(dir, "made", 0, 0, 0) && !fchmodat(dir, "made", 0600, 0) && !fstat(fd, &st) &&
+	   (st.st_mode & 0777) == 0600);
+	IS(!faccessat(dir, "made", R_OK, AT_EACCESS) &&
+	   FAILS(faccessat(dir, "none", F_OK, 0), ENOENT));
+	IS(syscall(SYS_faccessat2, dir, "made", R_OK, 0) == 0);
+	IS(!syscall(SYS_fchmodat2, dir, "made", 0644, 0) && !stat("made", &st) &&
+	   (st.st_mode & 0777) == 0644);
+	IS(FAILS(truncate("made", 1L << 46), EFBIG) &&
+	   FAILS(ftruncate(fd, 1L << 46), EFBIG)); // ext4's end is before
+	IS(recv(dir, bytes, 0, 0) == -1 && errno == ENOTSOCK);
+	IS(!mkdirat(dir, "sub", 0755) && FAILS(mkdirat(dir, "sub", 0755), EEXIST));
+	IS(!symlinkat("made", dir, "link") && readlinkat(dir, "link", where, sizeof(where)) == 4 &&
+	   !memcmp(where, "made", 4));
+	IS(!renameat(dir, "made", dir, "sub/moved") &&
+	   FAILS(renameat(dir, "made", dir, "x"), ENOENT));
+	IS(syscall(SYS_renameat2, dir, "sub/moved", dir, "made", 1) == 0); // RENAME_NOREPLACE
+	IS(FAILS(syscall(SYS_renameat2, dir, "made", dir, "sub", 1), EEXIST));
+	IS(!syscall(SYS_utime, "made", &(struct utimbuf){5, 6}) && !stat("made", &st) &&
+	   st.st_mtime == 6);
+	IS(!syscall(SYS_utimes, "made", (struct timeval[2]){{7, 0}, {8, 0}}) &&
+	   !stat("made", &st) && st.st_mtime == 8);
+	IS(!syscall(SYS_futimesat, dir, "made", (struct timeval[2]){{7, 0}, {9, 0}}) &&
+	   !stat("made", &st) && st.st_mtime == 9);
+	IS(!chdir("sub") && getcwd(where, sizeof(where)) && !strcmp(strrchr(where, '/'), "/sub") &&
+	   !fchdir(dir));
+	IS(FAILS(syscall(SYS_getcwd, where, 1), ERANGE) && FAILS(fchdir(fd), ENOTDIR));
+	IS(!unlinkat(dir, "link", 0) && !unlinkat(dir, "made", 0) &&
+	   !unlinkat(dir, "sub", AT_REMOVEDIR));
+	IS(FAILS(unlinkat(dir, "made", 0), ENOENT) && umask(027) == 022 && umask(022) == 027);
+	close(fd);
+}
+
+static void descriptors(void)
+{
+	int ends[2], fd = eventfd(3, EFD_NONBLOCK), epoll = (int)syscall(SYS_epoll_create, 1);
+	struct epoll_event e = {.events = EPOLLIN, .data.u32 = 7};
+	struct timespec soon = {0, 1000000};
+	eventfd_t value;
+	fd_set set;
+	char *map;
+
+	IS(epoll >= 0 && FAILS(syscall(SYS_epoll_create, 0), EINVAL));
+	IS(fd >= 0 && !eventfd_read(fd, &value) && value == 3 &&
+	   FAILS(eventfd_read(fd, &value), EAGAIN));
+	IS(!pipe2(ends, O_CLOEXEC) && fcntl(ends[0], F_GETFD) == FD_CLOEXEC);
+	IS(dup3(ends[0], 40, O_CLOEXEC) == 40 && FAILS(dup3(40, 40, 0), EINVAL) && !close(40));
+	IS(ppoll(&(struct pollfd){ends[0], POLLIN, 0}, 1, &soon, NULL) == 0);
+	FD_ZERO(&set);
+	FD_SET(ends[1], &set);
+	IS(pselect(ends[1] + 1, NULL, &set, NULL, &soon, NULL) == 1 && FD_ISSET(ends[1], &set));
+	IS(!epoll_ctl(epoll, EPOLL_CTL_ADD, ends[0], &e) &&
+	   epoll_pwait(epoll, &e, 1, 1, NULL) == 0);
+	IS(write(ends[1], "x", 1) == 1 && epoll_pwait(epoll, &e, 1, 1000, NULL) == 1 &&
+	   e.data.u32 == 7);
+	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	IS(!msync(map, 4096, MS_SYNC) && FAILS(msync(map + 1, 1, MS_SYNC), EINVAL));
+	close(ends[0]), close(ends[1]), close(fd), close(epoll);
+}
+
+static void rings(void)
+{
+	struct epoll_event e = {.events = EPOLLIN};
+	int a = epoll_create1(0), b = epoll_create1(0), c = epoll_create1(0);
+
+	IS(!epoll_ctl(a, EPOLL_CTL_ADD, b, &e) && !epoll_ctl(b, EPOLL_CTL_ADD, c, &e));
+	IS(FAILS(epoll_ctl(b, EPOLL_CTL_ADD, a, &e), ELOOP) &&
+	   FAILS(epoll_ctl(c, EPOLL_CTL_ADD, a, &e), ELOOP));
+	IS(FAILS(epoll_ctl(a, EPOLL_CTL_ADD, a, &e), EINVAL));
+	close(a), close(b), close(c);
+}
+
+static void nothing_wanted(void)
+{
+	struct sockaddr_in name = {.sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int listener = socket(AF_INET, SOCK_STREAM, 0), near = socket(AF_INET, SOCK_STREAM, 0),
+	    far = -1;
+	socklen_t len = sizeof(name);
+	char byte;
+
+	IS(!bind(listener, (struct sockaddr *)&name, len) && !listen(listener, 1) &&
+	   !getsockname(listener, (struct sockaddr *)&name, &len));
+	IS(!connect(near, (struct sockaddr *)&name, len) &&
+	   (far = accept(listener, NULL, NULL)) >= 0);
+	IS(FAILS(recv(far, &byte, 0, MSG_DONTWAIT), EAGAIN) && send(near, "x", 1, 0) == 1);
+	IS(recv(far, &byte, 1, MSG_PEEK) == 1 && recv(far, &byte, 0, 0) == 0 &&
+	   read(far, &byte, 0) == 0);
+	IS(recv(far, &byte, 1, 0) == 1 && byte == 'x');
+	close(listener), close(near), close(far);
+}
+
+static void identity(void)
+{
+	uid_t a, b, c;
+	gid_t g[8];
+
+	IS(!getgid() && !geteuid() && !getegid() && !setuid(0) && !setgid(0) && !setreuid(0, 0) &&
+	   !setregid(0, 0));
+	IS(!setresuid(0, 0, 0) && !setresgid(0, 0, 0) && !getresuid(&a, &b, &c) && !a && !b && !c &&
+	   !getresgid(&a, &b, &c) && !c);
+	IS(syscall(SYS_setfsuid, 0) == 0 && syscall(SYS_setfsgid, 0) == 0);
+	IS(syscall(SYS_setgroups, 0, g) == 0 && getgroups(8, g) >= 0);
+	IS(syscall(SYS_getpgrp) == getpgid(0) && getpriority(PRIO_PROCESS, 0) == 0 &&
+	   !setpriority(PRIO_PROCESS, 0, 0));
+}
+
+static void scheduling(void)
+{
+	struct sched_param p = {0};
+	struct timespec t;
+	struct sysinfo info;
+	unsigned char random[64] = {0};
+	cpu_set_t cpus;
+	unsigned sum = 0;
+
+	IS(!sched_yield() && sched_get_priority_max(SCHED_OTHER) == 0 &&
+	   sched_get_priority_min(SCHED_OTHER) == 0);
+	IS(!syscall(SYS_sched_getparam, 0, &p) && !p.sched_priority &&
+	   !syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &p));
+	IS(!syscall(SYS_sched_setparam, 0, &p) && !sched_rr_get_interval(0, &t));
+	IS(!sched_getaffinity(0, sizeof(cpus), &cpus) &&
+	   !sched_setaffinity(0, sizeof(cpus), &cpus));
+	IS(syscall(SYS_getcpu, &sum, NULL, NULL) == 0 && !sysinfo(&info) &&
+	   info.totalram >= info.freeram);
+	IS(!clock_getres(CLOCK_MONOTONIC, &t) && t.tv_nsec > 0 &&
+	   FAILS(syscall(SYS_clock_getres, 99, &t), EINVAL));
+	IS(!clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){0, 1000}, NULL));
+	sum = 0;
+	IS(getrandom(random, sizeof(random), 0) == sizeof(random));
+	for (unsigned n = 0; n < sizeof(random); n++)
+		sum += random[n];
+	IS(sum > 0 && FAILS(getrandom(random, 1, 0x80), EINVAL));
+}
+
+static void signals(void)
+{
+	static long robust[3];
+	struct timespec none = {0, 0};
+	struct sigevent event = {.sigev_notify = SIGEV_NONE};
+	sigset_t set, old;
+	int timer;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, &old);
+	IS(FAILS(sigtimedwait(&set, NULL, &none), EAGAIN));
+	raise(SIGUSR1);
+	IS(!sigpending(&old) && sigismember(&old, SIGUSR1) &&
+	   sigtimedwait(&set, NULL, &none) == SIGUSR1);
+	IS(!sigpending(&old) && !sigismember(&old, SIGUSR1));
+	IS(!syscall(SYS_set_robust_list, robust, 24) &&
+	   FAILS(syscall(SYS_set_robust_list, robust, 1), EINVAL));
+	IS(!syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) &&
+	   syscall(SYS_timer_getoverrun, timer) == 0);
+}
+
+static void programs(const char *own)
+{
+	char *const words[] = {(char *)own, "exec", NULL}, *const none[] = {NULL};
+	int status = -1;
+	pid_t pid = fork();
+
+	if (!pid) {
+		execve(own, words, none);
+		_exit(1);
+	}
+	IS(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 23);
+	IS(FAILS(execve("/nothing", words, none), ENOENT));
+}
+
+int main(int argc, char **argv)
+{
+	int dir;
+
+	if (argc == 2 && !strcmp(argv[1], "exec"))
+		return 23;
+	setvbuf(stdout, NULL, _IONBF, 0);
+	umask(022);
+	if (argc != 2 || chdir(argv[1]) || (dir = open(".", O_RDONLY | O_DIRECTORY)) < 0)
+		return 64;
+	files(dir);
+	descriptors();
+	rings();
+	nothing_wanted();
+	identity();
+	scheduling();
+	signals();
+	programs("/proc/self/exe");
+	puts(failed ? "some calls answer otherwise" : "all calls answer as they should");
+	return failed != 0;
+}
