@@ -145,6 +145,11 @@ def test_documents_name_real_functions(document):
         assert re.search(definition, read(path), re.M), f"{document}: {function} is not in {path}"
 
 
+def test_no_merge_is_half_done():
+    found = subprocess.run(["git", "grep", "-InE", "^(<{7}|>{7}) "], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 1, found.stdout + found.stderr
+
+
 def test_documents_are_there():
     for name in ["ARCHITECTURE", "read-path", "write-path", "journal", "durability", "locks", "HACKING", "benchmarks", "caveats"]:
         assert f"docs/{name}.md" in FILES
