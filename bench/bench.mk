@@ -13,11 +13,12 @@ $(B)/libcount.so: bench/count/count.c
 	@mkdir -p $(B)
 	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden -o $@ $< -lpthread
 
-.PHONY: bench soak uploads
+.PHONY: bench soak uploads recv-latency
 bench:
 	@tools/deps bench
 	@$(MAKE) --no-print-directory all $(B)/floor.elf $(B)/libcount.so
 	@$(if $(BENCH),,bench/uploads.py $(or $(UPLOADS),--rounds 1) || echo "bench: uploads failed; the rest goes on" >&2)
+	@$(if $(BENCH),,bench/recv_latency.py $(RECV) || echo "bench: recv_latency failed; the rest goes on" >&2)
 	@bench/bench.py $(BENCH)
 
 soak:
@@ -29,3 +30,8 @@ uploads:
 	@tools/deps bench
 	@$(MAKE) --no-print-directory all
 	@bench/uploads.py $(UPLOADS)
+
+recv-latency:
+	@tools/deps bench
+	@$(MAKE) --no-print-directory all $(B)/libcount.so
+	@bench/recv_latency.py $(RECV)

@@ -12,7 +12,7 @@ from machines import OUT
 from rows import COUNTED, ROWS
 
 SYSTEMS = chart.NAMES
-TABLES = ("uploads", "soak", "lossy")  # build/bench/NAME.json: title, machine, columns, rows, notes
+TABLES = ("uploads", "recv_latency", "soak", "lossy")  # build/bench/NAME.json: title, machine, columns, rows, notes
 
 HEAD = """# Benchmarks
 

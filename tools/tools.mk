@@ -12,6 +12,7 @@ help:
 	@echo "make bench           side by side with Linux + nginx (root, for a network namespace)"
 	@echo "make soak            a million connections, ten million requests, floods (root; half an hour)"
 	@echo "make uploads         uploads beside Linux with nginx and with Apache (root; a quarter of an hour)"
+	@echo "make recv-latency    from a frame's arrival to a program's recv, beside Linux (root; two minutes)"
 	@echo "make debug           QEMU stopped at entry, gdb with symbols and the pw-* commands"
 	@echo "make iso             build/pagewire.iso alone"
 	@echo "make asm             build/pagewire.asm, the disassembly with source"

@@ -11,7 +11,8 @@
 // With entry=LOW:HIGH, handler=ADDRESS, other=ADDRESS, post=ADDRESS and work=ADDRESS (hex) it measures spans of
 // instructions: from a block that begins in LOW..HIGH-1 (the entries of interrupts) to work, if handler and then
 // post are executed after it and other, which calls handler by itself, is not. span_least and span_worst are those
-// since the last reading.
+// since the last reading. Without post, a span begins where handler is executed after an entry, anew each time: the
+// last interrupt before work counts.
 //
 // With profile=/path as well, each connection also writes there how often each block of code ran since
 // the start, a line each: address instructions executions load_bytes (bench/hot adds them up by function).
@@ -120,6 +121,8 @@ static void on_handler(unsigned vcpu, void *data)
 {
 	(void)vcpu, (void)data;
 	span.handled = span.entered;
+	if (span.handled && !span.post)
+		span.begun = span.handled;
 }
 
 // Without it the interrupt was somebody else's, or the card's before last.
