@@ -93,8 +93,11 @@ static void told_twice(struct tcp_pcb *pcb, struct tcp_recovery *r, uint32_t lef
 	}
 }
 
-static void take_blocks(struct tcp_pcb *pcb, struct tcp_recovery *r)
+// Returns whether something came twice.
+static bool take_blocks(struct tcp_pcb *pcb, struct tcp_recovery *r)
 {
+	bool twice = false;
+
 	for (unsigned i = 0; i < tcp_sack_blocks; i++) {
 		uint32_t left = tcp_sack_block[i].left, right = tcp_sack_block[i].right;
 
@@ -104,6 +107,7 @@ static void take_blocks(struct tcp_pcb *pcb, struct tcp_recovery *r)
 		    (i == 0 && tcp_sack_blocks > 1 && TCP_SEQ_GEQ(left, tcp_sack_block[1].left) &&
 		     TCP_SEQ_LEQ(right, tcp_sack_block[1].right))) {
 			told_twice(pcb, r, left, right);
+			twice = true;
 			continue;
 		}
 		if (TCP_SEQ_LT(left, pcb->lastack))
@@ -113,6 +117,7 @@ static void take_blocks(struct tcp_pcb *pcb, struct tcp_recovery *r)
 			tcp_holes_heard(r, r->probe_at);
 		tcp_holes_arrived(pcb, left, right);
 	}
+	return twice;
 }
 
 // RFC 6582, 3.2: without SACK the first segment that is missing is known, and only that.
@@ -175,15 +180,15 @@ static bool was_only_late(const struct tcp_pcb *pcb, struct tcp_recovery *r)
 
 // RFC 4015, 3.2; RFC 9438, 4.9. The window is what is in flight and a little, so that there is no burst, and soon again
 // what it was.
-static void undo(struct tcp_pcb *pcb, struct tcp_recovery *r)
+static void undo(struct tcp_pcb *pcb, struct tcp_recovery *r, bool twice)
 {
 	const struct tcp_window_before *before = &r->before;
 	uint32_t acked = MIN(pcb->lastack - r->acked, LWIP_TCP_CALC_INITIAL_CWND(pcb->mss));
 
 	if (r->phase != TCP_LOST)
 		pcb->late_by += pcb->late_by < LATE_MOST;
-	else if (pcb->lastack !=
-		 pcb->snd_nxt) // or acknowledgements may have been lost on a path that is no slower
+	else if (pcb->lastack != pcb->snd_nxt && !twice)
+		// or acknowledgements may have been lost on a path that is no slower (RFC 3522, 3.2)
 		tcp_rtt_late(pcb, tcp_times.echo);
 	pcb->cwnd = MAX(MIN(pcb->snd_nxt - pcb->lastack + acked, before->cwnd), pcb->cwnd);
 	pcb->ssthresh = MAX(MIN(before->cwnd, (uint32_t)TCP_SND_BUF), before->ssthresh);
@@ -226,14 +231,19 @@ static void ease(struct tcp_pcb *pcb, struct tcp_recovery *r)
 void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate)
 {
 	struct tcp_recovery *r = begin(pcb);
+	bool twice;
 
 	if (!r)
 		return; // memory is short: the next duplicate, or the timer
 	tcp_holes_acked(pcb);
-	take_blocks(pcb, r);
+	twice = take_blocks(pcb, r);
 	take_probe(pcb, r);
 	if (was_only_late(pcb, r))
-		undo(pcb, r);
+		undo(pcb, r, twice);
+	// What comes twice causes an acknowledgement, but is not what that echoes (RFC 7323, 5.3, R2, R3): if
+	// earlier ones were lost, it would tell of the time that we waited for them as of a round trip.
+	if (twice)
+		tcp_times.seen = false;
 	if (!(pcb->flags & TF_SACK))
 		take_duplicates(pcb, r, duplicate);
 	if (r->phase != TCP_WATCHING && TCP_SEQ_GEQ(pcb->lastack, r->point))

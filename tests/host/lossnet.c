@@ -140,13 +140,17 @@ static void add(struct lossnet *net, uint32_t left, uint32_t right)
 static void receive(struct lossnet *net, const struct flight *in)
 {
 	bool twice = have(net, in->seq, in->len);
+	bool old = (int32_t)(in->seq + in->len - net->edge) <= 0;
 	struct flight *out;
 
 	net->repeated += twice;
-	if ((int32_t)(in->seq - net->edge) <= 0 && (int32_t)(in->stamp - net->ts_recent) >= 0)
-		net->ts_recent = in->stamp; // RFC 7323, 4.3
+	if (!old && (int32_t)(in->seq - net->edge) <= 0 &&
+	    (int32_t)(in->stamp - net->ts_recent) >= 0)
+		net->ts_recent = in->stamp; // RFC 7323, 5.3, R2, R3
 	if (!twice)
 		add(net, in->seq, in->seq + in->len);
+	if (net->drops_ack && net->drops_ack(net))
+		return;
 	out = launch(net, 1);
 	out->ack = net->edge;
 	out->stamp = net->ts_recent;

@@ -20,6 +20,7 @@ struct lossnet {
 	uint32_t spike_at,
 	    spike_ms; // what would arrive from then on for so long arrives when it is over
 	bool (*drops)(struct lossnet *net, const struct bed_segment *segment); // or null
+	bool (*drops_ack)(struct lossnet *net); // or null; asked for each ACK
 	// what the test may look at
 	struct bed_peer *peer;
 	uint32_t base, edge,

@@ -130,6 +130,36 @@ static void what_a_probe_that_comes_twice_overtook_is_lost(void **state)
 	}
 }
 
+// All but those that tell of something that came twice.
+static bool usual_ack(struct lossnet *net)
+{
+	static uint32_t told;
+	bool drop = net->repeated == told;
+
+	told = net->repeated;
+	return drop;
+}
+
+// Each window is acknowledged when its end is probed for, and not before.
+static void lost_acknowledgements_do_not_make_a_round_trip_longer(void **state)
+{
+	for (unsigned times = 0; times < 2; times++) {
+		struct lossnet net = {.rtt = 20,
+				      .sack = true,
+				      .duplicate_sack = true,
+				      .times = times,
+				      .drops_ack = usual_ack};
+
+		lossnet_open(&net);
+		lossnet_transfer(&net, 300 * 1448);
+		say("acknowledgements lost", &net, 300 * 1448, 0);
+		assert_in_range(net.probes, 3, 10);
+		assert_int_equal(net.repeated, net.probes);
+		assert_in_range(net.peer->pcb->srtt >> TCP_RTT_SHIFT, 18, 22);
+		lossnet_close(&net);
+	}
+}
+
 // Everything that is sent again is lost the first time.
 static uint32_t highest;
 static bool again_once(struct lossnet *net, const struct bed_segment *segment)
@@ -289,6 +319,7 @@ int main(void)
 	    TEST(a_burst_of_loss_is_found_at_once),
 	    TEST(a_lost_tail_is_probed_for),
 	    TEST(what_a_probe_that_comes_twice_overtook_is_lost),
+	    TEST(lost_acknowledgements_do_not_make_a_round_trip_longer),
 	    TEST(a_retransmission_that_is_lost_is_sent_again),
 	    TEST(reordering_is_not_loss),
 	    TEST(an_outage_ends),
