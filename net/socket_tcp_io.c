@@ -45,23 +45,30 @@ static int64_t receive(struct tcp_socket *t, struct stream_io *io, bool peek)
 {
 	int64_t done = 0;
 	int error = 0;
+	bool came;
 
 	mutex_lock(&t->reader);
-	while (io->left && t->in && !error) {
-		const struct pbuf *head = t->in;
-		uint32_t n = (uint32_t)MIN(io->left, (uint64_t)(head->len - t->in_offset));
+	do {
+		while (io->left && t->in && !error) {
+			const struct pbuf *head = t->in;
+			uint32_t n = (uint32_t)MIN(io->left, (uint64_t)(head->len - t->in_offset));
 
-		error = socket_copy_out(io, head, t->in_offset, n);
-		if (error)
-			break;
-		done += n;
-		if (peek)
-			break; // the first buffer's worth
-		consume(t, n);
-	}
-	if (!done && !error &&
-	    !(t->in && !io->left)) // who wants no bytes waits, too, and gets none
-		done = nothing(t);
+			error = socket_copy_out(io, head, t->in_offset, n);
+			if (error)
+				break;
+			done += n;
+			if (peek)
+				break; // the first buffer's worth
+			consume(t, n);
+		}
+		// The last bytes and the FIN behind them may both come just now: the end is believed only where
+		// nothing lies before it. Who wants no bytes waits, too, and gets none.
+		wtd_disable();
+		came = !done && !error && t->in && io->left;
+		if (!done && !error && !t->in)
+			done = nothing(t);
+		wtd_enable();
+	} while (came);
 	mutex_unlock(&t->reader);
 	return done ? done : error;
 }

@@ -92,10 +92,10 @@ def test_a_file_goes_to_the_kernels_own_server_by_reference(machine):
 
 
 def test_options_are_the_sockets_and_a_listeners_its_connections(machine):
-    before = held(machine)
+    held = Held(machine, POOLS, NAMES)
     out = machine.command("LOAD local options", 120)
     assert "ok" in out.split(), out
-    stop(machine, before)
+    held.stop()
 
 
 def test_local_sockets_carry_bytes_descriptors_and_names(machine):

@@ -13,8 +13,8 @@ import time
 import pytest
 
 from conftest import Tap
-from test_sockets import connect, copied, stop
-from test_sockets import held as held_by_sockets
+from held import Held
+from test_sockets import POOLS, connect, copied
 from vm import BUILD, ROOT, make_volume
 
 FILE = random.Random(11).randbytes(5_000_003)
@@ -55,7 +55,7 @@ def curl(path, *more):
 
 
 def test_nginx_serves_a_volume_and_copies_nothing(machine):
-    before = held_by_sockets(machine)
+    held = Held(machine, POOLS)
     machine.command("LOAD nginx &")
     connect(8081).close()
     assert curl("/big.bin") == FILE
@@ -70,7 +70,7 @@ def test_nginx_serves_a_volume_and_copies_nothing(machine):
     assert curl("/big.bin", "-r", "-10") == FILE[-10:]
     assert curl("/empty") == b"" and b"big.bin" in curl("/")
     assert b"404" in curl("/nothing", "-I") and b"Content-Length: 5000003" in curl("/big.bin", "-I")
-    stop(machine, before)
+    held.stop()
 
 
 def iperf(*more):
@@ -86,16 +86,16 @@ def iperf(*more):
 
 
 def test_iperf3_counts_what_was_sent(machine):
-    before = held_by_sockets(machine)
+    held = Held(machine, POOLS)
     machine.command("LOAD iperf3 -s &")
     for more in ((), ("-R", "-P", "3")):  # who receives stops counting when who sends says that it is done
         end = iperf("-n", "8M", *more)
         assert end["sum_sent"]["bytes"] >= 8 << 20 and end["sum_received"]["bytes"] >= 1 << 20, end
-    stop(machine, before)
+    held.stop()
 
 
 def test_busybox_nc_sends_a_file_and_prints_what_comes(machine):
-    before = held_by_sockets(machine)
+    held = Held(machine, POOLS)
     got = []
     with socket.create_server((Tap.HOST, 8897)) as server:
         def answer():
@@ -109,4 +109,4 @@ def test_busybox_nc_sends_a_file_and_prints_what_comes(machine):
         out = machine.command("LOAD busybox sh /nc.sh", 120)
         thread.join()
     assert b"".join(got) == FILE and hashlib.md5(SMALL).hexdigest() in out
-    stop(machine, before)
+    held.stop()

@@ -99,7 +99,7 @@ def test_a_program_that_ends_leaves_what_is_on_the_wire(machine):
 
 
 def test_a_file_by_splice_is_copied_nowhere(machine):
-    before = held(machine)
+    held = Held(machine, POOLS)
     with socket.create_server((Tap.HOST, 0)) as server:
         thread, out = at_the_console(machine, f"LOAD zero splice {Tap.HOST} {server.getsockname()[1]} /big.bin")
         s, _ = server.accept()
@@ -111,14 +111,14 @@ def test_a_file_by_splice_is_copied_nowhere(machine):
             s.sendall(b"e")
             thread.join()
     assert "ok" in out[0].split(), out
-    all_back(machine, before)
+    held.back()
 
 
 def test_pages_and_bytes_leave_a_pipe_in_order(machine):
-    before = held(machine)
+    held = Held(machine, POOLS)
     out = machine.command("LOAD zero pipe /big.bin", 120)
     assert "ok" in out.split(), out
-    all_back(machine, before)
+    held.back()
 
 
 def test_what_was_lost_is_sent_again_as_it_was(volume):

@@ -46,6 +46,10 @@ $(PROGRAMS)/busybox-testsuite/.ready: $(PROGRAMS_MK) tools/fetch
 		tar -xmf "$$tarball" -C $(@D) --strip-components=2 --wildcards '*/testsuite'; fi
 	@touch $@
 
+# All of them: a test that runs in a network namespace of its own cannot fetch anything.
+.PHONY: programs
+programs: $(PROGRAMS)/nginx $(PROGRAMS)/iperf3 $(PROGRAMS)/busybox-testsuite/.ready
+
 # docs/linux-abi.md: what passes of busybox's test suite here, and what does on Linux (root, for chroot).
 .PHONY: abi-list
 abi-list:
