@@ -366,7 +366,9 @@ static int64_t receive(struct local_socket *t, struct stream_io *io, struct sock
 
 int64_t local_receive(struct stream *s, struct socket_message *m)
 {
-	return m->flags & (MSG_OOB | MSG_ERRQUEUE) ? -EAGAIN : receive(local_of(s), &m->io, m);
+	if (m->flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	return m->flags & MSG_ERRQUEUE ? -EAGAIN : receive(local_of(s), &m->io, m);
 }
 
 int64_t local_read(struct stream *s, struct stream_io *io, uint64_t offset)

@@ -154,6 +154,22 @@ static void nothing_wanted(void)
 	close(listener), close(near), close(far);
 }
 
+// Linux may be built with urgent bytes of local sockets: then there is none to be had.
+static void nothing_urgent(void)
+{
+	const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+	int ends[2] = {-1, -1};
+	char byte;
+
+	for (unsigned n = 0; n < 3; n++) {
+		IS(!socketpair(AF_UNIX, types[n], 0, ends) && send(ends[0], "x", 1, 0) == 1);
+		IS(recv(ends[1], &byte, 1, MSG_OOB) == -1 &&
+		   (errno == EOPNOTSUPP || (errno == EINVAL && types[n] == SOCK_STREAM)));
+		IS(recv(ends[1], &byte, 1, 0) == 1 && byte == 'x');
+		close(ends[0]), close(ends[1]);
+	}
+}
+
 static void identity(void)
 {
 	uid_t a, b, c;
@@ -247,6 +263,7 @@ int main(int argc, char **argv)
 	descriptors();
 	rings();
 	nothing_wanted();
+	nothing_urgent();
 	identity();
 	scheduling();
 	signals();
