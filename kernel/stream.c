@@ -254,7 +254,8 @@ int stream_wait(struct stream *s, unsigned events, uint64_t ns)
 			error = -ERESTART;
 	}
 	spin_unlock_wtd(&wait_lock);
-	return error;
+	// Also where there was nothing to wait for: a program whose call goes on for long can be ended.
+	return !error && task_current() && signal_kills() ? -ERESTART : error;
 }
 
 // ---- reading and writing ----
