@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # make fuzz            each fuzzer for FUZZ_SECONDS (default 600), corpora kept in build/fuzz
-# make fuzz-tests      each for 25 seconds, as TAP: a part of make test
+# make fuzz-tests      each for so many inputs and 25 seconds at most, as TAP: a part of make test. The same inputs
+#                      each time; SEED=n makes others
 # make fuzz-http       the request parser
 # The oracle is llhttp, whose C comes with Debian's node-llhttp.
 FUZZ_CC      ?= clang
@@ -19,6 +20,7 @@ build/fuzz/http_parse: $(FUZZ_SOURCES) $(wildcard server/*.h include/*/*.h)
 		-o build/fuzz/llhttp_$$f.o $(LLHTTP_DIR)/$$f.c || exit 1; done
 	$(FUZZ_CC) $(FUZZ_FLAGS) -isystem $(LLHTTP_INC) -o $@ $(FUZZ_SOURCES) build/fuzz/llhttp_*.o
 
+FUZZ_SHORT = -seed=$(or $(SEED),20260722) -max_total_time=25
 FUZZ_RUN = build/fuzz/http_parse -dict=tests/fuzz/http.dict -max_len=3000 -timeout=120 -print_final_stats=1 \
            -artifact_prefix=build/fuzz/
 
@@ -26,13 +28,14 @@ FUZZ_RUN = build/fuzz/http_parse -dict=tests/fuzz/http.dict -max_len=3000 -timeo
 fuzz-http: build/fuzz/http_parse
 	$(FUZZ_RUN) -max_total_time=$(FUZZ_SECONDS) build/fuzz/corpus tests/fuzz/corpus
 fuzz-http-short: build/fuzz/http_parse
-	$(FUZZ_RUN) -max_total_time=25 build/fuzz/corpus tests/fuzz/corpus
+	@rm -rf build/fuzz/short-http && mkdir -p build/fuzz/short-http
+	$(FUZZ_RUN) $(FUZZ_SHORT) -runs=1000000 build/fuzz/short-http tests/fuzz/corpus
 
 include tests/fuzz/fuzz_ext4.mk
 include tests/fuzz/fuzz_xml.mk
 fuzz: fuzz-http fuzz-ext4 fuzz-xml
 
-# TAP, for tools/test. libFuzzer prints its seed in the log.
+# TAP, for tools/test.
 FUZZ_TARGETS := http ext4 xml
 fuzz-build: build/fuzz/http_parse build/fuzz/ext4 build/fuzz/xml
 fuzz-tests: fuzz-build

@@ -255,11 +255,26 @@ static bool excused(const char *head, const struct outcome *o)
 	return head[o->p.target_at] != '/' && head[o->p.target_at] != '*';
 }
 
+// White space behind a field's value may be a tab (RFC 9110, section 5.6.3); llhttp takes one for a part of a length or
+// a coding.
+static bool tab_behind_a_value(const char *head, int size)
+{
+	for (int i = 0; i < size; i++) {
+		int end = i + 1;
+
+		while (head[i] == '\t' && end < size && (head[end] == ' ' || head[end] == '\t'))
+			end++;
+		if (head[i] == '\t' && end < size && (head[end] == '\r' || head[end] == '\n'))
+			return true;
+	}
+	return false;
+}
+
 static void ask_llhttp(const char *head, const struct outcome *o)
 {
 	struct llhttp_answer answer;
 
-	if (o->request.method >= HTTP_METHODS)
+	if (o->request.method >= HTTP_METHODS || tab_behind_a_value(head, (int)o->p.pos))
 		return;
 	llhttp_ask(head, o->p.pos, &answer);
 	if (!answer.accepted) {
