@@ -15,7 +15,6 @@ The table goes to the standard output and, for the report of `make bench`, to bu
     make recv-latency                      two minutes; root, or a kernel that lets users make network namespaces
     make recv-latency RECV=--icount"""
 import argparse
-import json
 import os
 import re
 import shutil
@@ -26,10 +25,11 @@ import sys
 import time
 
 import machines  # and with it tests/e2e
+import tables
 import waiting
 from machines import GUEST, HOST, OUT, ROOT
 
-FOLDER, TABLE = f"{OUT}/recv", f"{OUT}/recv_latency.json"
+FOLDER = f"{OUT}/recv"
 SIZES = (16, 1024)
 PAUSE = 0.01  # seconds: whoever looks for more work a while has halted by then
 INIT = f"""#!/bin/busybox sh
@@ -200,15 +200,7 @@ def main():
         prepare()
     machines.in_namespace()
     machines.make_tap()
-    table = report(measure(Pagewire, options.messages), measure(Linux, options.messages), options.messages)
-    with open(TABLE, "w") as f:
-        json.dump(table, f, indent=1)
-    print(table["machine"] + "\n")
-    print("| " + " | ".join(table["columns"]) + " |\n" + "|---" * len(table["columns"]) + "|")
-    for row in table["rows"]:
-        print("| " + " | ".join(row) + " |")
-    for note in table["notes"]:
-        print("\n" + note)
+    tables.keep("recv_latency", report(measure(Pagewire, options.messages), measure(Linux, options.messages), options.messages))
 
 
 if __name__ == "__main__":

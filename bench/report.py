@@ -7,6 +7,7 @@ import statistics
 
 import chart
 import losses
+import tables
 from figures import Figures
 from machines import OUT
 from rows import COUNTED, ROWS
@@ -126,21 +127,6 @@ def wtd_table(rows):
         yield f"| {row['title']} | {row['interrupts']:,} | " + " | ".join("" if f is None else f"{f:,.0f}" for f in figures) + " |"
 
 
-def other_table(name):
-    try:
-        with open(f"{OUT}/{name}.json") as f:
-            table = json.load(f)
-    except (OSError, ValueError):
-        return
-    yield f"\n## {table['title']}\n\n{table.get('machine', '')}\n"
-    yield "| " + " | ".join(table["columns"]) + " |"
-    yield "|" + "---|" * len(table["columns"])
-    for row in table["rows"]:
-        yield "| " + " | ".join(str(cell) for cell in row) + " |"
-    for note in table.get("notes", []):
-        yield f"\n* {note}"
-
-
 def curve_of(figures, system, idents, key, scale=1.0):
     found = [figures.median(system, row, key) if (row := figures.row(ident)) else None for ident in idents]
     return [None if v is None else v * scale for v in found]
@@ -205,7 +191,7 @@ def write(into):
     if results.get("wtd"):
         lines += wtd_table(results["wtd"])
     for name in TABLES:
-        lines += other_table(name)
+        lines += tables.kept(name)
     text = "\n".join(line for line in lines if line != "") + "\n"
     with open(os.path.join(into, "benchmarks.md"), "w") as f:
         f.write(text)

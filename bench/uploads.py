@@ -28,8 +28,9 @@ import sys
 import time
 
 import machines  # and with it tests/e2e
+import tables
 from machines import GUEST, HOST, OUT, ROOT
-RAW, TABLE, VOLUME = f"{OUT}/uploads-raw.json", f"{OUT}/uploads.json", f"{OUT}/uploads.img"
+RAW, VOLUME = f"{OUT}/uploads-raw.json", f"{OUT}/uploads.img"
 LARGE = 256 << 20
 SMALL, SMALL_BYTES, SPREAD = 10000, 4096, 100
 MIXED_BYTES, MIXED_NAMES = 16384, 500
@@ -264,15 +265,7 @@ def main():
                 json.dump(raw, f, indent=1)
     with contextlib.suppress(FileNotFoundError):  # --rounds 0 --add: the report of what was measured before
         os.unlink(VOLUME)
-    table = report(raw, options.note)
-    with open(TABLE, "w") as f:
-        json.dump(table, f, indent=1)
-    print(table["machine"] + "\n")
-    print("| " + " | ".join(table["columns"]) + " |\n" + "|---" * len(table["columns"]) + "|")
-    for row in table["rows"]:
-        print("| " + " | ".join(row) + " |")
-    for note in table["notes"]:
-        print("\n" + note)
+    tables.keep("uploads", report(raw, options.note))
 
 
 if __name__ == "__main__":

@@ -66,21 +66,25 @@ def copied(vm, site="stream_head"):
     return vm.metrics()[f'pagewire_copy_bytes_total{{site="{site}"}}']
 
 
-def test_what_is_sent_by_reference_is_copied_nowhere_and_does_not_change(machine):
+def sends_without_a_copy(machine, verb, what, wanted):
+    """The program connects, sends when it is told to, and waits for another word; the two are copied, nothing else."""
     held = Held(machine, POOLS)
-    size = 3_000_000
     with socket.create_server((Tap.HOST, 0)) as server:
-        thread, out = at_the_console(machine, f"LOAD zero send {Tap.HOST} {server.getsockname()[1]} {size}")
+        thread, out = at_the_console(machine, f"LOAD zero {verb} {Tap.HOST} {server.getsockname()[1]} {what}")
         s, _ = server.accept()
         with s:
             start = copied(machine)
             s.sendall(b"g")
-            assert receive(s, size) == pattern(size)
+            assert receive(s, len(wanted)) == wanted
             assert copied(machine) - start == 1 and copied(machine, "other") == 0
             s.sendall(b"e")
             thread.join()
     assert "ok" in out[0].split(), out
     held.back()
+
+
+def test_what_is_sent_by_reference_is_copied_nowhere_and_does_not_change(machine):
+    sends_without_a_copy(machine, "send", 3_000_000, pattern(3_000_000))
 
 
 def test_a_program_that_ends_leaves_what_is_on_the_wire(machine):
@@ -99,19 +103,7 @@ def test_a_program_that_ends_leaves_what_is_on_the_wire(machine):
 
 
 def test_a_file_by_splice_is_copied_nowhere(machine):
-    held = Held(machine, POOLS)
-    with socket.create_server((Tap.HOST, 0)) as server:
-        thread, out = at_the_console(machine, f"LOAD zero splice {Tap.HOST} {server.getsockname()[1]} /big.bin")
-        s, _ = server.accept()
-        with s:
-            start = copied(machine)
-            s.sendall(b"g")
-            assert receive(s, len(FILE)) == FILE
-            assert copied(machine) - start == 1 and copied(machine, "other") == 0
-            s.sendall(b"e")
-            thread.join()
-    assert "ok" in out[0].split(), out
-    held.back()
+    sends_without_a_copy(machine, "splice", "/big.bin", FILE)
 
 
 def test_pages_and_bytes_leave_a_pipe_in_order(machine):
