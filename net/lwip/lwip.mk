@@ -33,8 +33,10 @@ endif
 			{ echo "lwip: $$p does not apply" >&2; exit 1; }; done
 	@touch $@
 
-# Whoever includes a header of lwIP's is compiled again in the same run in which the patches changed it.
+# Whoever includes a header of lwIP's, and its own sources, are compiled again in the same run in which the patches changed
+# them. While they are unpacked the files are not there: without these rules make would take that for its end.
 $(LWIP_SRC)/src/include/%.h: $(LWIP_READY) ;
+$(LWIP_SRC)/%.c: $(LWIP_READY) ;
 
 # lwIP's own sources take their few libc headers from port/libc and fewer warnings than ours.
 $(LWIP_UPSTREAM_OBJS): $(LWIP_SRC)/%.o: $(LWIP_READY) $(LWIP_HOME)/lwip.mk
