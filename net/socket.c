@@ -4,6 +4,7 @@
 #include "kernel/kstring.h"
 #include "kernel/vmm.h"
 #include "lwip/err.h"
+#include "lwip/ip.h"
 #include "lwip/pbuf.h"
 #include "net/loopback.h"
 
@@ -119,6 +120,28 @@ void socket_peer_ip(ip_addr_t *ip)
 		IP_ADDR6_HOST(ip, 0, 0, 0, 1);
 }
 
+uint8_t socket_share_bits(const struct socket_common *c)
+{
+	uint8_t bits = (c->reuse_address ? SHARES_ADDRESS : 0) | (c->reuse_port ? SHARES_PORT : 0);
+
+	return bits ? bits | SOF_REUSEADDR : 0;
+}
+
+bool socket_share_may(uint8_t mine, uint8_t other, bool other_listens)
+{
+	uint8_t both = mine & other;
+
+	return both & SHARES_PORT || (both & SHARES_ADDRESS && !other_listens);
+}
+
+bool socket_same_place(const ip_addr_t *a, const ip_addr_t *b)
+{
+	bool both4 = IP_GET_TYPE(a) != IPADDR_TYPE_V6 && IP_GET_TYPE(b) != IPADDR_TYPE_V6;
+	bool both6 = IP_GET_TYPE(a) != IPADDR_TYPE_V4 && IP_GET_TYPE(b) != IPADDR_TYPE_V4;
+
+	return (both4 || both6) && (ip_addr_isany(a) || ip_addr_isany(b) || ip_addr_eq(a, b));
+}
+
 bool socket_may_bind(const ip_addr_t *ip)
 {
 	if (ip_addr_isany(ip) || ip_addr_ismulticast(ip) || loopback_owns(ip))
@@ -173,8 +196,10 @@ int socket_set_common(struct stream *s, int level, int name, const void *value, 
 		return -ENOPROTOOPT;
 	switch (name) {
 	case SO_REUSEADDR:
-	case SO_REUSEPORT:
 		c->reuse_address = n;
+		return 0;
+	case SO_REUSEPORT:
+		c->reuse_port = n;
 		return 0;
 	case SO_BROADCAST:
 		c->broadcast = n;
@@ -204,8 +229,9 @@ int socket_get_common(struct stream *s, int level, int name, int type, void *val
 	case SO_ERROR:
 		return socket_put_int(value, len, socket_take_error(s));
 	case SO_REUSEADDR:
-	case SO_REUSEPORT:
 		return socket_put_int(value, len, c->reuse_address);
+	case SO_REUSEPORT:
+		return socket_put_int(value, len, c->reuse_port);
 	case SO_BROADCAST:
 		return socket_put_int(value, len, c->broadcast);
 	case SO_RCVBUF:

@@ -14,7 +14,7 @@ struct socket_common {
 	struct stream stream;
 	bool v6;      // constant
 	bool v6_only; // own calls, one at a time
-	bool reuse_address, broadcast;
+	bool reuse_address, reuse_port, broadcast;
 	int error;			    // (W) told by SO_ERROR once; positive
 	uint64_t receive_ns, send_ns;	    // SO_RCVTIMEO, SO_SNDTIMEO; UINT64_MAX: none
 	uint32_t receive_bytes, send_bytes; // as set: SO_RCVBUF, SO_SNDBUF
@@ -41,6 +41,15 @@ void socket_from_ip(const struct socket_common *c, const ip_addr_t *ip, uint16_t
 		    struct socket_address *out);
 // A peer's address that is none is this machine's, as Linux has it. WTDs off.
 void socket_peer_ip(ip_addr_t *ip);
+
+// Who may share a port, as socket(7) and Linux have it: those that all had SO_REUSEPORT when they were bound (there is
+// one user), and, as long as none of them listens, those that all had SO_REUSEADDR. Bits of so_options that are free.
+enum { SHARES_ADDRESS = 0x40, SHARES_PORT = 0x80 };
+uint8_t
+socket_share_bits(const struct socket_common *c); // with SOF_REUSEADDR, for lwIP's own check
+bool socket_share_may(uint8_t mine, uint8_t other, bool other_listens);
+bool socket_same_place(const ip_addr_t *a, const ip_addr_t *b); // one packet may be for both
+
 bool socket_may_bind(const ip_addr_t *ip); // -EADDRNOTAVAIL if not. WTDs off.
 int socket_error_of(int8_t err);	   // lwIP's err_t as a negative errno
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // TCP sockets of programs: their life, their names, lwIP's callbacks (net/socket_tcp.h).
-#include "kernel/kstat.h"
 #include "kernel/lock.h"
 #include "kernel/pool.h"
 #include "net/loopback.h"
@@ -9,9 +8,6 @@
 
 // Descriptors of programs on connections, as many as HTTP may have; more is -ENFILE.
 static struct pool socket_pool = POOL_INIT("tcp socket", struct tcp_socket, 24576);
-static uint64_t refused;
-KSTAT_COUNTER(refused, "pagewire_socket_refused_total",
-	      "Connections reset because a program's backlog or memory was full.");
 
 static const struct stream_ops tcp_stream_ops;
 
@@ -81,7 +77,7 @@ void tcp_socket_drop_first(struct tcp_socket *t)
 	pbuf_free(head);
 }
 
-static void attach(struct tcp_socket *t, struct tcp_pcb *pcb)
+void tcp_socket_attach(struct tcp_socket *t, struct tcp_pcb *pcb)
 {
 	t->pcb = pcb;
 	tcp_arg(pcb, t);
@@ -90,7 +86,7 @@ static void attach(struct tcp_socket *t, struct tcp_pcb *pcb)
 	tcp_err(pcb, on_error);
 }
 
-static void detach(struct tcp_pcb *pcb)
+void tcp_socket_detach(struct tcp_pcb *pcb)
 {
 	tcp_arg(pcb, NULL);
 	tcp_recv(pcb, NULL);
@@ -98,7 +94,7 @@ static void detach(struct tcp_pcb *pcb)
 	tcp_err(pcb, NULL);
 }
 
-static struct tcp_socket *socket_new(bool v6)
+struct tcp_socket *tcp_socket_make(bool v6)
 {
 	struct tcp_socket *t = pool_alloc(&socket_pool);
 
@@ -111,36 +107,10 @@ static struct tcp_socket *socket_new(bool v6)
 					   .send_bytes = TCP_SND_BUF};
 	stream_init(stream_of(t), &tcp_stream_ops, STREAM_RDWR);
 	t->queue_end = &t->queue;
+	t->next_listener = t;
 	t->reader = (struct mutex)MUTEX_INIT("socket reader");
 	t->sender = (struct mutex)MUTEX_INIT("socket sender");
 	return t;
-}
-
-static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
-{
-	struct tcp_socket *l = arg, *t;
-
-	if (err != ERR_OK || !pcb)
-		return ERR_VAL;
-	t = l->queued < l->backlog ? socket_new(l->common.v6) : NULL;
-	if (!t) {
-		refused++;
-		tcp_abort(pcb);
-		return ERR_ABRT;
-	}
-	t->state = OPEN;
-	attach(t, pcb);
-	t->options = l->options;
-	t->linger_on = l->linger_on;
-	t->linger_seconds = l->linger_seconds;
-	t->common.receive_ns = l->common.receive_ns;
-	t->common.send_ns = l->common.send_ns;
-	tcp_socket_apply(t);
-	*l->queue_end = t;
-	l->queue_end = &t->queue_next;
-	l->queued++;
-	stream_notify(stream_of(l));
-	return ERR_OK;
 }
 
 // ---- names ----
@@ -156,10 +126,8 @@ int tcp_socket_need_pcb(struct tcp_socket *t)
 	pcb = tcp_new_ip_type(t->common.v6 ? IPADDR_TYPE_ANY : IPADDR_TYPE_V4);
 	if (!pcb)
 		return -ENOBUFS;
-	attach(t, pcb);
+	tcp_socket_attach(t, pcb);
 	tcp_socket_apply(t);
-	if (t->common.reuse_address)
-		ip_set_option(pcb, SOF_REUSEADDR);
 	return 0;
 }
 
@@ -176,8 +144,10 @@ static int tcp_socket_bind(struct stream *s, const struct socket_address *name)
 	error = t->state != FRESH	? -EINVAL
 		: !socket_may_bind(&ip) ? -EADDRNOTAVAIL
 					: tcp_socket_need_pcb(t);
+	if (!error && t->pcb->local_port)
+		error = -EINVAL;
 	if (!error)
-		error = socket_error_of(tcp_bind(t->pcb, &ip, port));
+		error = tcp_socket_claim(t, &ip, port);
 	wtd_enable();
 	return error;
 }
@@ -221,59 +191,6 @@ static int tcp_socket_connect(struct stream *s, const struct socket_address *nam
 	}
 	wtd_enable();
 	return error ? error : -EINPROGRESS;
-}
-
-static int tcp_socket_listen(struct stream *s, int backlog)
-{
-	struct tcp_socket *t = tcp_of(s);
-	struct tcp_pcb *listener;
-	int error = 0;
-	err_t err = ERR_OK;
-
-	wtd_disable();
-	t->backlog = (uint32_t)MIN(MAX(backlog, 1), 4096);
-	if (t->state != LISTENING) {
-		error = t->state != FRESH ? -EINVAL : tcp_socket_need_pcb(t);
-		if (!error) {
-			detach(t->pcb);
-			listener = tcp_listen_with_backlog_and_err(
-			    t->pcb, (u8_t)MIN(t->backlog, 255U), &err);
-			if (listener) {
-				t->pcb = listener;
-				t->state = LISTENING;
-				tcp_arg(listener, t);
-				tcp_accept(listener, on_accept);
-			} else {
-				attach(t, t->pcb);
-				error = socket_error_of(err);
-			}
-		}
-	}
-	wtd_enable();
-	return error;
-}
-
-static int tcp_socket_accept(struct stream *s, struct stream **out, struct socket_address *name)
-{
-	struct tcp_socket *l = tcp_of(s), *t;
-
-	wtd_disable();
-	t = l->queue;
-	if (t) {
-		l->queue = t->queue_next;
-		if (!l->queue)
-			l->queue_end = &l->queue;
-		l->queued--;
-		if (t->pcb)
-			socket_from_ip(&t->common, &t->pcb->remote_ip, t->pcb->remote_port, name);
-		else
-			*name = (struct socket_address){0};
-	}
-	wtd_enable();
-	if (!t)
-		return l->state == LISTENING ? -EAGAIN : -EINVAL;
-	*out = stream_of(t);
-	return 0;
 }
 
 static int tcp_socket_name(struct stream *s, bool peer, struct socket_address *out)
@@ -326,38 +243,34 @@ static void close_pcb(struct tcp_socket *t)
 	if (!pcb)
 		return;
 	t->pcb = NULL;
-	if (t->state == LISTENING) {
-		tcp_arg(pcb, NULL);
-		tcp_accept(pcb, NULL);
-		tcp_close(pcb);
-		return;
-	}
-	detach(pcb);
+	tcp_socket_detach(pcb);
 	if (t->in_bytes || (t->linger_on && !t->linger_seconds) || tcp_close(pcb) != ERR_OK)
 		tcp_abort(pcb);
 	stack_flush();
 }
 
-static void tcp_socket_close(struct stream *s)
+void tcp_socket_forget(struct tcp_socket *t)
 {
-	struct tcp_socket *t = tcp_of(s), *waiting;
-
-	wtd_disable();
-	while ((waiting = t->queue)) {
-		t->queue = waiting->queue_next;
-		close_pcb(waiting);
-		while (waiting->in)
-			tcp_socket_drop_first(waiting);
-		pool_free(&socket_pool, waiting);
-	}
-	close_pcb(t);
-	tcp_zerocopy_close(t);
 	while (t->in)
 		tcp_socket_drop_first(t);
+	pool_free(&socket_pool, t);
+}
+
+static void tcp_socket_close(struct stream *s)
+{
+	struct tcp_socket *t = tcp_of(s);
+
+	wtd_disable();
+	if (t->state == LISTENING)
+		tcp_socket_stop_listening(t);
+	close_pcb(t);
+	tcp_zerocopy_close(t);
 	wtd_enable();
 	if (t->page)
 		page_wire_put(t->page);
-	pool_free(&socket_pool, t);
+	wtd_disable();
+	tcp_socket_forget(t);
+	wtd_enable();
 }
 
 static const struct socket_ops tcp_socket_ops = {.bind = tcp_socket_bind,
@@ -384,7 +297,7 @@ static const struct stream_ops tcp_stream_ops = {.kind = STREAM_SOCKET,
 
 int socket_tcp_new(bool v6, struct stream **out)
 {
-	struct tcp_socket *t = socket_new(v6);
+	struct tcp_socket *t = tcp_socket_make(v6);
 
 	if (!t)
 		return -ENFILE;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// TCP sockets of programs: what socket_tcp.c (life and names), socket_tcp_io.c (bytes) and socket_tcp_option.c share.
+// TCP sockets of programs: what socket_tcp.c (life and names), socket_listen.c,
+// socket_tcp_io.c (bytes) and socket_tcp_option.c share.
 //
 //            bind             listen
 //   FRESH ---------> FRESH ------------> LISTENING --connection--> a socket of its own in the queue --accept--> OPEN
@@ -40,6 +41,8 @@ struct tcp_socket {
 	struct tcp_socket *queue, **queue_end,
 	    *queue_next;	  // (W) listening: accepted by lwIP, not yet by the program
 	uint32_t queued, backlog; // (W)
+	// (W) Listening: a ring of those that share one port and one pcb of lwIP's (SO_REUSEPORT), itself among them.
+	struct tcp_socket *next_listener;
 	struct mutex reader, sender;
 	struct page *page;	   // (S) a frame that small writes fill, wired; null
 	uint32_t page_used;	   // (S)
@@ -61,6 +64,19 @@ int tcp_socket_need_pcb(struct tcp_socket *t)
     MUST_CHECK; // WTDs off; made with the first call that needs one
 
 void tcp_socket_drop_first(struct tcp_socket *t); // WTDs off: the head of what was received goes
+
+struct tcp_socket *tcp_socket_make(bool v6) MUST_CHECK; // null: too many
+void tcp_socket_attach(struct tcp_socket *t,
+		       struct tcp_pcb *pcb);  // WTDs off: lwIP's callbacks are ours
+void tcp_socket_detach(struct tcp_pcb *pcb);  // WTDs off: and are not any more
+void tcp_socket_forget(struct tcp_socket *t); // WTDs off: has no pcb; gone with what was received
+
+// ---- socket_listen.c ----
+int tcp_socket_claim(struct tcp_socket *t, const ip_addr_t *ip,
+		     uint16_t port) MUST_CHECK; // WTDs off: bind. 0, -EADDRINUSE, -ENOBUFS
+int tcp_socket_listen(struct stream *s, int backlog);
+int tcp_socket_accept(struct stream *s, struct stream **out, struct socket_address *name);
+void tcp_socket_stop_listening(struct tcp_socket *t); // WTDs off: t->pcb is null then
 
 // ---- socket_tcp_io.c: stream_ops and socket_ops ----
 int64_t tcp_socket_read(struct stream *s, struct stream_io *io, uint64_t offset);

@@ -6,6 +6,7 @@
 #include "kernel/lock.h"
 #include "kernel/pool.h"
 #include "kernel/usercopy.h"
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/udp.h"
 #include "net/loopback.h"
 #include "net/socket.h"
@@ -49,11 +50,40 @@ static uint32_t cost(const struct pbuf *p)
 	return MAX((uint32_t)p->tot_len, (uint32_t)DATAGRAM_COSTS);
 }
 
+static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from,
+			u16_t port);
+
+// Whether both get what comes for their port, by turns of the hash: SO_REUSEPORT. Who is connected, does not.
+static bool shares(const struct udp_pcb *a, const struct udp_pcb *b)
+{
+	return b->recv == on_datagram && b->so_options & SHARES_PORT &&
+	       a->local_port == b->local_port && !(b->flags & UDP_FLAGS_CONNECTED) &&
+	       IP_GET_TYPE(&a->local_ip) == IP_GET_TYPE(&b->local_ip) &&
+	       ip_addr_eq(&a->local_ip, &b->local_ip);
+}
+
+// Of those that share the pcb's port, the one for that peer.
+static struct udp_socket *shared(struct udp_pcb *pcb, const ip_addr_t *from, u16_t port)
+{
+	struct tcp_tuple tuple;
+	uint32_t count = 0, which;
+
+	if (pcb->flags & UDP_FLAGS_CONNECTED)
+		return pcb->recv_arg;
+	for (const struct udp_pcb *p = udp_pcbs; p; p = p->next)
+		count += shares(pcb, p);
+	tcp_tuple_fill(&tuple, ip_current_dest_addr(), pcb->local_port, from, port);
+	which = (uint32_t)((uint64_t)tcp_hash(&tuple) * count >> 32);
+	for (const struct udp_pcb *p = udp_pcbs;; p = p->next)
+		if (shares(pcb, p) && !which--)
+			return p->recv_arg;
+}
+
 // lwIP's callback: fast WTD.
 static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from,
 			u16_t port)
 {
-	struct udp_socket *u = arg;
+	struct udp_socket *u = pcb->so_options & SHARES_PORT ? shared(pcb, from, port) : arg;
 	struct datagram *d = NULL;
 
 	if (!u->deaf && u->bytes + cost(p) <= u->common.receive_bytes)
@@ -70,6 +100,23 @@ static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip
 	stream_notify(&u->common.stream);
 }
 
+// WTDs off.
+static int claim(struct udp_socket *u, const ip_addr_t *ip, uint16_t port)
+{
+	uint8_t bits = socket_share_bits(&u->common);
+	int error;
+
+	for (const struct udp_pcb *p = udp_pcbs; p && port; p = p->next)
+		if (p != u->pcb && p->local_port == port && socket_same_place(&p->local_ip, ip) &&
+		    !socket_share_may(bits, p->so_options, false))
+			return -EADDRINUSE;
+	u->pcb->so_options |= bits;
+	error = socket_error_of(udp_bind(u->pcb, ip, port));
+	if (error)
+		u->pcb->so_options &= (u8_t)~bits;
+	return error;
+}
+
 static int udp_socket_bind(struct stream *s, const struct socket_address *name)
 {
 	struct udp_socket *u = udp_of(s);
@@ -80,11 +127,7 @@ static int udp_socket_bind(struct stream *s, const struct socket_address *name)
 	if (error)
 		return error;
 	wtd_disable();
-	if (u->common.reuse_address)
-		ip_set_option(u->pcb, SOF_REUSEADDR);
-	error = u->bound		? -EINVAL
-		: !socket_may_bind(&ip) ? -EADDRNOTAVAIL
-					: socket_error_of(udp_bind(u->pcb, &ip, port));
+	error = u->bound ? -EINVAL : !socket_may_bind(&ip) ? -EADDRNOTAVAIL : claim(u, &ip, port);
 	u->bound = !error;
 	wtd_enable();
 	return error;

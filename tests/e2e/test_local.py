@@ -23,7 +23,7 @@ def volume(tmp_path_factory):
     (root / ".pagewire").mkdir()
     (root / ".pagewire/users").write_text("trustee / * ALL\n")
     subprocess.run(["cp", "/bin/busybox", root / "bin"], check=True)
-    for name in ("local", "unix"):
+    for name in ("local", "unix", "reuse"):
         subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / name,
                         os.path.join(ROOT, "tests", "programs", name + ".c")], check=True)
     for name, url in (("program", "http://127.0.0.1:8080/big.bin"), ("kernel", "http://127.0.0.1/big.bin"),
@@ -105,3 +105,12 @@ def test_local_sockets_carry_bytes_descriptors_and_names(machine):
         assert "ok" in out.split(), out
     held.stop()  # also what lay in each other's queues
     assert machine.metrics()["pagewire_local_sockets_collected_total"] > 0
+
+
+def test_listeners_that_share_a_port_share_its_connections(machine):
+    held = Held(machine, POOLS, NAMES)
+    orphaned = machine.metrics()["pagewire_socket_orphaned_total"]
+    out = machine.command("LOAD reuse", 120)
+    assert "ok" in out.split(), out
+    held.stop()
+    assert machine.metrics()["pagewire_socket_orphaned_total"] > orphaned
