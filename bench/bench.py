@@ -115,6 +115,7 @@ class Run:
                     machine.path, machine.seed = path, self.results["rounds"] + 1
                     if path:
                         path.of(0, machine.seed)
+                        machine.reached()
                     else:
                         self.results["boot"][system.name].append(machine.boot)
                     while rows and self.one(machine, rows.pop(0)):

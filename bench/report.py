@@ -164,8 +164,9 @@ def run_text(results):
            f"peer: {m['peer']}; client: {m['client']}.")
     boots = [f"{s} {statistics.median(t):.1f} s" for s in SYSTEMS if (t := results["boot"].get(s))]
     if boots:
-        yield ("\nFrom the start of QEMU to serving (Linux copies its files into memory meanwhile; the floor and Pagewire "
-               "are started as kernels, too): " + ", ".join(boots) + ".")
+        yield ("\nFrom the start of QEMU to the first answer (Linux copies its files into memory meanwhile; the floor and Pagewire "
+               "are started as kernels, too; for a second after it was switched on QEMU's card receives nothing): "
+               + ", ".join(boots) + ".")
 
 
 def write(into):

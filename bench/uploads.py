@@ -47,6 +47,7 @@ class Pagewire:
         self.vm = VM(disks=[VOLUME], address=GUEST, mem=1024, name="uploads", snapshot=False, net=NET,
                      append=f"write=on log=off {self.words} ip={GUEST}::{HOST}:255.255.255.0:pagewire:eth0:off")
         self.vm.__enter__()
+        socket.create_connection((GUEST, 80), timeout=60).close()  # the first second QEMU's card is deaf: as for Linux below
         return self
 
     def __exit__(self, *arguments):
