@@ -36,11 +36,6 @@ static int wait_told(struct waiting *w)
 	return w->write.status;
 }
 
-static int copy_from_program(void *to, const void *from, size_t len)
-{
-	return user_read_now(to, (uintptr_t)from, len);
-}
-
 // One piece, within one page of the program's, which is present (or was a moment ago).
 static int write_piece(struct inode *inode, uint64_t offset, uintptr_t from, size_t bytes,
 		       bool kernel)
@@ -49,7 +44,7 @@ static int write_piece(struct inode *inode, uint64_t offset, uintptr_t from, siz
 				      .offset = offset,
 				      .bytes = (const char *)from,
 				      .len = bytes,
-				      .copy = kernel ? NULL : copy_from_program,
+				      .copy = kernel ? NULL : stream_copy_in_now,
 				      .done = write_done}};
 	uint8_t probe;
 	int error;

@@ -28,6 +28,12 @@ void local_put(struct local_socket *t)
 		pool_free(&socket_pool, t);
 }
 
+// Its messages are below their low water mark again.
+static void has_room(struct message_queue *q)
+{
+	local_has_room(CONTAINER_OF(q, struct local_socket, messages));
+}
+
 struct local_socket *local_make(int type)
 {
 	struct local_socket *t = pool_alloc(&socket_pool);
@@ -36,12 +42,11 @@ struct local_socket *local_make(int type)
 		return NULL;
 	t->references = 1;
 	t->type = (uint8_t)type;
-	t->end = &t->first;
 	t->rights_end = &t->rights;
 	t->queue_end = &t->queue;
-	t->reader = (struct mutex)MUTEX_INIT("local reader");
+	message_queue_init(&t->messages, &t->stream, RECEIVE_BYTES, has_room);
 	t->receive_ns = t->send_ns = UINT64_MAX;
-	t->send_bytes = t->receive_bytes = RECEIVE_BYTES;
+	t->send_bytes = RECEIVE_BYTES;
 	stream_init(&t->stream, &local_stream_ops, STREAM_RDWR);
 	return t;
 }
@@ -138,7 +143,8 @@ static unsigned local_poll(struct stream *s)
 
 	if (t->state == LOCAL_LISTENING)
 		return t->queue ? STREAM_IN : 0;
-	if (t->first || t->fin_seen || t->deaf)
+	events |= message_events(&t->messages);
+	if (t->fin_seen || t->deaf)
 		events |= STREAM_IN;
 	if (t->type == SOCK_DGRAM)
 		return events |
@@ -194,7 +200,7 @@ static void leave(struct local_socket *t)
 		return;
 	if (t->type != SOCK_DGRAM) {
 		peer->fin_seen = true;
-		if (t->first)
+		if (message_first(&t->messages))
 			peer->error = ECONNRESET; // as Linux: what was sent has not been read
 		stream_notify(&peer->stream);
 	}
@@ -218,7 +224,7 @@ static void local_close(struct stream *s)
 	}
 	t->state = LOCAL_FRESH;
 	wtd_enable();
-	local_drop_messages(t);
+	message_flush(&t->messages);
 	wtd_disable();
 	local_put(t);
 	wtd_enable();
@@ -297,7 +303,7 @@ static int get_option(struct stream *s, int level, int name, void *value, uint32
 	case SO_SNDBUF:
 		return socket_put_int(value, len, (int)t->send_bytes);
 	case SO_RCVBUF:
-		return socket_put_int(value, len, (int)t->receive_bytes);
+		return socket_put_int(value, len, RECEIVE_BYTES);
 	case SO_PASSCRED:
 		return socket_put_int(value, len, t->pass_credentials);
 	case SO_PEERCRED:

@@ -9,9 +9,10 @@
 //     v                                                        v
 //   FRESH, with or without a peer                        peer without us: end of file, EPIPE
 //
-// Lock key. (W): WTDs off. (R): the reader's mutex, the only one that is held while a program's memory is touched.
+// Lock key. (W): WTDs off. (R): the reader of its messages (kernel/message.h).
 #pragma once
 
+#include "kernel/message.h"
 #include "kernel/socket.h"
 
 #define LOCAL_NAME_MOST 108 // sun_path
@@ -30,12 +31,11 @@ struct local_rights; // descriptors under way
 
 // A packet, a datagram, or a piece of a stream.
 struct local_message {
-	struct local_message *next;  // (W)
-	struct local_socket *from;   // datagrams: a reference, for its name; else null
-	struct local_rights *rights; // (W) or null
-	struct local_credentials sender;
-	char *data;	    // inline_data, or kpages
-	uint32_t bytes, at; // (R) at: read so far
+	struct message message;		 // first; its control part is the sender
+	struct local_socket *from;	 // datagrams: a reference, for its name; else null
+	struct local_rights *rights;	 // (W) or null
+	struct local_credentials sender; // constant once it is put
+	char *data;			 // inline_data, or kpages
 	char inline_data[LOCAL_INLINE];
 };
 
@@ -49,16 +49,14 @@ struct local_socket {
 	int error;				   // (W) SO_ERROR; positive
 	struct local_socket *peer;		   // (W) a reference
 	struct local_credentials of, peer_of;	   // as bound to a connection
-	struct local_message *first, **end;	   // (W) received; only the reader takes
+	struct message_queue messages;		   // received
 	struct local_rights *rights, **rights_end; // (W) of these messages, in the same order
-	uint32_t bytes;				   // (W) what they cost
 	struct local_socket *queue, **queue_end, *queue_next; // (W) listening: to be accepted
 	uint32_t queued, backlog;			      // (W)
 	struct local_socket *waits_for;			      // (W) a reference: has no room for us
 	struct local_socket *waiting, *waiting_next;	      // (W) who waits for us
-	struct mutex reader;
-	uint64_t receive_ns, send_ns; // SO_RCVTIMEO, SO_SNDTIMEO
-	uint32_t send_bytes, receive_bytes;
+	uint64_t receive_ns, send_ns;			      // SO_RCVTIMEO, SO_SNDTIMEO
+	uint32_t send_bytes;				      // SO_SNDBUF
 	// Names (local_name.c).
 	struct socket_address name; // (W) len 0: none
 	struct local_socket *name_next;
@@ -106,7 +104,6 @@ int64_t local_send(struct stream *s, struct socket_message *m);
 int64_t local_receive(struct stream *s, struct socket_message *m);
 int64_t local_write(struct stream *s, struct stream_io *io, uint64_t offset);
 int64_t local_read(struct stream *s, struct stream_io *io, uint64_t offset);
-void local_drop_messages(struct local_socket *t);      // thread context: nobody reads any more
 bool local_room(const struct local_socket *t);	       // WTDs off: poll's word on it
 uint32_t local_readable(const struct local_socket *t); // bytes the next receive can have
 
@@ -116,9 +113,8 @@ int local_rights_take(const struct socket_message *m, struct local_credentials *
 		      struct local_rights **out) MUST_CHECK;
 void local_rights_attach(struct local_socket *to, struct local_message *message,
 			 struct local_rights *r); // WTDs off: they fly
-// The first message's go to the running program; a peek leaves them. read() has no m: they are dropped.
-void local_rights_receive(struct local_socket *t, struct local_message *message,
-			  struct socket_message *m);
+// A message's go to the running program; it keeps its own references.
+void local_rights_receive(struct local_message *message, struct socket_message *m);
 void local_rights_drop(struct local_rights *r); // any context but interrupt; may be null
 struct local_rights *local_rights_detach(struct local_socket *t,
 					 struct local_message *message); // WTDs off

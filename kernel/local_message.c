@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What local sockets carry (kernel/local.h): each message is copied once from the sender and once to the receiver, as
-// on a pipe, and waits in between at the receiver. High water is the sender's SO_SNDBUF; who was turned away is told
-// when half of it is free.
+// on a pipe, and waits in between at the receiver's stream head (kernel/message.h). High water is the sender's
+// SO_SNDBUF; who was turned away is told at the low mark.
 #include "kernel/kstat.h"
 #include "kernel/kstring.h"
 #include "kernel/local.h"
@@ -35,6 +35,33 @@ static uint32_t cost(uint32_t bytes)
 	return (uint32_t)sizeof(struct local_message) + memory_of(bytes);
 }
 
+static const void *local_piece(const struct message *m, uint32_t offset, uint32_t *bytes)
+{
+	*bytes = m->bytes - offset;
+	return CONTAINER_OF(m, const struct local_message, message)->data + offset;
+}
+
+static void local_free(struct message *message)
+{
+	struct local_message *m = CONTAINER_OF(message, struct local_message, message);
+	struct local_rights *rights = NULL;
+
+	wtd_disable();
+	if (m->rights)
+		rights = local_rights_detach(
+		    CONTAINER_OF(message->queue, struct local_socket, messages), m);
+	if (m->from)
+		local_put(m->from);
+	bytes_all -= message->cost;
+	wtd_enable();
+	local_rights_drop(rights);
+	if (m->data != m->inline_data)
+		kpages_free(m->data, message->bytes);
+	pool_free(&message_pool, m);
+}
+
+static const struct message_kind local_kind = {.piece = local_piece, .free = local_free};
+
 static struct local_message *new_message(uint32_t bytes)
 {
 	struct local_message *m = NULL;
@@ -48,11 +75,13 @@ static struct local_message *new_message(uint32_t bytes)
 	if (room)
 		m = pool_alloc(&message_pool);
 	if (m) {
-		m->next = NULL;
+		m->message = (struct message){.kind = &local_kind,
+					      .control = &m->sender,
+					      .control_bytes = sizeof(m->sender),
+					      .bytes = bytes,
+					      .cost = cost(bytes)};
 		m->from = NULL;
 		m->rights = NULL;
-		m->at = 0;
-		m->bytes = bytes;
 		m->data = bytes <= LOCAL_INLINE ? m->inline_data : kpages_alloc(bytes);
 	}
 	if (m && m->data)
@@ -66,19 +95,6 @@ static struct local_message *new_message(uint32_t bytes)
 	return NULL;
 }
 
-// It is on no list, and its rights are somebody else's.
-static void message_free(struct local_message *m)
-{
-	wtd_disable();
-	if (m->from)
-		local_put(m->from);
-	bytes_all -= cost(m->bytes);
-	wtd_enable();
-	if (m->data != m->inline_data)
-		kpages_free(m->data, m->bytes);
-	pool_free(&message_pool, m);
-}
-
 static int take(int *error)
 {
 	return __atomic_exchange_n(error, 0, __ATOMIC_ACQ_REL);
@@ -88,7 +104,7 @@ static int take(int *error)
 
 bool local_room(const struct local_socket *t)
 {
-	return t->deaf || t->closed || t->bytes <= t->receive_bytes / 2;
+	return t->deaf || t->closed || message_room(&t->messages, MESSAGE_NORMAL);
 }
 
 // WTDs off. Whether a message of so many bytes may go to `to` now.
@@ -102,7 +118,7 @@ static int may_send(struct local_socket *t, struct local_socket *to, uint32_t by
 		return stream ? -EPIPE : -ECONNREFUSED;
 	if (to->deaf)
 		return -EPIPE;
-	if (!to->bytes || to->bytes + cost(bytes) <= MAX(t->send_bytes, to->receive_bytes))
+	if (message_may_put(&to->messages, MESSAGE_NORMAL, cost(bytes), t->send_bytes))
 		return 0;
 	if (!stream)
 		local_wait_for(t, to);
@@ -144,10 +160,7 @@ static void append(struct local_socket *t, struct local_socket *to, struct local
 		local_get(message->from = t);
 	if (rights)
 		local_rights_attach(to, message, rights);
-	*to->end = message;
-	to->end = &message->next;
-	to->bytes += cost(message->bytes);
-	stream_notify(&to->stream);
+	message_put(&to->messages, &message->message);
 }
 
 // One message, or one piece of a stream. Bytes, or an error; then io has not moved on.
@@ -181,7 +194,7 @@ static int64_t send_one(struct local_socket *t, struct local_socket *to, struct 
 	wtd_enable();
 	if (error) {
 		*io = before;
-		message_free(message);
+		message_free(&message->message);
 	}
 	return error ? error : (int64_t)bytes;
 }
@@ -228,37 +241,11 @@ int64_t local_write(struct stream *s, struct stream_io *io, uint64_t offset)
 
 // ---- receiving ----
 
-// (R) The first message has been read.
-static void drop_first(struct local_socket *t)
-{
-	struct local_message *message = t->first;
-	uint32_t was = t->bytes;
-	struct local_rights *rights;
-
-	wtd_disable();
-	t->first = message->next;
-	if (!t->first)
-		t->end = &t->first;
-	t->bytes -= cost(message->bytes);
-	rights = local_rights_detach(t, message);
-	if (local_room(t) && (t->waiting || was > t->receive_bytes / 2))
-		local_has_room(t);
-	wtd_enable();
-	local_rights_drop(rights);
-	message_free(message);
-}
-
-void local_drop_messages(struct local_socket *t)
-{
-	while (t->first)
-		drop_first(t);
-}
-
 uint32_t local_readable(const struct local_socket *t)
 {
 	uint32_t bytes = 0;
 
-	for (const struct local_message *m = t->first; m; m = m->next) {
+	for (const struct message *m = message_first(&t->messages); m; m = m->next) {
 		bytes += m->bytes - m->at;
 		if (t->type != SOCK_STREAM)
 			break;
@@ -277,90 +264,98 @@ static int64_t nothing(struct local_socket *t)
 	return t->fin_seen || t->deaf ? 0 : -EAGAIN;
 }
 
-static void beside(struct local_socket *t, struct local_message *message, struct socket_message *m)
+struct receiving {
+	struct local_socket *socket;
+	struct socket_message *m; // null: read()
+};
+
+// What lies beside the data: who sent it, and descriptors.
+static void beside(struct message *message, void *arg)
 {
-	if (m && t->pass_credentials)
-		control_put(m, SOL_SOCKET, SCM_CREDENTIALS, &message->sender,
-			    sizeof(message->sender));
-	if (message->rights)
-		local_rights_receive(t, message, m);
+	const struct receiving *r = arg;
+	struct local_message *l = CONTAINER_OF(message, struct local_message, message);
+
+	if (!r->m)
+		return;
+	if (r->socket->pass_credentials)
+		control_put(r->m, SOL_SOCKET, SCM_CREDENTIALS, message->control,
+			    message->control_bytes);
+	if (l->rights)
+		local_rights_receive(l, r->m);
+	if (r->m->name && r->socket->type != SOCK_STREAM) {
+		r->m->name->len = 0;
+		if (l->from)
+			*r->m->name = l->from->name;
+	}
 }
 
 // Whether a stream's next piece may follow in the same read: not from somebody else, nor after descriptors.
 static bool goes_on(const struct local_socket *t, const struct local_message *a,
-		    const struct local_message *b)
+		    const struct message *next)
 {
+	const struct local_message *b = CONTAINER_OF(next, const struct local_message, message);
+
 	return !b->rights && (!t->pass_credentials || a->sender.pid == b->sender.pid);
 }
 
-// (R)
-static int64_t receive_bytes(struct local_socket *t, struct stream_io *io, struct socket_message *m)
+// (R) Bytes: as many pieces as may be joined. What a peek leaves is looked at piece by piece.
+static int64_t receive_bytes(struct local_socket *t, struct stream_io *io, struct receiving *r)
 {
-	bool peek = m && m->flags & MSG_PEEK, again;
-	struct local_message *message = t->first, *next;
+	bool peek = r->m && r->m->flags & MSG_PEEK, again;
+	struct message *message = message_first(&t->messages), *next;
 	int64_t done = 0;
 
 	do {
+		const struct local_message *l =
+		    CONTAINER_OF(message, const struct local_message, message);
 		uint32_t n = (uint32_t)MIN(io->left, (uint64_t)(message->bytes - message->at));
-		bool carried = message->rights;
-		int error = stream_io_out(io, message->data + message->at, n);
+		int error = message_out(message, io, message->at, n);
 
 		if (error)
 			return done ? done : error;
 		if (!done)
-			beside(t, message, m);
+			beside(message, r);
 		done += n;
 		next = message->next;
-		again = io->left && next && !carried && goes_on(t, message, next);
+		again = io->left && next && !l->rights && goes_on(t, l, next);
 		if (!peek) {
 			message->at += n;
 			if (message->at == message->bytes)
-				drop_first(t);
+				message_free(message_take(&t->messages));
 		}
 		message = next;
 	} while (again);
 	return done;
 }
 
-// (R) A packet or a datagram: what the program has no room for is lost.
-static int64_t receive_record(struct local_socket *t, struct stream_io *io,
-			      struct socket_message *m)
+// A packet or a datagram: what the program has no room for is lost.
+static int64_t receive_record(struct local_socket *t, struct stream_io *io, struct receiving *r)
 {
-	struct local_message *message = t->first;
-	uint32_t n = (uint32_t)MIN(io->left, (uint64_t)message->bytes);
-	int64_t result = n;
-	int error = n ? stream_io_out(io, message->data, n) : 0;
+	struct socket_message *m = r->m;
+	struct message_get get = {.data = io,
+				  .flags = MESSAGE_DISCARD |
+					   (m && m->flags & MSG_PEEK ? MESSAGE_PEEK : 0),
+				  .seen = beside,
+				  .arg = r};
+	int error = message_get(&t->messages, &get);
 
 	if (error)
-		return error;
-	beside(t, message, m);
-	if (m && m->name) {
-		m->name->len = 0;
-		if (message->from)
-			*m->name = message->from->name;
-	}
-	if (m && n < message->bytes) {
+		return error == -EAGAIN ? nothing(t) : error;
+	if (m && get.more & MORE_DATA)
 		m->out_flags |= MSG_TRUNC;
-		if (m->flags & MSG_TRUNC)
-			result = message->bytes;
-	}
-	if (!m || !(m->flags & MSG_PEEK))
-		drop_first(t);
-	return result;
+	return m && m->flags & MSG_TRUNC ? get.whole : get.data_bytes;
 }
 
 static int64_t receive(struct local_socket *t, struct stream_io *io, struct socket_message *m)
 {
+	struct receiving r = {t, m};
 	int64_t result;
 
-	mutex_lock(&t->reader);
-	if (!t->first)
-		result = nothing(t);
-	else if (t->type == SOCK_STREAM)
-		result = receive_bytes(t, io, m);
-	else
-		result = receive_record(t, io, m);
-	mutex_unlock(&t->reader);
+	if (t->type != SOCK_STREAM)
+		return receive_record(t, io, &r);
+	mutex_lock(&t->messages.reader);
+	result = message_first(&t->messages) ? receive_bytes(t, io, &r) : nothing(t);
+	mutex_unlock(&t->messages.reader);
 	return result;
 }
 

@@ -299,15 +299,12 @@ int local_rights_take(const struct socket_message *m, struct local_credentials *
 }
 
 // As many as the program has room for, in its buffer and in its table.
-void local_rights_receive(struct local_socket *t, struct local_message *message,
-			  struct socket_message *m)
+void local_rights_receive(struct local_message *message, struct socket_message *m)
 {
 	const struct local_rights *r = message->rights;
-	uint32_t room = m ? control_room(m) / (uint32_t)sizeof(int) : 0, count = 0;
+	uint32_t room = control_room(m) / (uint32_t)sizeof(int), count = 0;
 	int fds[RIGHTS_MOST];
 
-	if (!m)
-		return;
 	for (; count < MIN(r->count, room); count++) {
 		struct stream *s = r->streams[count];
 

@@ -54,6 +54,7 @@ enum {
 
 // Internal: a call that a signal interrupted and that starts again when the action says SA_RESTART (or when there
 // is no handler). Never seen by programs.
+#undef ERESTART // the host's, in its tests
 #define ERESTART 512
 
 struct signal_info { // the head of siginfo_t, enough for every sender we have

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Moving bytes over the border (kernel/usercopy.h). Page by page of the program's side, interrupts off
-// while one is moved: so a fault is about the whole piece, and SMAP is open for nobody else.
+// while one is moved: so a fault is about the whole piece, and SMAP is open for nobody else. The payload's copy, made
+// of the same steps, stands in kernel/stream.c; what is moved for calls themselves is counted here.
 #include "kernel/usercopy.h"
 #include "kernel/cpu.h"
 #include "kernel/cpu_private.h"
+#include "kernel/kstat.h"
 #include "kernel/kstring.h"
 #include "kernel/process.h"
 #include "kernel/trap.h"
@@ -11,6 +13,11 @@
 
 bool user_move(void *to, const void *from, size_t bytes, bool smap); // user.asm
 extern char user_move_end[], user_move_fault[];
+
+static uint64_t call_bytes; // atomic
+KSTAT_COUNTER(call_bytes, "pagewire_user_call_bytes_total",
+	      "Bytes of system calls themselves (structures, names, counts) copied from and to "
+	      "programs; payload is in pagewire_copy_bytes_total.");
 
 static bool in_range(uintptr_t address, size_t bytes)
 {
@@ -32,26 +39,41 @@ static size_t to_page_end(uintptr_t address, size_t bytes)
 }
 
 // Moves a piece; a page that is missing is brought in and the piece is moved again.
-static int move_piece(void *to, const void *from, size_t bytes, uintptr_t user, bool writes)
+static int step(void *to, const void *from, size_t bytes, uintptr_t user, unsigned access)
 {
-	int error;
-
+	if (!in_range(user, bytes))
+		return -EFAULT;
 	if (move(to, from, bytes))
 		return 0;
-	error = uspace_fault(process_space(), user, writes ? USPACE_WRITE : USPACE_READ);
-	if (error)
+	if (uspace_fault(process_space(), user, access))
 		return -EFAULT;
 	return move(to, from, bytes) ? 0 : -EFAULT;
+}
+
+int user_step_in(void *to, uintptr_t from, size_t bytes)
+{
+	return step(to, (const void *)from, bytes, from, USPACE_READ);
+}
+
+int user_step_out(uintptr_t to, const void *from, size_t bytes)
+{
+	return step((void *)to, from, bytes, to, USPACE_WRITE);
+}
+
+static void count(size_t bytes)
+{
+	__atomic_fetch_add(&call_bytes, bytes, __ATOMIC_RELAXED);
 }
 
 int user_read(void *to, uintptr_t from, size_t bytes)
 {
 	int error = in_range(from, bytes) ? 0 : -EFAULT;
 
+	count(bytes);
 	while (!error && bytes) {
 		size_t piece = to_page_end(from, bytes);
 
-		error = move_piece(to, (const void *)from, piece, from, false);
+		error = user_step_in(to, from, piece);
 		to = (char *)to + piece;
 		from += piece;
 		bytes -= piece;
@@ -63,10 +85,11 @@ int user_write(uintptr_t to, const void *from, size_t bytes)
 {
 	int error = in_range(to, bytes) ? 0 : -EFAULT;
 
+	count(bytes);
 	while (!error && bytes) {
 		size_t piece = to_page_end(to, bytes);
 
-		error = move_piece((void *)to, from, piece, to, true);
+		error = user_step_out(to, from, piece);
 		from = (const char *)from + piece;
 		to += piece;
 		bytes -= piece;

@@ -88,28 +88,6 @@ void socket_from_ip(const struct socket_common *c, const ip_addr_t *ip, uint16_t
 	}
 }
 
-int socket_copy_out(struct stream_io *io, const struct pbuf *p, uint32_t offset, uint32_t bytes)
-{
-	const char *at = (const char *)p->payload + offset;
-	int error = 0;
-
-	while (bytes && !error) {
-		struct page *page = page_of_phys(virt_to_phys(at));
-		size_t in_page = (uintptr_t)at % PAGE_SIZE;
-		uint32_t n = bytes;
-
-		if (page->flags & PAGE_HIDDEN) {
-			n = MIN(bytes, (uint32_t)(PAGE_SIZE - in_page));
-			error = stream_io_out_page(io, page, in_page, n);
-		} else {
-			error = stream_io_out(io, at, n);
-		}
-		at += n;
-		bytes -= n;
-	}
-	return error;
-}
-
 void socket_peer_ip(ip_addr_t *ip)
 {
 	if (!ip_addr_isany(ip))

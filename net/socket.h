@@ -28,12 +28,6 @@ void socket_init(void); // boot: programs find sockets
 int socket_tcp_new(bool v6, struct stream **out) MUST_CHECK;
 int socket_udp_new(bool v6, struct stream **out) MUST_CHECK;
 
-// The one copy out of what was received, wherever it lies: in a receive buffer, or, over loopback, in a page of a file,
-// which may not be mapped. Thread context; 0 or -EFAULT.
-struct pbuf;
-int socket_copy_out(struct stream_io *io, const struct pbuf *p, uint32_t offset,
-		    uint32_t bytes) MUST_CHECK;
-
 // 0, or -EAFNOSUPPORT, -EINVAL. An IPv4 address for an IPv6 socket must be mapped (::ffff:a.b.c.d).
 int socket_to_ip(const struct socket_common *c, const struct socket_address *name, ip_addr_t *ip,
 		 uint16_t *port) MUST_CHECK;

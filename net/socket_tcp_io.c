@@ -53,7 +53,8 @@ static int64_t receive(struct tcp_socket *t, struct stream_io *io, bool peek)
 			const struct pbuf *head = t->in;
 			uint32_t n = (uint32_t)MIN(io->left, (uint64_t)(head->len - t->in_offset));
 
-			error = socket_copy_out(io, head, t->in_offset, n);
+			error =
+			    stream_io_out_direct(io, (const char *)head->payload + t->in_offset, n);
 			if (error)
 				break;
 			done += n;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// UDP sockets of programs. Datagrams wait in the receive buffers they came in, up to SO_RCVBUF bytes, and are
-// copied once, to the program; what is sent is copied once, into a pbuf.
+// UDP sockets of programs. Datagrams wait in the receive buffers they came in, up to SO_RCVBUF bytes, as messages of
+// the stream head (kernel/message.h): the control part says who sent it, the data part is the pbuf. They are copied
+// once, to the program; what is sent is copied once, into a pbuf.
 #include "kernel/kstat.h"
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
+#include "kernel/message.h"
 #include "kernel/pool.h"
 #include "kernel/usercopy.h"
 #include "lwip/priv/tcp_priv.h"
@@ -16,19 +18,20 @@
 #define DATAGRAM_MAX   65507
 #define DATAGRAM_COSTS 2048 // of the bound: the buffer that it lies in
 
-struct datagram {
-	struct datagram *next;
-	struct pbuf *p;
-	ip_addr_t from;
+struct sender { // the control part
+	ip_addr_t ip;
 	uint16_t port;
 };
+struct datagram {
+	struct message message; // first
+	struct pbuf *p;
+	struct sender from;
+};
 struct udp_socket {
-	struct socket_common common;   // first
-	struct udp_pcb *pcb;	       // (W)
-	struct datagram *first, **end; // (W)
-	uint32_t bytes;		       // (W) what they cost
-	bool connected, bound, deaf;   // (W)
-	struct mutex reader;
+	struct socket_common common; // first
+	struct udp_pcb *pcb;	     // (W)
+	struct message_queue messages;
+	bool connected, bound, deaf; // (W)
 };
 
 static struct pool socket_pool =
@@ -45,10 +48,33 @@ static struct udp_socket *udp_of(struct stream *s)
 	return CONTAINER_OF(socket_common(s), struct udp_socket, common);
 }
 
-static uint32_t cost(const struct pbuf *p)
+// ---- datagrams as messages ----
+
+static const void *datagram_piece(const struct message *m, uint32_t offset, uint32_t *bytes)
 {
-	return MAX((uint32_t)p->tot_len, (uint32_t)DATAGRAM_COSTS);
+	const struct pbuf *p = CONTAINER_OF(m, const struct datagram, message)->p;
+
+	while (offset >= p->len) {
+		offset -= p->len;
+		p = p->next;
+	}
+	*bytes = p->len - offset;
+	return (const char *)p->payload + offset;
 }
+
+static void datagram_free(struct message *m)
+{
+	struct datagram *d = CONTAINER_OF(m, struct datagram, message);
+
+	wtd_disable();
+	pbuf_free(d->p);
+	pool_free(&datagram_pool, d);
+	wtd_enable();
+}
+
+static const struct message_kind datagram_kind = {.piece = datagram_piece, .free = datagram_free};
+
+// ---- receiving from the network ----
 
 static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from,
 			u16_t port);
@@ -85,19 +111,24 @@ static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip
 {
 	struct udp_socket *u = pcb->so_options & SHARES_PORT ? shared(pcb, from, port) : arg;
 	struct datagram *d = NULL;
+	uint32_t cost = MAX((uint32_t)p->tot_len, (uint32_t)DATAGRAM_COSTS);
 
-	if (!u->deaf && u->bytes + cost(p) <= u->common.receive_bytes)
+	if (!u->deaf &&
+	    message_may_put(&u->messages, MESSAGE_NORMAL, cost, u->common.receive_bytes))
 		d = pool_alloc(&datagram_pool);
 	if (!d) {
 		dropped++;
 		pbuf_free(p);
 		return;
 	}
-	*d = (struct datagram){.p = p, .from = *from, .port = port};
-	*u->end = d;
-	u->end = &d->next;
-	u->bytes += cost(p);
-	stream_notify(&u->common.stream);
+	*d = (struct datagram){.message = {.kind = &datagram_kind,
+					   .control = &d->from,
+					   .control_bytes = sizeof(d->from),
+					   .bytes = p->tot_len,
+					   .cost = cost},
+			       .p = p,
+			       .from = {*from, port}};
+	message_put(&u->messages, &d->message);
 }
 
 // WTDs off.
@@ -174,68 +205,39 @@ static int udp_socket_name(struct stream *s, bool peer, struct socket_address *o
 
 // ---- receiving ----
 
-static int copy_out(const struct pbuf *p, struct stream_io *io, uint32_t bytes)
+struct receiving {
+	struct udp_socket *socket;
+	struct socket_message *m; // null: read()
+};
+
+static void tell_sender(struct message *message, void *arg)
 {
-	int error = 0;
+	const struct receiving *r = arg;
+	const struct sender *from = message->control;
 
-	for (; bytes && !error; p = p->next) {
-		uint32_t n = MIN(bytes, (uint32_t)p->len);
-
-		error = n ? socket_copy_out(io, p, 0, n) : 0;
-		bytes -= n;
-	}
-	return error;
-}
-
-static struct datagram *take_first(struct udp_socket *u)
-{
-	struct datagram *d;
-
-	wtd_disable();
-	d = u->first;
-	if (d) {
-		u->first = d->next;
-		if (!u->first)
-			u->end = &u->first;
-		u->bytes -= cost(d->p);
-	}
-	wtd_enable();
-	return d;
-}
-
-static void datagram_free(struct datagram *d)
-{
-	wtd_disable();
-	pbuf_free(d->p);
-	pool_free(&datagram_pool, d);
-	wtd_enable();
+	if (r->m && r->m->name)
+		socket_from_ip(&r->socket->common, &from->ip, from->port, r->m->name);
 }
 
 static int64_t receive(struct udp_socket *u, struct stream_io *io, struct socket_message *m)
 {
-	struct datagram *d;
-	uint32_t n;
-	int64_t result;
-	int error;
+	struct receiving r = {u, m};
+	struct message_get get = {.data = io,
+				  .flags = MESSAGE_DISCARD |
+					   (m && m->flags & MSG_PEEK ? MESSAGE_PEEK : 0),
+				  .seen = tell_sender,
+				  .arg = &r};
+	int error = message_get(&u->messages, &get);
 
-	mutex_lock(&u->reader);
-	d = u->first;
-	if (!d) {
-		mutex_unlock(&u->reader);
+	if (error == -EAGAIN) {
 		error = socket_take_error(&u->common.stream);
 		return error ? -error : u->deaf ? 0 : -EAGAIN;
 	}
-	n = (uint32_t)MIN(io->left, (uint64_t)d->p->tot_len);
-	error = copy_out(d->p, io, n);
-	result = error ? error : m && m->flags & MSG_TRUNC ? (int64_t)d->p->tot_len : (int64_t)n;
-	if (m && m->name)
-		socket_from_ip(&u->common, &d->from, d->port, m->name);
-	if (m && n < d->p->tot_len)
+	if (error)
+		return error;
+	if (m && get.more & MORE_DATA)
 		m->out_flags |= MSG_TRUNC;
-	if (!m || !(m->flags & MSG_PEEK))
-		datagram_free(take_first(u));
-	mutex_unlock(&u->reader);
-	return result;
+	return m && m->flags & MSG_TRUNC ? get.whole : get.data_bytes;
 }
 
 static int64_t udp_read(struct stream *s, struct stream_io *io, uint64_t offset)
@@ -314,7 +316,7 @@ static unsigned udp_socket_poll(struct stream *s)
 {
 	struct udp_socket *u = udp_of(s);
 
-	return STREAM_OUT | (u->first || u->deaf ? STREAM_IN : 0) |
+	return STREAM_OUT | message_events(&u->messages) | (u->deaf ? STREAM_IN : 0) |
 	       (u->common.error ? STREAM_ERR : 0);
 }
 
@@ -338,13 +340,14 @@ static int udp_get_option(struct stream *s, int level, int name, void *value, ui
 static int udp_ioctl(struct stream *s, unsigned request, uintptr_t argument)
 {
 	enum { FIONREAD = 0x541b, TIOCOUTQ = 0x5411 };
-	const struct udp_socket *u = udp_of(s);
+	const struct message *first;
 	int n;
 
 	if (request != FIONREAD && request != TIOCOUTQ)
 		return -ENOTTY;
 	wtd_disable();
-	n = request == FIONREAD && u->first ? u->first->p->tot_len : 0;
+	first = message_first(&udp_of(s)->messages);
+	n = request == FIONREAD && first ? (int)first->bytes : 0;
 	wtd_enable();
 	return user_put(argument, &n);
 }
@@ -352,13 +355,11 @@ static int udp_ioctl(struct stream *s, unsigned request, uintptr_t argument)
 static void udp_close(struct stream *s)
 {
 	struct udp_socket *u = udp_of(s);
-	struct datagram *d;
 
 	wtd_disable();
 	udp_remove(u->pcb);
 	wtd_enable();
-	while ((d = take_first(u)))
-		datagram_free(d);
+	message_flush(&u->messages);
 	pool_free(&socket_pool, u);
 }
 
@@ -393,8 +394,7 @@ int socket_udp_new(bool v6, struct stream **out)
 					   .receive_bytes = RECEIVE_BYTES,
 					   .send_bytes = RECEIVE_BYTES};
 	stream_init(&u->common.stream, &udp_stream_ops, STREAM_RDWR);
-	u->reader = (struct mutex)MUTEX_INIT("socket reader");
-	u->end = &u->first;
+	message_queue_init(&u->messages, &u->common.stream, 0, NULL);
 	wtd_disable();
 	u->pcb = udp_new_ip_type(v6 ? IPADDR_TYPE_ANY : IPADDR_TYPE_V4);
 	if (u->pcb)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The copy rule, in code. File bytes are copied by the CPU at two sites only, both counted here: the user stream
-// head (kernel/stream.c, whose bytes are moved over the border by kernel/usercopy.c, since nothing else may open
-// SMAP) and an incoming write going into the cache, which is copied here. Everything else that
+// head (kernel/stream.c) and an incoming write going into the cache, which is copied here. Everything else that
 // copies what may be file bytes (lwIP's copy macros) comes through copy_other, whose counter must
 // stay at 0.
 #pragma once

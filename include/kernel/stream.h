@@ -39,11 +39,17 @@ int stream_io_out_page(struct stream_io *io, struct page *page, size_t offset,
 		       size_t bytes) MUST_CHECK;
 int stream_io_in_page(struct stream_io *io, struct page *page, size_t offset,
 		      size_t bytes) MUST_CHECK;
+// The same from memory of the direct map that may be a page of the file cache, mapped or not, or begin in one (what
+// lies in a packet): wired, too.
+int stream_io_out_direct(struct stream_io *io, const void *from, size_t bytes) MUST_CHECK;
 
 // For makers that move bytes otherwise than by the calls above (into the file cache): the next contiguous piece,
 // at most `most` bytes, at *address (the program's, unless io->kernel); and that so many bytes are done.
 size_t stream_io_piece(struct stream_io *io, size_t most, uintptr_t *address);
 void stream_io_skip(struct stream_io *io, size_t bytes);
+// The copy of such a piece for copy_cache_write (kernel/copy.h), which counts it: from a program, within one page of
+// it, without sleeping. 0, or -EFAULT where the page is not there.
+int stream_copy_in_now(void *to, const void *from, size_t bytes) MUST_CHECK;
 
 // What a stream can do now; poll(2)'s values.
 enum stream_event {

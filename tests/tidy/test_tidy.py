@@ -122,6 +122,34 @@ def test_no_copy_on_the_data_path(path):
     assert not re.search(r"\b(memcpy|memmove|__builtin_memcpy|__builtin_memmove|bcopy)\s*\(", code)
 
 
+# Who may call what moves bytes between a program and the kernel: payload only through the stream head's copies.
+CROSSES = {
+    r"user_step_(in|out)|user_move": {"kernel/stream.c", "kernel/usercopy.c"},
+    r"user_(read|write)_now": {"kernel/stream.c", "kernel/usercopy.c", "kernel/futex.c"},
+    r"stream_copy_in_now": {"kernel/stream.c", "fs/userfile_write.c"},  # for copy_cache_write, which counts it
+}
+# What system calls are told and answer; makers of streams may ask for no more than a structure or a byte.
+PAYLOAD = [f for f in FILES if f.endswith(".c") and (layer(f) in ("net", "fs", "server", "drivers") or f in (
+    "kernel/pipe.c", "kernel/local_message.c", "kernel/local.c", "kernel/message.c", "kernel/device.c", "kernel/tty.c",
+    "kernel/procfs.c", "kernel/syscall_splice.c"))]
+
+
+@pytest.mark.parametrize("path", [f for f in C_FILES if layer(f) in MAY_INCLUDE])
+def test_payload_crosses_at_the_stream_head_only(path):
+    for calls, who in CROSSES.items():
+        found = re.findall(rf"\b(?:{calls})\(", read(path)) if path.endswith(".c") else []
+        assert path in who or not found, (path, calls)
+    if path in PAYLOAD:
+        for arguments in re.findall(r"\buser_(?:read|write|zero)\(([^;]*)\)", read(path)):
+            assert re.search(r", 1$", arguments), (path, arguments)
+
+
+def test_one_place_opens_smap():
+    assert [f for f in FILES if f.endswith((".asm", ".c", ".inc")) and re.search(r"\bstac\b", read(f).split("*/")[0]
+                                                                               if f.endswith(".c") else read(f))
+            and not f.startswith("tests/")] == ["kernel/user.asm"]
+
+
 def pairs(document):
     """(function, file) for each `function()` that stands after a `dir/file.c` in the same table cell or
     line, the nearest file before it."""
