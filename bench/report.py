@@ -24,7 +24,8 @@ namespaces; 20 minutes).
 * **Linux + nginx** is the distribution's kernel and nginx from its packages (`bench/linux-peer`): sendfile, tcp_nopush,
   open_file_cache, no access log, mitigations off, files in memory.
 * **The floor** (`bench/floor`) is a bare machine that polls the card, keeps no connection state and answers every data segment with
-  canned bytes cut by the card. Nothing on this card model can be cheaper. It stops at 60,000 bytes.
+  canned bytes cut by the card. Nothing on this card model can be cheaper. Of an answer of more than 60,000 bytes it knows
+  what comes next and where it ends, no more.
 * Everything runs under QEMU's TCG with one virtual processor and an 82540EM. Ratios mean something; absolute figures are those of one
   machine on one day. The client is one wrk with one thread, on the same machine.
 * A figure is the median of the rounds, ± half of the distance between the largest and the smallest.

@@ -25,7 +25,7 @@ class Row:
     id: str
     title: str
     measure: Callable
-    size: int = 0  # of the largest file: the floor cannot do all
+    size: int = 0  # of the largest file
     main: str = "rate"  # what the ratio is made of: rate, bytes, p50 or memory
     group: str = "tap"
     floor: bool = False  # whether the floor does it
@@ -47,7 +47,7 @@ def steady(size, connections, main="rate", least=0, **options):
 
     count = f"{connections:,} connection" + ("s" if connections > 1 else "")
     return Row(f"{small(size).replace(' ', '')}x{connections}", f"{small(size)}, {count}", measure, size, main,
-               floor=size <= 65536)
+               floor=True)
 
 
 def variant(row, ident, title, **changes):

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The floor: the cheapest thing that can look like a web server on this card. It polls an 82540EM, keeps
-// no connection state at all, and answers every segment that carries data with a canned response, cut into
-// frames by the card (TSO). What it reaches is the bound that any server on this card model is measured
-// against; it is not a server (no retransmission, no windows, nothing but "GET /<bytes>").
+// The floor: the cheapest thing that can look like a web server on this card. It polls an 82540EM and answers
+// every segment that carries data with a canned response, cut into frames by the card (TSO). What it reaches is
+// the bound that any server on this card model is measured against; it is not a server (no retransmission,
+// nothing but "GET /<bytes>").
 //
-// Address 10.77.0.2. Sizes up to 60,000 bytes (one TSO packet).
+// Up to 60,000 bytes, one packet of the card's, it keeps no connection state at all. Of a larger answer it remembers
+// by the client's port what comes next and where it ends, and sends while the client's window and IN_FLIGHT
+// allow it.
+//
+// Address 10.77.0.2.
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +18,10 @@
 #define MSS	1460
 #define CANNED	65000
 #define HEADERS 54 // Ethernet, IPv4, TCP without options
+
+#define SMALL	  60000	     // answers without state
+#define PIECE	  (44 * MSS) // of a larger one, in one packet of the card's
+#define IN_FLIGHT (4 * PIECE)
 
 enum reg {
 	CTRL = 0x0,
@@ -52,8 +60,12 @@ static uint8_t rx_buffers[RING][BUFFER] __attribute__((aligned(4096)));
 static uint8_t headers[RING][64] __attribute__((aligned(64)));
 static char canned[CANNED] __attribute__((aligned(4096)));
 static uint32_t canned_bytes, canned_size = ~0u;
+static struct stream {
+	uint32_t next, end; // sequence numbers; the same: nothing to send
+	uint8_t scale;	    // of the client's window
+} streams[65536];	    // by the client's port
 static volatile uint8_t *regs;
-static uint32_t rx_next, tx_next;
+static uint32_t rx_next, tx_next, tx_rung; // slots; those up to tx_rung the card has had
 static uint8_t mac[6];
 static const uint8_t address[4] = {10, 77, 0, 2};
 
@@ -130,6 +142,14 @@ static void tx_put(uint64_t low, uint64_t high)
 	tx_next = (tx_next + 1) % RING;
 }
 
+// The model has sent everything when this store retires.
+static void kick(void)
+{
+	if (tx_next != tx_rung)
+		wr(TDT, tx_next);
+	tx_rung = tx_next;
+}
+
 // A whole frame from the header buffer of the slot, as it is.
 static void send_plain(uint8_t *frame, uint32_t bytes)
 {
@@ -137,15 +157,15 @@ static void send_plain(uint8_t *frame, uint32_t bytes)
 }
 
 // Context descriptor (TCP, IPv4, TSE), header, payload: the card cuts it into frames of MSS bytes.
-static void send_canned(uint8_t *header)
+static void send_canned(uint8_t *header, uint32_t bytes)
 {
-	uint64_t high =
-	    canned_bytes | 0x27ull << 24 | (uint64_t)HEADERS << 40 | (uint64_t)MSS << 48;
+	put16(header + 50, sum(header + 26, 8, 6));
+	uint64_t high = bytes | 0x27ull << 24 | (uint64_t)HEADERS << 40 | (uint64_t)MSS << 48;
 	tx_put(14ull | 24ull << 8 | 33ull << 16 | 34ull << 32 | 50ull << 40, high);
 	const uint64_t data =
 	    1ull << 20 | 0x26ull << 24 | 3ull << 40; // DEXT, TSE, IFCS; IXSM, TXSM
 	tx_put((uint64_t)(uintptr_t)header, HEADERS | data);
-	tx_put((uint64_t)(uintptr_t)canned, canned_bytes | data | 1ull << 24);
+	tx_put((uint64_t)(uintptr_t)canned, bytes | data | 1ull << 24);
 }
 
 static uint32_t number(const uint8_t *text, uint32_t max)
@@ -159,7 +179,6 @@ static uint32_t number(const uint8_t *text, uint32_t max)
 static void prepare(uint32_t size)
 {
 	static const char start[] = "HTTP/1.1 200 OK\r\nServer: floor\r\nContent-Length: ";
-	size = size > 60000 ? 60000 : size;
 	if (size == canned_size)
 		return;
 	canned_size = size;
@@ -198,6 +217,37 @@ static uint8_t *reply(const uint8_t *in, uint32_t ack, uint8_t flags)
 	return h;
 }
 
+// RFC 7323, 2: the shift of the window, from a SYN's options.
+static uint8_t scale_of(const uint8_t *option, const uint8_t *end)
+{
+	while (option + 2 < end && *option) {
+		if (*option == 3)
+			return option[2];
+		option += *option == 1 || option[1] < 2 ? 1 : option[1];
+	}
+	return 0;
+}
+
+// Of a large answer as much as may be sent: whole pieces, or what is left.
+static void go_on(const uint8_t *in, struct stream *stream, uint32_t ack)
+{
+	uint32_t seq = be32(in + 42), window = (uint32_t)be16(in + 48) << stream->scale;
+	window = window < IN_FLIGHT ? window : IN_FLIGHT;
+	while (stream->next != stream->end && stream->next - seq < window) {
+		uint32_t left = stream->end - stream->next, room = window - (stream->next - seq);
+		uint32_t bytes = left < PIECE ? left : PIECE;
+		if (bytes > room && stream->next != seq)
+			return;
+		bytes = bytes < room ? bytes : room;
+		uint8_t *h = reply(in, ack, 0x10);
+		put32(h + 38, stream->next);
+		send_canned(h, bytes);
+		stream->next += bytes;
+		if ((tx_next - tx_rung) % RING > RING / 2)
+			kick();
+	}
+}
+
 static void finish_plain(uint8_t *h, uint32_t tcp_bytes)
 {
 	put16(h + 16, (uint16_t)(20 + tcp_bytes));
@@ -211,21 +261,31 @@ static void tcp_input(const uint8_t *in, uint32_t bytes)
 	uint32_t ip_bytes = be16(in + 16), offset = (uint32_t)(in[46] >> 4) * 4;
 	uint32_t seq = be32(in + 38), data = ip_bytes - 20 - offset;
 	uint8_t flags = in[47];
+	struct stream *stream = &streams[be16(in + 34)];
 	if (ip_bytes < 20 + offset || 14 + ip_bytes > bytes || flags & 4)
 		return;
 	if (flags &
 	    2) { // SYN: our sequence number is whatever the peer's acknowledgement field holds
 		uint8_t *h = reply(in, seq + 1, 0x12);
-		h[46] = 0x60;
+		stream->next = stream->end;
+		stream->scale = scale_of(in + 54, in + 34 + offset);
+		h[46] = 0x70;
 		put32(h + 54, 0x020405b4);
-		finish_plain(h, 24);
+		put32(h + 58, 0x01030300); // the client may scale its window; ours is as it is
+		finish_plain(h, 28);
 	} else if (flags & 1) {
 		finish_plain(reply(in, seq + data + 1, 0x11), 20);
 	} else if (data > 5) {
 		prepare(number(in + 34 + offset + 5, data - 5));
-		uint8_t *h = reply(in, seq + data, 0x18);
-		put16(h + 50, sum(h + 26, 8, 6));
-		send_canned(h);
+		if (canned_size <= SMALL) {
+			send_canned(reply(in, seq + data, 0x18), canned_bytes);
+			return;
+		}
+		stream->next = be32(in + 42);
+		stream->end = stream->next + canned_bytes;
+		go_on(in, stream, seq + data);
+	} else if (stream->next != stream->end) {
+		go_on(in, stream, seq + data);
 	}
 }
 
@@ -246,7 +306,7 @@ static void arp_input(const uint8_t *in)
 
 static void poll(void)
 {
-	uint32_t first = rx_next, before = tx_next;
+	uint32_t first = rx_next;
 	for (uint32_t n = 0; n < RING / 4 && rx_ring[rx_next].status & 1; n++) {
 		uint8_t *in = rx_buffers[rx_next];
 		if (be16(in + 12) == 0x0806)
@@ -256,8 +316,7 @@ static void poll(void)
 		rx_ring[rx_next].status = 0;
 		rx_next = (rx_next + 1) % RING;
 	}
-	if (tx_next != before)
-		wr(TDT, tx_next); // the model has sent everything when this store retires
+	kick();
 	if (rx_next != first)
 		wr(RDT, (rx_next + RING - 1) % RING);
 }
