@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Packets of the machine to itself: by reference, never on the card; a refused one comes again; and what claims on
 // the wire to be from here is dropped.
-// SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c kernel/string.c net/netstat.c
+// SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c kernel/string.c kernel/copy.c
+// SOURCES: net/netstat.c
 // ARCHIVES: build/host/libnet.a
 // CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
 #include <setjmp.h>
@@ -11,9 +12,11 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "kernel/copy.h"
 #include "kernel/kstat.h"
 #include "kernel/vmm.h"
 #include "lwip/priv/tcp_priv.h"
+#include "lwip/udp.h"
 #include "net/iface.h"
 #include "net/loopback.h"
 #include "net/pagebuf.h"
@@ -169,6 +172,50 @@ static void without_memory_it_goes_later(void **state)
 	}
 }
 
+static struct pbuf *datagram;
+static void datagram_comes(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from,
+			   u16_t port)
+{
+	datagram = p;
+}
+
+// Of any size: what the receiver gets lies where the sender wrote it, and nothing was copied but headers.
+static void a_datagram_arrives_where_it_was_written(void **state)
+{
+	static const uint16_t sizes[] = {0, 1, 50, 99, 100, 101, 1472, 9000, 65507};
+	ip_addr_t at[] = {IPADDR4_INIT_BYTES(127, 0, 0, 1), IPADDR6_INIT_HOST(0, 0, 0, 1)};
+
+	for (unsigned i = 0; i < 2 * sizeof(sizes) / sizeof(sizes[0]); i++) {
+		const ip_addr_t *to = &at[i % 2];
+		uint16_t bytes =
+		    (uint16_t)(sizes[i / 2] - (i % 2 && sizes[i / 2] > 65000 ? 20 : 0));
+		struct udp_pcb *in = udp_new_ip_type(IPADDR_TYPE_ANY),
+			       *out = udp_new_ip_type(IPADDR_TYPE_ANY);
+		struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, bytes, PBUF_RAM), *q;
+		const uint8_t *payload = p->payload;
+		uint32_t have = 0;
+		ip_addr_t from;
+		struct netif *lo = loopback_source(to, &from);
+
+		datagram = NULL;
+		assert_int_equal(udp_bind(in, to, PORT), ERR_OK);
+		udp_recv(in, datagram_comes, NULL);
+		memset(p->payload, 0x5a, bytes);
+		assert_int_equal(udp_sendto_if_src(out, p, to, PORT, lo, &from), ERR_OK);
+		pbuf_free(p);
+		shim_run();
+		assert_non_null(datagram);
+		assert_int_equal(datagram->tot_len, bytes);
+		for (q = datagram; q; have += q->len, q = q->next)
+			assert_true(!q->len || q->payload == payload + have);
+		assert_int_equal(have, bytes);
+		pbuf_free(datagram);
+		udp_remove(in);
+		udp_remove(out);
+	}
+	assert_int_equal(copy_bytes(COPY_OTHER), 0);
+}
+
 static void put_sum(uint8_t *ip)
 {
 	uint32_t sum = 0;
@@ -214,6 +261,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(a_page_arrives_as_itself, bed_setup, bed_teardown),
 	    cmocka_unit_test_setup_teardown(each_address_of_the_machine_is_reached, bed_setup,
+					    bed_teardown),
+	    cmocka_unit_test_setup_teardown(a_datagram_arrives_where_it_was_written, bed_setup,
 					    bed_teardown),
 	    cmocka_unit_test_setup_teardown(without_memory_it_goes_later, bed_setup, bed_teardown),
 	    cmocka_unit_test_setup_teardown(what_claims_to_be_from_here_is_dropped, bed_setup,
