@@ -20,6 +20,11 @@
 #define RX_FEW		2U // frames in a pass of which somebody may be waiting for each
 #define IMS_ENABLED	(ICR_RXT0 | ICR_LSC)
 
+// Of a descriptor's second half: status and errors.
+#define RX_DONE	 ((uint64_t)RXD_STAT_DD << 32)
+#define RX_WHOLE ((uint64_t)RXD_STAT_EOP << 32)
+#define RX_BAD	 ((uint64_t)RXD_ERR_FRAME << 40)
+
 // Stage 1. Interrupt context. While we poll, the card is masked, so an interrupt on a shared line
 // is somebody else's: the card is not even asked. Section 13.4.17: reading ICR clears it.
 bool e1000_interrupt(void *arg)
@@ -38,13 +43,18 @@ bool e1000_interrupt(void *arg)
 	return true;
 }
 
-// Section 3.2.3.1: DD says that the card has written the frame and the rest of the descriptor.
-static bool rx_ready(const struct e1000_rx *rx)
+// The second half of a descriptor, as the card wrote it: length, status and errors in one load.
+typedef uint64_t rx_word_t __attribute__((may_alias));
+static inline uint64_t rx_word(const struct e1000_rx *rx)
 {
-	if (rx->clean == rx->fill)
-		return false;
 	const volatile struct e1000_rx_desc *desc = &rx->ring[rx->clean & RX_MASK];
-	return desc->status & RXD_STAT_DD;
+	return *(const volatile rx_word_t *)&desc->length;
+}
+
+// Section 3.2.3.1: DD says that the card has written the frame and the rest of the descriptor.
+static inline bool rx_ready(const struct e1000_rx *rx)
+{
+	return rx->clean != rx->fill && rx_word(rx) & RX_DONE;
 }
 
 // The processor has nothing to do, and frames came a moment ago. The card may hold its interrupt back (QEMU's
@@ -59,78 +69,73 @@ void e1000_look(struct wtd_watch *watch)
 
 // Section 3.2.3.2. Checksum bits are not errors here: the stack verifies in software. A frame that
 // goes on in the next buffer is longer than we take; its parts are dropped up to the last.
-static bool rx_acceptable(struct e1000_rx *rx, const struct e1000_rx_desc *desc)
+static void rx_refuse(struct e1000_rx *rx, uint64_t word)
 {
-	if (!(desc->status & RXD_STAT_EOP)) {
+	if (!(word & RX_WHOLE)) {
 		e1000_stats.rx_long += !rx->skipping;
 		rx->skipping = true;
-		return false;
-	}
-	if (rx->skipping) {
+	} else if (rx->skipping) {
 		rx->skipping = false;
-		return false;
-	}
-	if (desc->errors & RXD_ERR_FRAME) {
+	} else if (word & RX_BAD) {
 		e1000_stats.rx_error++;
-		return false;
-	}
-	if (desc->length > E1000_FRAME_MAX) {
+	} else if ((uint16_t)word > E1000_FRAME_MAX) {
 		e1000_stats.rx_long++;
-		return false;
-	}
-	if (desc->length < E1000_FRAME_MIN) {
+	} else {
 		e1000_stats.rx_short++;
-		return false;
 	}
-	return true;
 }
 
-// The stack did not keep it.
-static inline void spare(struct e1000_rx *rx, uint32_t slot)
+static inline bool rx_acceptable(const struct e1000_rx *rx, uint64_t word)
 {
-	rx->spares[rx->spare++] = rx->slots[slot];
+	uint32_t bytes = (uint16_t)word;
+	return (word & (RX_WHOLE | RX_BAD)) == RX_WHOLE && !rx->skipping &&
+	       bytes - E1000_FRAME_MIN <= E1000_FRAME_MAX - E1000_FRAME_MIN;
 }
 
-// Stage 3. Returns how many descriptors it took.
+// Stage 3. Returns how many descriptors it took. What the stack did not keep stays in its slot, for the next
+// time round.
 static uint32_t rx_pass(struct e1000 *nic)
 {
 	struct e1000_rx *rx = &nic->rx;
 	const struct netdev_client *client = nic->dev.client;
-	uint32_t taken = 0;
-	while (taken < E1000_RX_BUDGET && rx_ready(rx)) {
-		uint32_t slot = rx->clean & RX_MASK;
-		const struct e1000_rx_desc desc = rx->ring[slot];
+	uint32_t taken = 0, refused = 0;
+	uint64_t bytes = 0;
+	for (; taken < E1000_RX_BUDGET && rx->clean != rx->fill; taken++) {
+		struct e1000_rxbuf *slot = &rx->slots[rx->clean & RX_MASK];
+		uint64_t word = rx_word(rx);
+		if (!(word & RX_DONE))
+			break;
 		rx->clean++;
-		taken++;
-		if (UNLIKELY(!rx_acceptable(rx, &desc))) {
-			spare(rx, slot);
+		if (UNLIKELY(!rx_acceptable(rx, word))) {
+			rx_refuse(rx, word);
+			refused++;
 			continue;
 		}
-		e1000_stats.rx_packets++;
-		e1000_stats.rx_bytes += desc.length;
-		if (!client->rx_input(nic->dev.client_ctx, rx->slots[slot].cookie, desc.length))
-			spare(rx, slot);
+		bytes += (uint16_t)word;
+		if (UNLIKELY(client->rx_input(nic->dev.client_ctx, slot->cookie, (uint16_t)word)))
+			slot->cookie = NULL;
 	}
+	e1000_stats.rx_packets += taken - refused;
+	e1000_stats.rx_bytes += bytes;
 	if (taken > e1000_stats.rx_high)
 		e1000_stats.rx_high = taken;
 	return taken;
 }
 
-static void rx_doorbell(struct e1000 *nic)
+// The card has the slots before `fill`.
+static void rx_doorbell(struct e1000 *nic, uint32_t fill)
 {
+	nic->rx.fill = fill;
 	io_wmb();
 	e1000_stats.rx_doorbells++;
-	e1000_write(nic, E1000_RDT, nic->rx.fill & RX_MASK);
+	e1000_write(nic, E1000_RDT, fill & RX_MASK);
 }
 
-// A buffer for the next slot. False: there is none.
-static inline bool rx_buffer(struct e1000 *nic, struct e1000_rxbuf *buf)
+// The slot has a buffer, of its own from the last time round or a new one. False: there is none.
+static inline bool rx_buffer(struct e1000 *nic, struct e1000_rxbuf *slot)
 {
-	if (nic->rx.spare) {
-		*buf = nic->rx.spares[--nic->rx.spare];
-		return true;
-	}
-	return nic->dev.client->rx_buffer(nic->dev.client_ctx, &buf->addr, &buf->cookie);
+	return LIKELY(slot->cookie) ||
+	       nic->dev.client->rx_buffer(nic->dev.client_ctx, &slot->addr, &slot->cookie);
 }
 
 // Section 3.2.6: the tail is never moved onto the head (one slot stays empty), so head == tail
@@ -138,23 +143,23 @@ static inline bool rx_buffer(struct e1000 *nic, struct e1000_rxbuf *buf)
 void e1000_fill(struct e1000 *nic)
 {
 	struct e1000_rx *rx = &nic->rx;
-	uint32_t space = E1000_RX_RING - 1 - (rx->fill - rx->clean), added = 0;
+	uint32_t space = E1000_RX_RING - 1 - (rx->fill - rx->clean), at = rx->fill;
 	if (space < E1000_RX_REFILL || nic->state != E1000_RUNNING)
 		return;
 	if (rx->clean != rx->fill)
 		space -= space % E1000_RX_REFILL;
-	while (added < space) {
-		uint32_t slot = rx->fill & RX_MASK;
-		if (!rx_buffer(nic, &rx->slots[slot]))
+	uint32_t end = at + space;
+	while (at != end) {
+		struct e1000_rxbuf *slot = &rx->slots[at & RX_MASK];
+		if (!rx_buffer(nic, slot))
 			break;
-		rx->ring[slot] = (struct e1000_rx_desc){.addr = rx->slots[slot].addr};
-		rx->fill++;
-		if (++added % E1000_RX_REFILL == 0)
-			rx_doorbell(nic);
+		rx->ring[at++ & RX_MASK] = (struct e1000_rx_desc){.addr = slot->addr};
+		if ((end - at) % E1000_RX_REFILL == 0)
+			rx_doorbell(nic, at);
 	}
-	if (added % E1000_RX_REFILL)
-		rx_doorbell(nic);
-	rx->hungry = added < space;
+	if (at != rx->fill)
+		rx_doorbell(nic, at);
+	rx->hungry = at != end;
 	if (LIKELY(!rx->hungry))
 		return;
 	e1000_stats.rx_no_buffer++;
@@ -228,8 +233,10 @@ void e1000_rx_give_back(struct e1000 *nic)
 	wtd_cancel(&rx->refill);
 	rx->hungry = false;
 	rx->skipping = false;
-	for (; rx->clean != rx->fill; rx->clean++)
-		spare(rx, rx->clean & RX_MASK);
-	while (rx->spare)
-		nic->dev.client->rx_unused(nic->dev.client_ctx, rx->spares[--rx->spare].cookie);
+	rx->clean = rx->fill;
+	for (struct e1000_rxbuf *slot = rx->slots; slot < rx->slots + E1000_RX_RING; slot++) {
+		if (slot->cookie)
+			nic->dev.client->rx_unused(nic->dev.client_ctx, slot->cookie);
+		slot->cookie = NULL;
+	}
 }
