@@ -47,7 +47,7 @@ static inline bool net_sum_sound(uint64_t sum)
 	return sum * 0xfffefffefffeffffUL <= UINT64_MAX / 0xffff;
 }
 
-// The sum of 20 bytes, as many as IPv4's and TCP's headers have, on top of another; not folded.
+// The sum of 20 bytes, as many as IPv4's header has, on top of another; not folded.
 static inline uint64_t net_sum_20(const uint8_t *p, uint64_t sum)
 {
 	uint64_t last = *(const uint32_t *)(p + 16);
@@ -63,17 +63,26 @@ static inline uint64_t net_sum_20(const uint8_t *p, uint64_t sum)
 // their buffers.
 static inline uint64_t net_sum_wide(const uint8_t *p, uint32_t len, uint64_t sum)
 {
-	for (; len >= 32; p += 32, len -= 32)
+	for (const uint8_t *end = p + (len & ~31U); p != end; p += 32)
 		__asm__(
 		    "addq (%1), %0; adcq 8(%1), %0; adcq 16(%1), %0; adcq 24(%1), %0; adcq $0, %0"
 		    : "+r"(sum)
 		    : "r"(p), "m"(*(const uint8_t(*)[32])p)
 		    : "cc");
-	for (uint32_t words = len / 8; words; words--, p += 8)
+	if (len & 16) {
+		__asm__("addq (%1), %0; adcq 8(%1), %0; adcq $0, %0"
+			: "+r"(sum)
+			: "r"(p), "m"(*(const uint8_t(*)[16])p)
+			: "cc");
+		p += 16;
+	}
+	if (len & 8) {
 		__asm__("addq (%1), %0; adcq $0, %0"
 			: "+r"(sum)
 			: "r"(p), "m"(*(const uint8_t(*)[8])p)
 			: "cc");
+		p += 8;
+	}
 	if (len % 8) {
 		uint64_t rest;
 		__builtin_memcpy(&rest, p, sizeof(rest));

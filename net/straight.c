@@ -78,17 +78,16 @@ static bool from_a_station(const struct headers *h, const struct netif *netif)
 	       (h->source & ~mask || (h->source & mask) != (mine & mask));
 }
 
-// The IPv4 header, and the segment with its pseudo-header (RFC 9293, 3.1).
+// The IPv4 header, and the segment with its pseudo-header (RFC 9293, 3.1): its addresses lie right in front of the
+// segment, so that they and it are one stretch of bytes.
 static inline bool sound(const struct headers *h, uint32_t segment_bytes)
 {
-	const uint8_t *ip = (const uint8_t *)h + ETHERNET_BYTES, *tcp = ip + IP_HLEN;
-	uint64_t sum = (uint64_t)h->source + h->dest + PP_HTONS(IP_PROTO_TCP) +
-		       PP_HTONS((uint16_t)segment_bytes);
+	const uint8_t *ip = (const uint8_t *)h + ETHERNET_BYTES;
+	const uint8_t *addresses = ip + IP_HLEN - sizeof(h->addresses);
+	uint64_t rest = PP_HTONS(IP_PROTO_TCP) + PP_HTONS((uint16_t)segment_bytes);
 
-	sum = net_sum_20(tcp, sum);
-	if (segment_bytes > TCP_HLEN)
-		sum = net_sum_wide(tcp + TCP_HLEN, segment_bytes - TCP_HLEN, sum);
-	return net_sum_sound(net_sum_20(ip, 0)) && net_sum_sound(sum);
+	return net_sum_sound(net_sum_20(ip, 0)) &&
+	       net_sum_sound(net_sum_wide(addresses, sizeof(h->addresses) + segment_bytes, rest));
 }
 
 // What lwIP's IP layer sets up round tcp_input.
