@@ -8,6 +8,7 @@
 // Fast WTD context only, so no lock.
 struct tcp_hash_node *tcp_hash_table[1U << TCP_HASH_BITS];
 uint64_t tcp_hash_secret[TCP_HASH_WORDS + 1];
+struct tcp_hash_node *tcp_hash_guesses[TCP_HASH_GUESSES];
 static uint32_t counts[TCP_HASH_KINDS];
 uint64_t tcp_hash_steps;
 
@@ -33,7 +34,7 @@ void tcp_hash_add(struct tcp_hash_node *node, enum tcp_hash_kind kind, uint32_t 
 {
 	struct tcp_hash_node **head = tcp_hash_bucket(hash);
 
-	*node = (struct tcp_hash_node){*head, head, hash, kind};
+	*node = (struct tcp_hash_node){*head, head, hash, kind, 0};
 	if (*head)
 		(*head)->link = &node->next;
 	*head = node;
@@ -48,6 +49,8 @@ void tcp_hash_remove(struct tcp_hash_node *node)
 	if (node->next)
 		node->next->link = node->link;
 	node->link = NULL;
+	if (tcp_hash_guesses[node->guess] == node)
+		tcp_hash_guesses[node->guess] = NULL;
 	counts[node->kind]--;
 }
 

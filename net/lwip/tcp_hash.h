@@ -27,6 +27,7 @@ struct tcp_hash_node {
 	struct tcp_hash_node *next, **link; // link: what points here; null: not in the table
 	uint32_t hash;
 	uint8_t kind;
+	uint16_t guess; // where it may be in tcp_hash_guesses
 };
 
 // Addresses as IPv6 (IPv4: the first word, the others zero), network byte order; ports in host order.
@@ -97,4 +98,15 @@ static inline uint32_t tcp_hash_ip4(uint32_t local, uint32_t remote, uint16_t lo
 static inline struct tcp_hash_node **tcp_hash_bucket(uint32_t hash)
 {
 	return &tcp_hash_table[hash >> (32 - TCP_HASH_BITS)];
+}
+
+// The connections that segments were last found for, by the lower bits of the peer's port: a look there comes before
+// the hash, and is right for all but the few whose ports share them. Nothing depends on it.
+#define TCP_HASH_GUESSES 4096
+extern struct tcp_hash_node *tcp_hash_guesses[TCP_HASH_GUESSES];
+
+static inline void tcp_hash_guess_next(struct tcp_hash_node *node, uint16_t guess)
+{
+	node->guess = guess;
+	tcp_hash_guesses[guess] = node;
 }

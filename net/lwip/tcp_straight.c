@@ -58,7 +58,9 @@ static inline bool is_between(const struct tcp_pcb *pcb, uint64_t addresses, uin
 	return pcb->wire_addresses == addresses && pcb->wire_ports == ports;
 }
 
-static inline struct tcp_pcb *find(uint64_t addresses, uint32_t ports)
+// In the table of all connections.
+static __attribute__((noinline)) struct tcp_pcb *find_hashed(uint64_t addresses, uint32_t ports,
+							     uint16_t guess)
 {
 	uint32_t both = lwip_ntohl(ports); // the peer's, ours
 	uint32_t hash = tcp_hash_ip4((uint32_t)(addresses >> 32), (uint32_t)addresses,
@@ -68,10 +70,22 @@ static inline struct tcp_pcb *find(uint64_t addresses, uint32_t ports)
 		struct tcp_pcb *pcb = CONTAINER_OF(node, struct tcp_pcb, node);
 		tcp_hash_steps++;
 		if (node->hash == hash && node->kind == TCP_HASH_PCB &&
-		    is_between(pcb, addresses, ports))
+		    is_between(pcb, addresses, ports)) {
+			tcp_hash_guess_next(node, guess);
 			return pcb;
+		}
 	}
 	return NULL;
+}
+
+static inline struct tcp_pcb *find(uint64_t addresses, uint32_t ports)
+{
+	uint16_t guess = lwip_ntohs((uint16_t)ports) % TCP_HASH_GUESSES; // the peer's
+	struct tcp_hash_node *node = tcp_hash_guesses[guess];
+
+	if (LIKELY(node && is_between(CONTAINER_OF(node, struct tcp_pcb, node), addresses, ports)))
+		return CONTAINER_OF(node, struct tcp_pcb, node);
+	return find_hashed(addresses, ports, guess);
 }
 
 // RFC 7323, 3.2, 5.3 R1: time stamps exactly where they were agreed upon, and none from before the newest.
