@@ -95,7 +95,12 @@ struct ext4_run {
 	uint32_t first, count;
 	uint64_t disk; // EXT4_HOLE: zeros
 };
-#define EXT4_HOLE UINT64_MAX
+#define EXT4_HOLE      UINT64_MAX
+#define EXT4_UNWRITTEN (UINT64_MAX - 1) // the blocks are there, and read as zeros (fallocate)
+static inline bool ext4_run_is_hole(const struct ext4_run *run)
+{
+	return run->disk >= EXT4_UNWRITTEN;
+}
 #define EXT4_RUNS 10
 
 // What ext4 keeps of an inode in memory: inode_format_data. Lock key: as above.

@@ -136,6 +136,7 @@ int ext4_orphan_slot(struct ext4 *fs, uint32_t from, uint32_t *slot, uint32_t *n
 struct ext4_new_run {
 	uint32_t first, count;
 	uint64_t disk;
+	bool unwritten;
 };
 int ext4_extent_insert(struct transaction *t, struct inode *inode, struct ext4_node *node,
 		       const struct ext4_new_run *run, uint32_t *meta) MUST_CHECK;

@@ -108,6 +108,36 @@ int ext4_allocate(struct transaction *t, struct inode *inode, uint64_t file_bloc
 	return error;
 }
 
+int ext4_preallocate(struct transaction *t, struct inode *inode, uint64_t file_block,
+		     uint64_t *count)
+{
+	struct ext4 *fs = ext4_of(inode);
+	struct ext4_node node = *(const struct ext4_node *)inode_format_data(inode);
+	struct ext4_extent_spot spot;
+	uint32_t meta = 0;
+	if (!(node.flags & EXT4_EXTENTS_FL))
+		return -EOPNOTSUPP;
+	if (file_block >= EXT4_LOGICAL_LIMIT)
+		return -EFBIG;
+	int error = spot_of(fs, &node, (uint32_t)file_block, &spot);
+	if (error)
+		return error;
+	*count = MIN(*count, spot.count);
+	if (spot.mapped || spot.unwritten)
+		return 0;
+	struct ext4_new_run run = {.first = (uint32_t)file_block,
+				   .count = (uint32_t)MIN(*count, EXT4_EXTENT_INIT_MAX - 1U),
+				   .unwritten = true};
+	if (!ext4_unpromised(fs, run.count + NEW_NODES))
+		return -ENOSPC;
+	error = fill_hole(t, inode, &node, &run, &spot, false, &meta);
+	if (error)
+		return error;
+	*count = run.count;
+	struct ext4_map_change change = {.blocks = (int64_t)run.count + meta};
+	return ext4_write_map(t, inode, &node, &change);
+}
+
 int ext4_append_dir_block(struct transaction *t, struct inode *dir, uint64_t *disk, void **data,
 			  struct page **page)
 {

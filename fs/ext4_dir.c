@@ -36,7 +36,7 @@ int ext4_dir_block_get(struct inode *dir, uint32_t index, struct ext4_dir_block 
 	int error = ext4_map_node(fs, node, index, &run);
 	if (error)
 		return error;
-	if (run.disk == EXT4_HOLE)
+	if (ext4_run_is_hole(&run))
 		return ext4_corrupt(fs, dir->number, 0, "hole in a directory at block %u", index);
 	out->disk = run.disk + (index - run.first);
 	error = ext4_block_get(fs, out->disk, &out->block);

@@ -121,7 +121,7 @@ static struct ext4_run run_of(const struct ext4_extent *extent)
 	bool unwritten = extent->ee_len > EXT4_EXTENT_INIT_MAX;
 	return (struct ext4_run){.first = extent->ee_block,
 				 .count = ext4_extent_count(extent),
-				 .disk = unwritten ? EXT4_HOLE : ext4_extent_disk(extent)};
+				 .disk = unwritten ? EXT4_UNWRITTEN : ext4_extent_disk(extent)};
 }
 
 static struct ext4_run hole(uint64_t first, uint64_t end)

@@ -264,7 +264,7 @@ static int try_change(struct transaction *t, struct ext4 *fs, struct ext4_node *
 		      struct ext4_extent_path *path, const struct ext4_new_run *run, bool convert)
 {
 	struct ext4_extent_level *level = ext4_path_leaf(path);
-	struct ext4_extent entry = leaf_entry(run->first, run->count, run->disk, false);
+	struct ext4_extent entry = leaf_entry(run->first, run->count, run->disk, run->unwritten);
 	struct ext4_extent_edit leaf;
 	bool done = true;
 	if (convert && !has_room(level, 2))

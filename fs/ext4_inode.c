@@ -283,7 +283,7 @@ int ext4_read_link(struct inode *link, char *target, size_t size)
 		int error = ext4_map_node(fs, node, 0, &run);
 		if (error)
 			return error;
-		if (run.disk == EXT4_HOLE)
+		if (ext4_run_is_hole(&run))
 			return ext4_corrupt(fs, link->number, 0, "symbolic link without a block");
 		error = ext4_block_get(fs, run.disk, &block);
 		if (error)

@@ -113,7 +113,8 @@ static void answer(const struct ext4 *fs, uint64_t file_block, const struct ext4
 	out->file_block = run->first;
 	out->disk_block = run->disk;
 	out->count = run->count;
-	out->hole = run->disk == EXT4_HOLE;
+	out->hole = ext4_run_is_hole(run);
+	out->unwritten = run->disk == EXT4_UNWRITTEN;
 	out->escaped = false;
 	if (!out->hole)
 		apply_journal(fs, file_block, out);

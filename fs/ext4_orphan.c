@@ -62,7 +62,7 @@ int ext4_orphan_open(struct ext4 *fs)
 	fs->orphan_seed = node.csum_seed;
 	for (uint32_t i = 0; i < blocks; i++) {
 		error = ext4_map_node(fs, &node, i, &run);
-		if (!error && run.disk == EXT4_HOLE)
+		if (!error && ext4_run_is_hole(&run))
 			error = ext4_corrupt(fs, number, 0, "hole in the orphan file");
 		if (error)
 			return error;

@@ -14,7 +14,7 @@ static int log_map(void *ctx, uint32_t index, uint64_t *block, uint32_t *count)
 	int error = ext4_map_node(log->fs, &log->node, index, &run);
 	if (error)
 		return error;
-	if (run.disk == EXT4_HOLE)
+	if (ext4_run_is_hole(&run))
 		return ext4_corrupt(log->fs, log->node.number, 0, "hole in the journal at %u",
 				    index);
 	*block = run.disk + (index - run.first);

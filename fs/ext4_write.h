@@ -77,6 +77,10 @@ int ext4_orphan_end(struct volume *volume) MUST_CHECK;
 // function here that takes blocks. -EFBIG: the map has no such block.
 int ext4_allocate(struct transaction *t, struct inode *inode, uint64_t file_block, uint64_t count,
 		  struct fs_extent *out) MUST_CHECK;
+// The same for blocks that are written later: of the run that begins at file_block, or that begins there now, as many
+// as are asked for at most; nothing was reserved for them. -EOPNOTSUPP: the map has no place for such.
+int ext4_preallocate(struct transaction *t, struct inode *inode, uint64_t file_block,
+		     uint64_t *count) MUST_CHECK;
 // One block of metadata near `goal` (0: near the inode). It is not mapped into anything.
 int ext4_allocate_meta(struct transaction *t, struct inode *inode, uint64_t goal,
 		       uint64_t *block) MUST_CHECK;

@@ -48,6 +48,7 @@ const struct filesystem_writing ext4_writing = {
     .orphan_add = ext4_orphan_add,
     .orphan_remove = ext4_orphan_remove,
     .allocate = ext4_allocate,
+    .preallocate = ext4_preallocate,
     .truncate_step = ext4_truncate_step,
     .reserve = ext4_reserve,
     .unreserve = ext4_unreserve,

@@ -67,5 +67,7 @@ int change_subdirectories(struct change *c, struct inode *dir, int by) MUST_CHEC
 
 // The inode that `name` leads to, with a reference; null: to none.
 int change_look(struct inode *dir, const char *name, size_t len, struct inode **out) MUST_CHECK;
+// The file's end moves up; between pagecache_truncate_begin and _end.
+int file_extend_held(struct inode *file, uint64_t size) MUST_CHECK;
 // Can it be a name? -EINVAL, -ENAMETOOLONG.
 int change_check_name(const char *name, size_t len) MUST_CHECK;

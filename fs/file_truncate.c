@@ -75,6 +75,13 @@ static int free_beyond(struct inode *inode, uint64_t size)
 	return error;
 }
 
+// Longer: the hole begins in the last page, whose rest must be zeros on the disk, too.
+int file_extend_held(struct inode *file, uint64_t size)
+{
+	int error = pagecache_truncate(file, file->size);
+	return error ? error : move_end(file, size);
+}
+
 int file_truncate(struct inode *file, uint64_t size)
 {
 	assert_may_sleep("file_truncate");
@@ -84,11 +91,10 @@ int file_truncate(struct inode *file, uint64_t size)
 		return -EFBIG; // as a write there: no map has blocks so far out
 	pagecache_truncate_begin(file);
 	uint64_t old = file->size;
-	// Longer: the hole begins in the last page, whose rest must be zeros on the disk, too.
-	int error = size > old ? pagecache_truncate(file, old) : 0;
-	if (!error)
-		error = move_end(file, size);
-	if (!error && size < old) {
+	int error = size > old ? file_extend_held(file, size) : move_end(file, size);
+	if (!error && size == old) { // what was allocated beyond goes
+		error = free_beyond(file, size);
+	} else if (!error && size < old) {
 		int tail = pagecache_truncate(file, size);
 		error = free_beyond(file, size);
 		error = error ? error : tail;

@@ -15,6 +15,7 @@ struct fs_extent {
 	uint64_t disk_block;
 	uint64_t count; // blocks, at least 1
 	bool hole;
+	bool unwritten; // with hole: the blocks are there already (fallocate)
 	// Journalled file data whose first four bytes the journal keeps elsewhere: each block of the run
 	// gets jbd2's magic there once it is read.
 	bool escaped;
@@ -73,6 +74,8 @@ struct filesystem_writing {
 	int (*orphan_remove)(struct transaction *t, struct inode *inode);
 	int (*allocate)(struct transaction *t, struct inode *inode, uint64_t file_block,
 			uint64_t count, struct fs_extent *out);
+	int (*preallocate)(struct transaction *t, struct inode *inode, uint64_t file_block,
+			   uint64_t *count);
 	int (*truncate_step)(struct transaction *t, struct inode *inode, uint64_t size, bool *more);
 	int (*reserve)(struct volume *volume, uint64_t blocks);
 	void (*unreserve)(struct volume *volume, uint64_t blocks);

@@ -273,7 +273,7 @@ static int blocks_missing(const struct piece *p)
 		int error = volume_filesystem(inode->volume)->map_cached(inode, at / bytes, &ext);
 		if (error)
 			return error;
-		if (ext.hole)
+		if (ext.hole && !ext.unwritten)
 			return 1;
 	}
 	return 0;

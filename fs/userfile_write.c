@@ -90,6 +90,11 @@ int userfile_truncate(struct stream *s, uint64_t size)
 	return file_truncate(userfile_of(s)->inode, size);
 }
 
+int userfile_allocate(struct stream *s, uint64_t offset, uint64_t bytes, bool keep_size)
+{
+	return file_allocate(userfile_of(s)->inode, offset, bytes, keep_size);
+}
+
 int userfile_sync(struct stream *s)
 {
 	struct inode *inode = userfile_of(s)->inode;

@@ -220,25 +220,6 @@ SYSCALL(75, fdatasync)
 	return sync_one(a[0]);
 }
 
-// Advice, which the cache does not need.
-static int64_t take_advice(int fd)
-{
-	struct stream *s = files_find(fd);
-	int64_t error = !s ? -EBADF : s->ops->kind == STREAM_FILE ? 0 : -ESPIPE;
-
-	if (s)
-		stream_put(s);
-	return error;
-}
-SYSCALL(187, readahead)
-{
-	return take_advice((int)a[0]);
-}
-SYSCALL(221, fadvise64)
-{
-	return a[3] > 5 ? -EINVAL : take_advice((int)a[0]);
-}
-
 int syscall_put_stat(uintptr_t at, const struct stream_stat *st)
 {
 	struct linux_stat out = {.dev = st->device,

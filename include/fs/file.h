@@ -127,6 +127,9 @@ int name_rename(struct inode *from_dir, const char *from, size_t from_len, struc
 		const char *to, size_t to_len, unsigned mode) MUST_CHECK;
 // Shorter: what is beyond goes, pages on the wire stay as they are for who has them. Longer: a hole.
 int file_truncate(struct inode *file, uint64_t size) MUST_CHECK;
+// Blocks for those bytes, where there are none yet: they read as zeros, and writing there will not meet -ENOSPC as long
+// as the file keeps them. The file grows to their end, unless keep_size. -EOPNOTSUPP: a block-mapped file.
+int file_allocate(struct inode *file, uint64_t from, uint64_t bytes, bool keep_size) MUST_CHECK;
 
 enum inode_attribute { INODE_SET_MODE = BIT(0), INODE_SET_MTIME = BIT(1) };
 int inode_set_attributes(struct inode *inode, unsigned which, uint16_t mode, int64_t mtime_sec,

@@ -105,6 +105,8 @@ struct stream_ops {
 	int (*ioctl)(struct stream *s, unsigned request, uintptr_t argument); // program's address
 	int64_t (*size)(struct stream *s); // files: for SEEK_END, O_APPEND
 	int (*truncate)(struct stream *s, uint64_t size);
+	// fallocate: keeps the size, or grows to the end of those bytes.
+	int (*allocate)(struct stream *s, uint64_t offset, uint64_t bytes, bool keep_size);
 	int (*sync)(struct stream *s); // durable when it returns
 	int (*set)(struct stream *s, const struct stream_attributes *set);
 	int (*space)(struct stream *s, uint64_t out[7]); // as name_provider's

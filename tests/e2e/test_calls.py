@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What servers and databases ask of files and memory: each test program says the same on the host's Linux and here, what
+it had comes back, and e2fsck finds the volume sound."""
+import os
+import subprocess
+
+import pytest
+
+from held import Held
+from vm import ROOT, VM, make_volume
+
+PROGRAMS = ("space",)
+MODES = {"unmapped": dict(append="write=on cache=unmapped", mem=128), "plain": dict(append="write=on", cpu="max")}
+POOLS = ("process", "task", "address space", "region", "pipe", "program file", "program mapping", "shared memory")
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory):
+    root = tmp_path_factory.mktemp("calls")
+    (root / "bin").mkdir()
+    (root / "d").mkdir()
+    (root / "index.html").write_text("hello\n")
+    for name in PROGRAMS:
+        subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / name,
+                        os.path.join(ROOT, "tests", "programs", name + ".c")], check=True)
+    return root, make_volume(root, str(root) + ".img")
+
+
+@pytest.fixture(params=MODES, ids=list(MODES))
+def machine(request, volume, tmp_path):
+    image = tmp_path / "calls.img"
+    subprocess.run(["cp", "--sparse=always", volume[1], image], check=True)
+    with VM(disks=[str(image)], name="calls", snapshot=False, **MODES[request.param]) as vm:
+        vm.image = image
+        yield vm
+        assert vm.stopped or vm.down() == 0
+    subprocess.run(["/usr/sbin/e2fsck", "-fn", image], check=True, capture_output=True)
+
+
+def says_what_linux_says(machine, volume, tmp_path, name, *words):
+    held = Held(machine, POOLS)
+    out = machine.command(" ".join(("LOAD", name, "/d", *words)), 300)
+    here = tmp_path / "linux"
+    here.mkdir()
+    there = subprocess.run([volume[0] / "bin" / name, here, *words], check=True, capture_output=True, text=True).stdout
+    assert there.split() == ["ok"], there
+    assert "ok" in out.split(), out
+    held.back()
+
+
+def debugfs(image, line):
+    return subprocess.run(["/usr/sbin/debugfs", "-R", line, image], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("seed", ("1", "2"))
+def test_room_that_is_asked_for_is_there_and_reads_as_zeros(machine, volume, tmp_path, seed):
+    says_what_linux_says(machine, volume, tmp_path, "space", seed)
+    assert machine.down() == 0
+    assert "[u]" in debugfs(machine.image, "stat /d/kept")

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// space DIRECTORY [SEED]: room for files before there are bytes (fallocate), and advice about them. Runs on Linux, too. "ok",
+// or what went wrong; leaves the files "kept" and "model".
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "must.h"
+
+#define MEGABYTE   (1 << 20)
+#define MODEL_MAX  (MEGABYTE + 12345)
+#define FAILS(call, error) (errno = 0, (call) == -1 && errno == (error))
+
+static unsigned char bytes[MODEL_MAX], model[MODEL_MAX];
+
+static off_t size_of(int fd)
+{
+	struct stat st;
+
+	MUST(!fstat(fd, &st));
+	return st.st_size;
+}
+
+static int zeros(int fd, off_t from, size_t count)
+{
+	MUST(pread(fd, bytes, count, from) == (ssize_t)count);
+	for (size_t n = 0; n < count; n++)
+		if (bytes[n])
+			return 0;
+	return 1;
+}
+
+static void errors(int fd)
+{
+	int ends[2], null = open("/dev/null", O_RDWR), reader = open("kept", O_RDONLY);
+
+	MUST(!pipe(ends) && null >= 0 && reader >= 0);
+	MUST(FAILS(fallocate(fd, 0, 0, 0), EINVAL) && FAILS(fallocate(fd, 0, -1, 5), EINVAL));
+	MUST(FAILS(fallocate(fd, 0, 5, -1), EINVAL) && FAILS(fallocate(-1, 0, 0, 1), EBADF));
+	MUST(FAILS(fallocate(reader, 0, 0, 1), EBADF) && FAILS(fallocate(ends[1], 0, 0, 1), ESPIPE));
+	MUST(FAILS(fallocate(null, 0, 0, 1), ENODEV) && FAILS(fallocate(fd, 0x80, 0, 1), EOPNOTSUPP));
+	MUST(FAILS(fallocate(fd, 0, 1L << 62, 1L << 62), EFBIG));
+	MUST(posix_fallocate(reader, 0, 1) == EBADF && !posix_fallocate(fd, 0, 1));
+	MUST(!posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED) && posix_fadvise(fd, 0, 0, 99) == EINVAL);
+	MUST(posix_fadvise(ends[0], 0, 0, POSIX_FADV_NORMAL) == ESPIPE);
+	MUST(!readahead(fd, 0, MEGABYTE) && FAILS(readahead(ends[0], 0, 1), EINVAL));
+	MUST(!sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE) && !sync_file_range(fd, 0, 0, 7));
+	MUST(FAILS(sync_file_range(fd, 0, 0, 8), EINVAL) && FAILS(sync_file_range(fd, -1, 0, 1), EINVAL));
+	MUST(FAILS(sync_file_range(ends[0], 0, 0, 1), ESPIPE) && FAILS(sync_file_range(-1, 0, 0, 1), EBADF));
+	close(null), close(reader), close(ends[0]), close(ends[1]);
+}
+
+static void room(void)
+{
+	int fd = open("kept", O_RDWR | O_CREAT | O_TRUNC, 0644);
+
+	MUST(fd >= 0 && !fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, MEGABYTE) && size_of(fd) == 0);
+	errors(fd);
+	MUST(!ftruncate(fd, 0) && !fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, MEGABYTE));
+	MUST(write(fd, "hello", 5) == 5 && size_of(fd) == 5);
+	MUST(!fallocate(fd, 0, 0, 10000) && size_of(fd) == 10000);
+	MUST(pread(fd, bytes, 10000, 0) == 10000 && !memcmp(bytes, "hello", 5) && zeros(fd, 5, 9995));
+	MUST(pwrite(fd, "x", 1, 9000) == 1 && !fsync(fd) && zeros(fd, 5, 8995) && zeros(fd, 9001, 999));
+	MUST(!ftruncate(fd, 3) && !ftruncate(fd, 20000) && zeros(fd, 3, 19997));
+	MUST(!fallocate(fd, 0, 3 * MEGABYTE, 1) && size_of(fd) == 3 * MEGABYTE + 1);
+	MUST(!fallocate(fd, 0, 0, 4 * MEGABYTE) && size_of(fd) == 4 * MEGABYTE && zeros(fd, MEGABYTE, MEGABYTE));
+	MUST(pwrite(fd, "y", 1, 2 * MEGABYTE + 17) == 1 && !fdatasync(fd) && !close(fd));
+}
+
+// More than there is: the error, and what was taken comes back with the file.
+static void too_much(void)
+{
+	int fd = open("much", O_RDWR | O_CREAT | O_TRUNC, 0644);
+	struct statvfs before, after;
+	off_t whole;
+
+	MUST(fd >= 0 && !fstatvfs(fd, &before));
+	whole = (off_t)(before.f_bfree * before.f_frsize) + MEGABYTE;
+	if (whole < 1L << 34) // where others write, too, nothing is said of how much is free
+		MUST(FAILS(fallocate(fd, 0, 0, whole), ENOSPC) && size_of(fd) == 0);
+	MUST(!close(fd) && !unlink("much"));
+	sync();
+	MUST(!statvfs(".", &after));
+}
+
+// A file, and what it must hold.
+static void random_steps(unsigned seed)
+{
+	int fd = open("model", O_RDWR | O_CREAT | O_TRUNC, 0644);
+	off_t size = 0;
+
+	MUST(fd >= 0);
+	srandom(seed);
+	for (int n = 0; n < 300; n++) {
+		off_t from = random() % MEGABYTE, end = from + 1 + random() % 12345;
+
+		switch (random() % 6) {
+		case 0:
+			MUST(!fallocate(fd, 0, from, end - from));
+			size = end > size ? end : size;
+			break;
+		case 1:
+			MUST(!fallocate(fd, FALLOC_FL_KEEP_SIZE, from, end - from));
+			break;
+		case 2:
+			if (random() % 4)
+				break;
+			MUST(!ftruncate(fd, from));
+			if (from < size)
+				memset(model + from, 0, (size_t)(size - from));
+			size = from;
+			break;
+		case 3:
+			MUST(random() % 8 || !fsync(fd));
+			break;
+		default:
+			memset(model + from, n + 1, (size_t)(end - from));
+			MUST(pwrite(fd, model + from, (size_t)(end - from), from) == end - from);
+			size = end > size ? end : size;
+		}
+		MUST(size_of(fd) == size);
+		if (n % 16 == 15)
+			MUST(pread(fd, bytes, sizeof(bytes), 0) == size && !memcmp(bytes, model, (size_t)size));
+	}
+	MUST(!fsync(fd) && !close(fd));
+}
+
+int main(int argc, char **argv)
+{
+	MUST(argc > 1 && !chdir(argv[1]));
+	room();
+	too_much();
+	random_steps(argc > 2 ? (unsigned)atoi(argv[2]) : 1);
+	puts("ok");
+	return 0;
+}
