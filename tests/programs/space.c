@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// space DIRECTORY [SEED]: room for files before there are bytes (fallocate), and advice about them. Runs on Linux, too. "ok",
-// or what went wrong; leaves the files "kept" and "model".
+// space DIRECTORY [SEED]: room for files before there are bytes (fallocate), and advice about them. Runs on Linux,
+// too. "ok", or what went wrong; leaves the files "kept" and "model".
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -9,8 +9,8 @@
 
 #include "must.h"
 
-#define MEGABYTE   (1 << 20)
-#define MODEL_MAX  (MEGABYTE + 12345)
+#define MEGABYTE	   (1 << 20)
+#define MODEL_MAX	   (MEGABYTE + 12345)
 #define FAILS(call, error) (errno = 0, (call) == -1 && errno == (error))
 
 static unsigned char bytes[MODEL_MAX], model[MODEL_MAX];
@@ -39,16 +39,21 @@ static void errors(int fd)
 	MUST(!pipe(ends) && null >= 0 && reader >= 0);
 	MUST(FAILS(fallocate(fd, 0, 0, 0), EINVAL) && FAILS(fallocate(fd, 0, -1, 5), EINVAL));
 	MUST(FAILS(fallocate(fd, 0, 5, -1), EINVAL) && FAILS(fallocate(-1, 0, 0, 1), EBADF));
-	MUST(FAILS(fallocate(reader, 0, 0, 1), EBADF) && FAILS(fallocate(ends[1], 0, 0, 1), ESPIPE));
-	MUST(FAILS(fallocate(null, 0, 0, 1), ENODEV) && FAILS(fallocate(fd, 0x80, 0, 1), EOPNOTSUPP));
+	MUST(FAILS(fallocate(reader, 0, 0, 1), EBADF) &&
+	     FAILS(fallocate(ends[1], 0, 0, 1), ESPIPE));
+	MUST(FAILS(fallocate(null, 0, 0, 1), ENODEV) &&
+	     FAILS(fallocate(fd, 0x80, 0, 1), EOPNOTSUPP));
 	MUST(FAILS(fallocate(fd, 0, 1L << 62, 1L << 62), EFBIG));
 	MUST(posix_fallocate(reader, 0, 1) == EBADF && !posix_fallocate(fd, 0, 1));
-	MUST(!posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED) && posix_fadvise(fd, 0, 0, 99) == EINVAL);
+	MUST(!posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED) &&
+	     posix_fadvise(fd, 0, 0, 99) == EINVAL);
 	MUST(posix_fadvise(ends[0], 0, 0, POSIX_FADV_NORMAL) == ESPIPE);
 	MUST(!readahead(fd, 0, MEGABYTE) && FAILS(readahead(ends[0], 0, 1), EINVAL));
 	MUST(!sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE) && !sync_file_range(fd, 0, 0, 7));
-	MUST(FAILS(sync_file_range(fd, 0, 0, 8), EINVAL) && FAILS(sync_file_range(fd, -1, 0, 1), EINVAL));
-	MUST(FAILS(sync_file_range(ends[0], 0, 0, 1), ESPIPE) && FAILS(sync_file_range(-1, 0, 0, 1), EBADF));
+	MUST(FAILS(sync_file_range(fd, 0, 0, 8), EINVAL) &&
+	     FAILS(sync_file_range(fd, -1, 0, 1), EINVAL));
+	MUST(FAILS(sync_file_range(ends[0], 0, 0, 1), ESPIPE) &&
+	     FAILS(sync_file_range(-1, 0, 0, 1), EBADF));
 	close(null), close(reader), close(ends[0]), close(ends[1]);
 }
 
@@ -61,11 +66,14 @@ static void room(void)
 	MUST(!ftruncate(fd, 0) && !fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, MEGABYTE));
 	MUST(write(fd, "hello", 5) == 5 && size_of(fd) == 5);
 	MUST(!fallocate(fd, 0, 0, 10000) && size_of(fd) == 10000);
-	MUST(pread(fd, bytes, 10000, 0) == 10000 && !memcmp(bytes, "hello", 5) && zeros(fd, 5, 9995));
-	MUST(pwrite(fd, "x", 1, 9000) == 1 && !fsync(fd) && zeros(fd, 5, 8995) && zeros(fd, 9001, 999));
+	MUST(pread(fd, bytes, 10000, 0) == 10000 && !memcmp(bytes, "hello", 5) &&
+	     zeros(fd, 5, 9995));
+	MUST(pwrite(fd, "x", 1, 9000) == 1 && !fsync(fd) && zeros(fd, 5, 8995) &&
+	     zeros(fd, 9001, 999));
 	MUST(!ftruncate(fd, 3) && !ftruncate(fd, 20000) && zeros(fd, 3, 19997));
 	MUST(!fallocate(fd, 0, 3 * MEGABYTE, 1) && size_of(fd) == 3 * MEGABYTE + 1);
-	MUST(!fallocate(fd, 0, 0, 4 * MEGABYTE) && size_of(fd) == 4 * MEGABYTE && zeros(fd, MEGABYTE, MEGABYTE));
+	MUST(!fallocate(fd, 0, 0, 4 * MEGABYTE) && size_of(fd) == 4 * MEGABYTE &&
+	     zeros(fd, MEGABYTE, MEGABYTE));
 	MUST(pwrite(fd, "y", 1, 2 * MEGABYTE + 17) == 1 && !fdatasync(fd) && !close(fd));
 }
 
@@ -122,7 +130,8 @@ static void random_steps(unsigned seed)
 		}
 		MUST(size_of(fd) == size);
 		if (n % 16 == 15)
-			MUST(pread(fd, bytes, sizeof(bytes), 0) == size && !memcmp(bytes, model, (size_t)size));
+			MUST(pread(fd, bytes, sizeof(bytes), 0) == size &&
+			     !memcmp(bytes, model, (size_t)size));
 	}
 	MUST(!fsync(fd) && !close(fd));
 }
