@@ -13,10 +13,15 @@ $(B)/libcount.so: bench/count/count.c
 	@mkdir -p $(B)
 	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden -o $@ $< -lpthread
 
-.PHONY: bench soak uploads recv-latency
+# The path of the distant and lossy rows, on the host, too.
+$(B)/relay: bench/relay/relay.c
+	@mkdir -p $(B)
+	gcc -std=gnu11 -O2 -Wall -Wextra -Wno-unused-parameter -Werror -o $@ $<
+
+.PHONY: bench soak uploads recv-latency lossy
 bench:
 	@tools/deps bench
-	@$(MAKE) --no-print-directory all $(B)/floor.elf $(B)/libcount.so
+	@$(MAKE) --no-print-directory all $(B)/floor.elf $(B)/libcount.so $(B)/relay
 	@$(if $(BENCH),,bench/uploads.py $(or $(UPLOADS),--rounds 1) || echo "bench: uploads failed; the rest goes on" >&2)
 	@$(if $(BENCH),,bench/recv_latency.py $(RECV) || echo "bench: recv_latency failed; the rest goes on" >&2)
 	@bench/bench.py $(BENCH)
@@ -25,6 +30,11 @@ soak:
 	@tools/deps bench
 	@$(MAKE) --no-print-directory all $(B)/libcount.so
 	@bench/soak.py $(SOAK)
+
+lossy:
+	@tools/deps bench
+	@$(MAKE) --no-print-directory all $(B)/relay
+	@bench/lossy.py $(LOSSY)
 
 uploads:
 	@tools/deps bench

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Pagewire and this host's Linux as senders over a path that loses and delays (tests/e2e/relay.py, the same seeds), to the
+"""Pagewire and this host's Linux as senders over a path that loses and delays (bench/relay, the same seeds), to the
 same receiver: goodput of large files, time of short answers, what was sent again, time-outs. Root, for network
 namespaces of its own. Prints a table.
 
@@ -18,6 +18,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "tests/e2e"))
 sys.dont_write_bytecode = True
+
+import path
 
 PATHS = [(0.0, 50), (0.01, 50), (0.01, 10), (0.03, 20)]  # loss of each direction, round trip in ms
 SHORT = 20000
@@ -81,9 +83,8 @@ class Linux:
         return f"Linux ({self.control})"
 
     def __init__(self, files, image, rates, seed):
-        from relay import Relay
         tap("tap1")
-        self.relay = Relay("tap1", "tap0", seed, rates)
+        self.relay = path.Relay("tap1", "tap0", seed, *rates)
         self.server = subprocess.Popen(["unshare", "-n", "sh", "-c", "read go; ip addr add 10.77.0.2/24 dev tap1; "
                                         f"ip link set tap1 up; exec {sys.executable} -c \"$0\" {files}", SERVER],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -110,12 +111,11 @@ class Pagewire:
     name = "Pagewire"
 
     def __init__(self, files, image, rates, seed):
-        from relay import Relay, Wire
         from vm import VM
-        guest = Wire()
-        self.relay = Relay(guest.ports, "tap0", seed, rates)
-        self.machine = VM(disks=[image], net=guest.netdev, address="10.77.0.2", name="lossy",
+        self.wire = path.Wire()
+        self.machine = VM(disks=[image], net=self.wire.netdev, address="10.77.0.2", name="lossy",
                           append="ip=10.77.0.2::10.77.0.1:255.255.255.0:pagewire:eth0:off log=off").__enter__()
+        self.relay = path.Relay(self.wire.end, "tap0", seed, *rates)
 
     def counters(self):
         values = self.machine.metrics()
@@ -124,6 +124,7 @@ class Pagewire:
     def close(self):
         self.machine.kill()
         self.relay.close()
+        self.wire.close()
 
 
 def get(connection, path):
@@ -180,7 +181,7 @@ def main():
         print(f"| loss, round trip | sender | {large >> 20} MB, KB/s | sent again | time-outs | {SHORT // 1000} KB, median ms "
               "| 95 % | time-outs |\n|---|---|---|---|---|---|---|---|")
         for loss, rtt in PATHS:
-            rates = dict(drop=loss, latency=rtt / 2000, early=0)
+            rates = loss, rtt / 1000
             for kind in (Linux, Pagewire):
                 rows = [measure(kind, top, rates, seed, shorts) for seed in seeds]
                 figures = " | ".join(f"{statistics.median(c):.0f}" for c in zip(*(row for _, row in rows)))

@@ -2,12 +2,13 @@
 """The rows of the bench: what is asked of each machine, in which order, and what of the answer counts.
 
 A row's measure(machine, seconds) returns a measurement (bench/client.py), or raises. Rows of group `tap` run with the
-client on the tap device; those of group `path` behind a relay (tests/e2e/relay.py) that holds every frame back for half
+client on the tap device; those of group `path` behind a relay (bench/relay) that holds every frame back for half
 a round trip and, where the row says so, loses some. Cold rows come first, while nothing has been read."""
 import dataclasses
 import time
 from typing import Callable
 
+import path
 from client import Load, Probe, Uploads, fetch, wrk
 from machines import GUEST, processor_time
 
@@ -111,46 +112,38 @@ class Path:
     ROUND_TRIP = 0.050
 
     def __init__(self):
-        from relay import Wire
-        self.wire, self.relay, self.rates = Wire(), None, None
+        self.wire, self.relay, self.drop = path.Wire(), None, None
 
     @property
     def netdev(self):
         return self.wire.netdev
 
     def of(self, drop, seed):
-        from relay import Relay
-        rates = dict(drop=drop, latency=self.ROUND_TRIP / 2, early=0)
-        if rates != self.rates:
-            self.close()
-            self.relay, self.rates = Relay(self.wire.ports, "tap0", seed, rates), rates
+        if drop != self.drop:
+            self.stop()
+            self.relay, self.drop = path.Relay(self.wire.end, "tap0", seed, drop, self.ROUND_TRIP), drop
 
     def busy(self):
         """Seconds of processor time that the relay has used."""
         return processor_time(self.relay.process.pid)
 
-    def close(self):
+    def stop(self):
         if self.relay:
             self.relay.close()
-            self.relay = self.rates = None
+            self.relay = self.drop = None
 
-
-def overflows():
-    """Frames that found no room in a socket of the relay or of QEMU behind it."""
-    with open("/proc/net/snmp") as f:
-        names, values = (line.split() for line in f if line.startswith("Udp:"))
-    return int(dict(zip(names, values))["RcvbufErrors"])
+    def close(self):
+        self.stop()
+        self.wire.close()
 
 
 def far(ident, title, size, connections, main, least=0, drop=0.0):
     def measure(machine, seconds):
         machine.path.of(drop, machine.seed)
         fetch(f"{size}.bin")
-        before, busy, start = overflows(), machine.path.busy(), time.monotonic()
+        busy, start = machine.path.busy(), time.monotonic()
         got = wrk(f"{size}.bin", connections, max(least, seconds))
         got["client"] = max(got["client"], (machine.path.busy() - busy) / (time.monotonic() - start))
-        if lost := overflows() - before:
-            got["errors"] += f" the relay lost {lost} frames more"
         return got
 
     return Row(ident, title, measure, size, main, group="path", rounds=2)

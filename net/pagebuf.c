@@ -8,8 +8,10 @@
 //
 //     pool --pagebuf_write--> queued by TCP <--slices--> on the card --last pbuf_free--> page_wire_put
 #include "net/pagebuf.h"
+#include "hooks.h"
 #include "kernel/kstat.h"
 #include "kernel/panic.h"
+#include "kernel/pmm.h"
 #include "kernel/pool.h"
 #include "kernel/kstring.h"
 #include "kernel/vmm.h"
@@ -25,8 +27,10 @@ struct pagebuf {
 };
 
 // One for each page piece queued: TCP_SND_BUF of each of 1,000 busy connections in whole pages
-// (64 each) and one piece for every other of 20,000 connections, doubled for small files.
-static struct pool pagebufs = POOL_INIT_RAW("pagebuf", struct pagebuf, 2 * (1000 * 64 + 20000));
+// (64 each) and one piece for every other of 20,000 connections, doubled for small files; and what some are given
+// beyond TCP_SND_BUF.
+static struct pool pagebufs = POOL_INIT_RAW(
+    "pagebuf", struct pagebuf, 2 * (1000 * 64 + 20000) + TCP_SND_GROWN_MAX / PAGE_SIZE);
 
 // A small answer: its head, with room for all headers in front of it, and its first page, made and freed as one.
 // lwIP moves the start of a PBUF_RAM's data within the object.
@@ -161,6 +165,18 @@ uint16_t pagebuf_fit(const struct tcp_pcb *pcb)
 	while (last && last->next)
 		last = last->next;
 	return last && last->len < limit ? limit - last->len : limit;
+}
+
+// A sixteenth of memory: 4 MB of 64, 64 MB of 1 GB. Nothing more while pages on the wire are a quarter of it: the rest
+// is for connections that have not got the usual yet.
+uint64_t tcp_sndbuf_most(void)
+{
+	struct pmm_stats memory;
+
+	pmm_stats(&memory);
+	if (page_pinned() > memory.frames_total / 4)
+		return 0;
+	return MIN(memory.frames_total * PAGE_SIZE / 16, (uint64_t)TCP_SND_GROWN_MAX);
 }
 
 err_t genbuf_write(struct tcp_pcb *pcb, const void *data, uint16_t len, bool more)

@@ -8,6 +8,7 @@
 #include "net/pagebuf.h"
 #include "net/socket_tcp.h"
 #include "net/stack.h"
+#include "tcp_sndbuf.h"
 
 // ---- receiving ----
 
@@ -102,7 +103,7 @@ int64_t tcp_socket_room(struct tcp_socket *t)
 	}
 	if (t->state != OPEN)
 		return t->state == CONNECTING ? -EAGAIN : -ENOTCONN;
-	if (tcp_sndqueuelen(t->pcb) + 4 > TCP_SND_QUEUELEN)
+	if (tcp_sndqueuelen(t->pcb) + 4U > tcp_sndbuf_pbufs(t->pcb))
 		return -EAGAIN;
 	return tcp_sndbuf(t->pcb) ? (int64_t)tcp_sndbuf(t->pcb) : -EAGAIN;
 }

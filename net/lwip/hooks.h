@@ -18,6 +18,9 @@ uint32_t tcp_initial_sequence_tuple(const struct tcp_tuple *tuple);
 uint32_t rxpool_window_limit(void);
 #define LWIP_HOOK_TCP_RCV_WND_LIMIT() rxpool_window_limit()
 
+// net/pagebuf.c: bytes that all connections together may have queued beyond TCP_SND_BUF each (tcp_sndbuf.h).
+uint64_t tcp_sndbuf_most(void);
+
 // net/netdev.c: TCP could not send because a card holds the segment, or memory was short; tcp_txnow is
 // wanted when the card has completed something.
 void netdev_tcp_waits(void);

@@ -31,8 +31,9 @@
 #define PBUF_POOL_BUFSIZE	  1600
 // ARP and ND queues (64) + IP reassembly (64) + slack
 #define MEMP_NUM_PBUF 256
-// slices of file pages: TCP_SND_BUF of each of 1,000 busy connections at three slices a page
-#define MEMP_NUM_PBUF_SLICE 262144
+// slices of file pages: TCP_SND_BUF of each of 1,000 busy connections, and all that is given beyond it, at three
+// slices a page
+#define MEMP_NUM_PBUF_SLICE (262144 + TCP_SND_GROWN_MAX / 4096 * 3)
 
 // ---- interfaces -------------------------------------------------------------------------------------
 #define LWIP_NETIF_HOSTNAME	   1
@@ -118,6 +119,10 @@
 #define TCP_RCV_SCALE		   3
 #define TCP_WND			   (180 * TCP_MSS) // 262,800: receive window, in receive buffers
 #define TCP_SND_BUF		   (180 * TCP_MSS) // 262,800: pages one connection can keep on the wire
+// What it is given at most where the path is long (tcp_sndbuf.h): 80 MB/s over 50 ms. And all of them together beyond
+// TCP_SND_BUF, where memory is plenty (tcp_sndbuf_most): 34 such connections.
+#define TCP_SND_BUF_MAX	  (4U << 20)
+#define TCP_SND_GROWN_MAX (128U << 20)
 // pbufs: a header for each of 180 segments, up to three page pieces in each, and short writes
 #define TCP_SND_QUEUELEN      1024
 #define TCP_SNDLOWAT	      (8 * TCP_MSS)
@@ -138,8 +143,8 @@
 // 20,000 connections, and those whose server has closed and whose peer has not
 #define MEMP_NUM_TCP_PCB	24576
 #define MEMP_NUM_TCP_PCB_LISTEN 1024 // of programs
-// segments queued: a full send buffer on 1,000 connections, a few on all others
-#define MEMP_NUM_TCP_SEG 262144
+// segments queued: a full send buffer on 1,000 connections, a few on all others, and what is given beyond it
+#define MEMP_NUM_TCP_SEG (262144 + TCP_SND_GROWN_MAX / TCP_MSS)
 // A tick of 20 ms for retransmissions; the slow timer (persist, poll, keepalive) runs every fifth tick.
 #define TCP_TMR_INTERVAL  20
 #define TCP_SLOW_INTERVAL 100

@@ -7,6 +7,7 @@
 //                 ..-----            ^ cwnd_k after cwnd_epoch
 //            ssthresh = 0.7 w_max
 #include "lwip/priv/tcp_priv.h"
+#include "tcp_sndbuf.h"
 
 #define LONGEST_MS 60000 // of the curve: what is beyond has grown to any window long since
 
@@ -97,9 +98,18 @@ void tcp_cwnd_round_trip(struct tcp_pcb *pcb, uint32_t ms)
 		next_round(pcb);
 }
 
+// How far it is to the peer, without the queues that form on the way.
+static void learn_path(struct tcp_pcb *pcb)
+{
+	uint32_t ms = MIN((uint32_t)pcb->srtt >> TCP_RTT_SHIFT, UINT16_MAX - 1U) + 1;
+
+	if (pcb->srtt && (!pcb->path_ms || ms < pcb->path_ms))
+		pcb->path_ms = (uint16_t)ms;
+}
+
 void tcp_cwnd_grow(struct tcp_pcb *pcb, tcpwnd_size_t acked)
 {
-	uint32_t flight = pcb->snd_nxt - pcb->lastack + acked;
+	uint32_t flight = pcb->snd_nxt - pcb->lastack + acked, limit = tcp_sndbuf_limit(pcb);
 
 	if (flight <= pcb->cwnd / 2) {
 		pcb->cwnd_epoch = 0; // 5.8: the application is what limits
@@ -109,17 +119,19 @@ void tcp_cwnd_grow(struct tcp_pcb *pcb, tcpwnd_size_t acked)
 		// After a time-out an acknowledgement also covers what had arrived before (RFC 3465, 2.3).
 		acked = pcb->flags & TF_RTO ? MIN(acked, pcb->mss) : acked;
 		pcb->cwnd += pcb->css_ms ? acked / CSS_DIVISOR : acked;
-		return;
-	}
-	if (pcb->cwnd < TCP_SND_BUF) // more cannot be in flight
+	} else if (pcb->cwnd < limit) { // more cannot be in flight
 		avoid_congestion(pcb, acked);
+	}
+	learn_path(pcb);
+	if (pcb->cwnd > limit / 2)
+		tcp_sndbuf_grow(pcb);
 }
 
 // 4.6, 4.7: ssthresh and w_max after a loss. The caller sets the window. Of the window, not of what is in flight at the
 // moment, which at the end of a short answer is next to nothing; the window has been used, or it would not have grown.
 void tcp_cwnd_reduce(struct tcp_pcb *pcb)
 {
-	uint32_t window = MIN(pcb->cwnd, (uint32_t)TCP_SND_BUF);
+	uint32_t window = MIN(pcb->cwnd, tcp_sndbuf_limit(pcb));
 
 	pcb->w_max = window < pcb->w_max ? window / 20 * 17 : window; // others want some of it
 	pcb->ssthresh = MAX(window / 10 * 7, 2U * pcb->mss);

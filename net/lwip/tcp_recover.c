@@ -5,6 +5,7 @@
 #include "kernel/pool.h"
 #include "lwip/priv/tcp_priv.h"
 #include "tcp_holes.h"
+#include "tcp_sndbuf.h"
 #include "tcp_timestamp.h"
 
 #define LATE_MOST 12 // segments
@@ -191,7 +192,7 @@ static void undo(struct tcp_pcb *pcb, struct tcp_recovery *r, bool twice)
 		// or acknowledgements may have been lost on a path that is no slower (RFC 3522, 3.2)
 		tcp_rtt_late(pcb, tcp_times.echo);
 	pcb->cwnd = MAX(MIN(pcb->snd_nxt - pcb->lastack + acked, before->cwnd), pcb->cwnd);
-	pcb->ssthresh = MAX(MIN(before->cwnd, (uint32_t)TCP_SND_BUF), before->ssthresh);
+	pcb->ssthresh = MAX(MIN(before->cwnd, tcp_sndbuf_limit(pcb)), before->ssthresh);
 	pcb->w_max = before->w_max;
 	pcb->w_est = before->w_est;
 	pcb->cwnd_epoch = before->epoch;

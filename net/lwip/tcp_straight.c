@@ -295,7 +295,7 @@ static bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
 		return true;
 	}
 	pcb->unsent = NULL;
-	pcb->unacked = seg;
+	pcb->unacked = pcb->unacked_tail = seg;
 	tcp_clear_flags(pcb, TF_ACK_DELAY | TF_ACK_NOW);
 	if (TCP_SEQ_LT(pcb->snd_nxt, end))
 		pcb->snd_nxt = end;

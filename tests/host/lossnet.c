@@ -30,8 +30,6 @@ struct flight {
 };
 static struct flight flights[2][FLIGHTS]; // down, up: rings, in the order of due
 static uint32_t heads[2], tails[2];
-static uint64_t now_ms;
-static struct page *page;
 
 static void count(struct lossnet *net, int sign)
 {
@@ -50,8 +48,7 @@ void lossnet_open(struct lossnet *net)
 	struct bed_segment syn_ack;
 
 	heads[0] = heads[1] = tails[0] = tails[1] = 0;
-	now_ms = 0;
-	page = bed_page(1);
+	net->page = bed_page(1);
 	net->peer = bed_syn(with, net->times ? sizeof(with) : net->sack ? 12 : 8, 65535);
 	syn_ack = bed_next_tcp();
 	if (!syn_ack.packet)
@@ -69,7 +66,7 @@ void lossnet_open(struct lossnet *net)
 
 void lossnet_close(struct lossnet *net)
 {
-	bed_page_done(page);
+	bed_page_done(net->page);
 	net->peer->ack = net->edge;
 	bed_send(net->peer, TCP_RST, "", 0);
 	bed_skip();
@@ -77,7 +74,8 @@ void lossnet_close(struct lossnet *net)
 
 static struct flight *launch(const struct lossnet *net, int way)
 {
-	uint64_t due = (way ? now_ms : MAX(now_ms, net->busy_until / 1000)) + net->rtt / 2;
+	uint64_t due =
+	    (way ? net->now_ms : MAX(net->now_ms, net->busy_until / 1000)) + net->rtt / 2;
 	struct flight *flight = &flights[way][heads[way]++ % FLIGHTS];
 
 	assert_true(heads[way] - tails[way] < FLIGHTS);
@@ -87,11 +85,11 @@ static struct flight *launch(const struct lossnet *net, int way)
 	return flight;
 }
 
-static struct flight *land(int way)
+static struct flight *land(const struct lossnet *net, int way)
 {
 	struct flight *flight = &flights[way][tails[way] % FLIGHTS];
 
-	if (heads[way] == tails[way] || flight->due > now_ms)
+	if (heads[way] == tails[way] || flight->due > net->now_ms)
 		return NULL;
 	tails[way]++;
 	return flight;
@@ -179,7 +177,7 @@ static void acknowledge(struct lossnet *net, const struct flight *ack)
 
 	if (net->times) {
 		memcpy(at, (const uint8_t[]){1, 1, 8, 10}, 4);
-		put32(at + 4, (uint32_t)now_ms);
+		put32(at + 4, (uint32_t)net->now_ms);
 		put32(at + 8, ack->stamp);
 		at += 12;
 	}
@@ -198,11 +196,11 @@ static void acknowledge(struct lossnet *net, const struct flight *ack)
 // The narrow place takes the segment, or its queue is full.
 static bool fits(struct lossnet *net, uint32_t len)
 {
-	uint64_t start = MAX(now_ms * 1000, net->busy_until);
+	uint64_t start = MAX(net->now_ms * 1000, net->busy_until);
 
 	if (!net->rate)
 		return true;
-	if ((start - now_ms * 1000) * net->rate / 1000 > net->queue)
+	if ((start - net->now_ms * 1000) * net->rate / 1000 > net->queue)
 		return false;
 	net->busy_until = start + (len + 52) * 1000 / net->rate;
 	return true;
@@ -254,7 +252,7 @@ static void write_more(struct lossnet *net, uint32_t bytes)
 			 len = MIN(PAGE_SIZE - at, bytes - net->written);
 
 		if (tcp_sndbuf(net->peer->pcb) < len ||
-		    pagebuf_write(net->peer->pcb, page, at, len, net->written + len < bytes) !=
+		    pagebuf_write(net->peer->pcb, net->page, at, len, net->written + len < bytes) !=
 			ERR_OK)
 			break;
 		net->written += len;
@@ -266,7 +264,7 @@ static void write_more(struct lossnet *net, uint32_t bytes)
 
 uint32_t lossnet_transfer(struct lossnet *net, uint32_t bytes)
 {
-	uint64_t start = now_ms, longest = 60000 + bytes / 1000 * 60;
+	uint64_t start = net->now_ms, longest = 60000 + bytes / 1000 * 60;
 	uint32_t goal = net->edge + bytes;
 
 	bytes += net->written;
@@ -274,26 +272,26 @@ uint32_t lossnet_transfer(struct lossnet *net, uint32_t bytes)
 		struct bed_segment segment;
 		struct flight *flight;
 
-		assert_true(now_ms - start < longest);
+		assert_true(net->now_ms - start < longest);
 		assert_non_null(net->peer->pcb);
 		write_more(net, bytes);
 		while ((segment = bed_next_tcp()).packet)
 			take(net, &segment);
 		shim_advance(NS_PER_MS);
-		now_ms++;
-		while ((flight = land(0)))
+		net->now_ms++;
+		while ((flight = land(net, 0)))
 			receive(net, flight);
-		while ((flight = land(1)))
+		while ((flight = land(net, 1)))
 			acknowledge(net, flight);
 	}
 	for (unsigned i = 0; i < net->rtt; i++) { // the last ACKs
 		struct flight *flight;
 
 		shim_advance(NS_PER_MS);
-		now_ms++;
-		while ((flight = land(1)))
+		net->now_ms++;
+		while ((flight = land(net, 1)))
 			acknowledge(net, flight);
 	}
 	count(net, 1);
-	return now_ms - start - net->rtt;
+	return net->now_ms - start - net->rtt;
 }

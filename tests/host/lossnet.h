@@ -34,10 +34,13 @@ struct lossnet {
 	} got[LOSSNET_RANGES];
 	unsigned ranges;
 	uint32_t ts_recent;
+	uint64_t now_ms;     // since the opening, while this path was the one that was used
 	uint64_t busy_until; // us: the narrow place has work
+	struct page *page;
 	uint8_t *bytes;
 };
 
+// Several may be open, one of them with something on its way at a time.
 void lossnet_open(struct lossnet *net);
 // The server sends so many bytes; returns the milliseconds until the last has arrived, or fails after a minute per MB.
 uint32_t lossnet_transfer(struct lossnet *net, uint32_t bytes);

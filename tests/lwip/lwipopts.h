@@ -42,12 +42,14 @@
 #undef TCP_WND
 #undef TCP_RCV_SCALE
 #undef TCP_SND_BUF
+#undef TCP_SND_BUF_MAX
 #undef TCP_OOSEQ_MAX_PBUFS
 #undef TCP_OOSEQ_MAX_BYTES
 #undef TCP_SNDLOWAT
 #define TCP_WND		    (10 * TCP_MSS)
 #define TCP_RCV_SCALE	    0
 #define TCP_SND_BUF	    (12 * TCP_MSS)
+#define TCP_SND_BUF_MAX	    TCP_SND_BUF
 #define TCP_OOSEQ_MAX_PBUFS 0 // tcp_oos: queues more than we allow
 #define TCP_OOSEQ_MAX_BYTES 0
 #define TCP_SNDLOWAT	    (3 * TCP_MSS)

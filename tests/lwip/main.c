@@ -54,6 +54,12 @@ void pool_free(struct pool *pool, void *object)
 	free(object);
 }
 
+// Send buffers do not grow.
+uint64_t tcp_sndbuf_most(void)
+{
+	return 0;
+}
+
 // No loopback: their packets are from and for whom they like.
 struct netif *loopback_route4(const ip4_addr_t *from, const ip4_addr_t *to)
 {
