@@ -71,9 +71,6 @@ KSTAT_COUNTER_L(tcp_no_times, "pagewire_tcp_timestamps_dropped_total", "why=\"mi
 		tcp_times_missing);
 KSTAT_COUNTER_L(tcp_visits, "pagewire_tcp_timer_visits_total", NULL,
 		"Connections that TCP's timers looked at.", tcp_timer_visits);
-KSTAT_COUNTER_L(tcp_late, "pagewire_tcp_timer_late_total", NULL,
-		"Connections that only the sweep brought to the timers' attention.",
-		tcp_timer_late);
 KSTAT_COUNTER_L(tcp_steps, "pagewire_tcp_lookup_steps_total", NULL,
 		"Connections that segments were compared with until theirs was found.",
 		tcp_hash_steps);

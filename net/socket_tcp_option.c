@@ -4,6 +4,7 @@
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
 #include "kernel/usercopy.h"
+#include "lwip/priv/tcp_priv.h"
 #include "net/socket_tcp.h"
 #include "net/stack.h"
 
@@ -39,6 +40,7 @@ void tcp_socket_apply(struct tcp_socket *t)
 
 	if (!pcb)
 		return;
+	tcp_timed(pcb);
 	if (o->nodelay)
 		tcp_nagle_disable(pcb);
 	else

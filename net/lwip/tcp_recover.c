@@ -357,6 +357,19 @@ int tcp_recover_timeout(struct tcp_pcb *pcb)
 	return ERR_OK;
 }
 
+int32_t tcp_recover_probe_after(const struct tcp_pcb *pcb)
+{
+	const struct tcp_recovery *r = pcb->recovery;
+	int32_t ms = pcb->srtt ? 2 * pcb->srtt >> TCP_RTT_SHIFT : LWIP_TCP_RTO_TIME;
+
+	if (!(pcb->flags & TF_SACK) || pcb->flags & TF_RTO || !pcb->unacked ||
+	    (r && (r->phase != TCP_WATCHING || r->probe_at)))
+		return -1;
+	if (pcb->snd_nxt - pcb->lastack <= pcb->mss)
+		ms += TCP_PEER_DELAY; // a single segment's acknowledgement may be delayed
+	return TCP_RTO_TICKS(ms);
+}
+
 void tcp_recover_probe(struct tcp_pcb *pcb)
 {
 	struct tcp_recovery *r = begin(pcb);

@@ -31,6 +31,9 @@ struct tcp_pcb;
 void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate);
 // The retransmission timer has run out. ERR_OK, or ERR_MEM: nothing changed, try again soon.
 int tcp_recover_timeout(struct tcp_pcb *pcb);
+// How many ticks after the retransmission timer was started a probe is due, if the time-out is not before it;
+// -1: none is (RFC 8985, 7.2).
+int32_t tcp_recover_probe_after(const struct tcp_pcb *pcb);
 // Nothing was heard for two round trips: sends the last segment again, once, so that its answer tells what is
 // missing (RFC 8985, 7.3).
 void tcp_recover_probe(struct tcp_pcb *pcb);

@@ -35,7 +35,7 @@ static void fold_state(uint64_t *digest, const struct tcp_pcb *pcb, uint32_t iss
 				  pcb->flags,
 				  pcb->polltmr,
 				  tcp_ticks - pcb->tmr,
-				  pcb->timed_link != NULL,
+				  pcb->timers.touched,
 				  pcb->rcv_nxt - irs,
 				  pcb->rcv_wnd,
 				  pcb->rcv_ann_wnd,

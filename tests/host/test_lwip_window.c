@@ -181,6 +181,7 @@ static void keepalive_notices_a_dead_peer(void **state)
 {
 	struct bed_peer *peer = bed_connect(1460, 65535);
 
+	tcp_timed(peer->pcb);
 	ip_set_option(peer->pcb, SOF_KEEPALIVE);
 	for (unsigned i = 0; i < 150 && peer->pcb; i++)
 		shim_advance(NS_PER_SEC);
