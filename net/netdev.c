@@ -107,7 +107,7 @@ static err_t link_output(struct netif *netif, struct pbuf *packet)
 	return send(netif->state, packet, &offload);
 }
 
-err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16_t tcp_header)
+ONE_CALLER err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16_t tcp_header)
 {
 	const struct netoffload offload = {.ip_csum = true,
 					   .l4_csum = true,

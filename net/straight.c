@@ -149,7 +149,7 @@ static enum straight established(struct netif *netif, struct tcp_pcb *pcb, struc
 	return STRAIGHT_KEPT;
 }
 
-enum straight straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes)
+ONE_CALLER enum straight straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes)
 {
 	const struct headers *h = (const void *)buf->data;
 	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN;

@@ -315,7 +315,7 @@ size_t http_recall(struct http_conn *conn, const char *bytes, size_t len)
 	return r->len;
 }
 
-bool http_recall_all(struct http_conn *conn, const char *bytes, size_t len)
+ONE_CALLER bool http_recall_all(struct http_conn *conn, const char *bytes, size_t len)
 {
 	const struct remembered *r = find(conn, bytes, len);
 	struct page *pages[PAGES];

@@ -26,6 +26,9 @@ typedef uint64_t paddr_t; // physical address; what a device's DMA engine is giv
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define NORETURN	  __attribute__((noreturn))
 #define MUST_CHECK	  __attribute__((warn_unused_result))
+// A function that is called in one place only, of another file of the read path: becomes part of its caller where
+// they are compiled as one (boot/boot.mk). The compiler cannot know that nobody else calls it.
+#define ONE_CALLER inline __attribute__((always_inline))
 
 // Tables that each file adds rows to (statistics, console commands, command-line words, guest
 // tests) are arrays the linker gathers: a row is a static struct in section NAME, and the table runs

@@ -352,7 +352,7 @@ static inline uint32_t announce(struct tcp_pcb *pcb)
 	return 0;
 }
 
-struct tcp_pcb *tcp_straight_takes(uint64_t addresses, uint32_t ports, const struct tcp_hdr *header,
+ONE_CALLER struct tcp_pcb *tcp_straight_takes(uint64_t addresses, uint32_t ports, const struct tcp_hdr *header,
 				   uint32_t bytes, struct netif *netif)
 {
 	struct tcp_pcb *pcb = acknowledged;
@@ -367,7 +367,7 @@ struct tcp_pcb *tcp_straight_takes(uint64_t addresses, uint32_t ports, const str
 	return NULL;
 }
 
-void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header)
+ONE_CALLER void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header)
 {
 	uint32_t ack = lwip_ntohl(header->ackno);
 
@@ -389,7 +389,7 @@ void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header)
 	}
 }
 
-bool tcp_straight_in_place(struct tcp_pcb *pcb, const void *data, uint32_t bytes,
+ONE_CALLER bool tcp_straight_in_place(struct tcp_pcb *pcb, const void *data, uint32_t bytes,
 			   struct netif *netif)
 {
 	pcb->rcv_nxt += bytes;
