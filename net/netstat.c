@@ -6,8 +6,21 @@
 #include "lwip/priv/nd6_priv.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/stats.h"
+#include "net/straight.h"
+#include "tcp_straight.h"
 
 _Static_assert(sizeof(STAT_COUNTER) == sizeof(uint64_t), "our patch makes them wide");
+
+// What takes the straight way is counted there, once for all layers.
+#define WITH_STRAIGHT(id, field, straight)                                                         \
+	static uint64_t id(void)                                                                   \
+	{                                                                                          \
+		return lwip_stats.field + (straight);                                              \
+	}
+WITH_STRAIGHT(segments_in, mib2.tcpinsegs, tcp_straight_in)
+WITH_STRAIGHT(packets_in, ip.recv, tcp_straight_in + straight_general)
+WITH_STRAIGHT(segments_sent, tcp.xmit, tcp_straight_out)
+WITH_STRAIGHT(packets_sent, ip.xmit, tcp_straight_out)
 
 #define COUNTER(id, metric, text, field) KSTAT_COUNTER_L(id, metric, NULL, text, lwip_stats.field)
 
@@ -52,7 +65,7 @@ KSTAT_GAUGE_FN(tcp_tw, "pagewire_tcp_connections_time_wait", NULL, "Connections 
 	       in_time_wait);
 COUNTER(tcp_opened, "pagewire_tcp_opened_total", "Connections that peers asked for.",
 	mib2.tcppassiveopens);
-COUNTER(tcp_in, "pagewire_tcp_segments_in_total", "Segments received.", mib2.tcpinsegs);
+KSTAT_COUNTER_FN(tcp_in, "pagewire_tcp_segments_in_total", NULL, "Segments received.", segments_in);
 KSTAT_COUNTER_L(tcp_challenges, "pagewire_tcp_challenge_acks_total", "what=\"sent\"",
 		"Segments that only a mistaken or hostile host sends (RFC 5961), by whether they "
 		"were answered.",
@@ -76,8 +89,8 @@ KSTAT_COUNTER_L(tcp_steps, "pagewire_tcp_lookup_steps_total", NULL,
 		tcp_hash_steps);
 COUNTER(tcp_out, "pagewire_tcp_segments_out_total",
 	"Segments of the send queue sent, without retransmissions and bare ACKs.", mib2.tcpoutsegs);
-COUNTER(tcp_xmit, "pagewire_tcp_packets_out_total", "TCP packets of every kind given to IP.",
-	tcp.xmit);
+KSTAT_COUNTER_FN(tcp_xmit, "pagewire_tcp_packets_out_total", NULL,
+		 "TCP packets of every kind given to IP.", segments_sent);
 COUNTER(tcp_retrans, "pagewire_tcp_retransmits_total", "Segments queued for retransmission.",
 	mib2.tcpretranssegs);
 COUNTER(tcp_resets_in, "pagewire_tcp_resets_in_total", "Connections reset by the peer.",
@@ -97,16 +110,14 @@ COUNTER(tcp_drop_all, "pagewire_tcp_discarded_total",
 
 // ---- IP ---------------------------------------------------------------------------------------------
 
-#define FAMILY_IN(id, family, group)                                                               \
-	KSTAT_COUNTER_L(id, "pagewire_ip_packets_in_total", "version=\"" family "\"",              \
-			"IP packets received.", lwip_stats.group.recv)
-FAMILY_IN(ip4_in, "4", ip);
-FAMILY_IN(ip6_in, "6", ip6);
-#define FAMILY_OUT(id, family, group)                                                              \
-	KSTAT_COUNTER_L(id, "pagewire_ip_packets_out_total", "version=\"" family "\"",             \
-			"IP packets sent.", lwip_stats.group.xmit)
-FAMILY_OUT(ip4_out, "4", ip);
-FAMILY_OUT(ip6_out, "6", ip6);
+KSTAT_COUNTER_FN(ip4_in, "pagewire_ip_packets_in_total", "version=\"4\"", "IP packets received.",
+		 packets_in);
+KSTAT_COUNTER_L(ip6_in, "pagewire_ip_packets_in_total", "version=\"6\"", "IP packets received.",
+		lwip_stats.ip6.recv);
+KSTAT_COUNTER_FN(ip4_out, "pagewire_ip_packets_out_total", "version=\"4\"", "IP packets sent.",
+		 packets_sent);
+KSTAT_COUNTER_L(ip6_out, "pagewire_ip_packets_out_total", "version=\"6\"", "IP packets sent.",
+		lwip_stats.ip6.xmit);
 #define IP_DROP(id, family, why, group, field)                                                     \
 	KSTAT_COUNTER_L(id, "pagewire_ip_dropped_total",                                           \
 			"version=\"" family "\",reason=\"" why "\"",                               \

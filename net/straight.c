@@ -26,10 +26,16 @@
 
 bool straight_on = true;
 
-static uint64_t taken, at_once;
-KSTAT_COUNTER(taken, "pagewire_net_straight_total", "TCP segments that took the straight way in.");
-KSTAT_COUNTER(at_once, "pagewire_net_straight_established_total",
-	      "Of these, segments of an established connection taken without tcp_input.");
+uint64_t straight_general;
+static uint64_t taken(void)
+{
+	return straight_general + tcp_straight_in;
+}
+KSTAT_COUNTER_FN(taken, "pagewire_net_straight_total", NULL,
+		 "TCP segments that took the straight way in.", taken);
+KSTAT_COUNTER_L(at_once, "pagewire_net_straight_established_total", NULL,
+		"Of these, segments of an established connection taken without tcp_input.",
+		tcp_straight_in);
 
 // Of the frame, fields as they lie; some that are asked about together are one word.
 struct headers {
@@ -58,13 +64,14 @@ _Static_assert(sizeof(struct headers) == ETHERNET_BYTES + IP_HLEN + TCP_HLEN, "a
 
 static inline bool plain(const struct headers *h, const struct netif *netif, uint32_t frame_bytes)
 {
-	uint32_t bytes = PP_NTOHS(h->length), mine = ip4_addr_get_u32(netif_ip4_addr(netif));
+	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN;
+	uint32_t mine = ip4_addr_get_u32(netif_ip4_addr(netif));
 
 	return frame_bytes >= sizeof(*h) && (h->what & WHAT_MASK) == WHAT &&
 	       (h->whole & WHOLE_MASK) == WHOLE && !(h->to[0] & 1) && // to one station
-	       h->dest == mine && mine && h->source != mine &&
-	       (h->source & 0xff) != IP_LOOPBACKNET && netif_is_up(netif) &&
-	       bytes >= IP_HLEN + TCP_HLEN && bytes + ETHERNET_BYTES <= frame_bytes;
+	       h->dest == mine && h->source != mine && (h->source & 0xff) != IP_LOOPBACKNET &&
+	       netif_is_up(netif) &&
+	       segment - TCP_HLEN <= frame_bytes - sizeof(*h); // neither shorter than TCP's header
 }
 
 // Whether the source can be a station's at all. The peer of a connection is one.
@@ -73,7 +80,8 @@ static bool from_a_station(const struct headers *h, const struct netif *netif)
 	uint32_t mine = ip4_addr_get_u32(netif_ip4_addr(netif));
 	uint32_t mask = ip4_addr_get_u32(netif_ip4_netmask(netif));
 
-	return h->source && (h->source & 0xff) < 224 && // no multicast, no limited broadcast
+	return mine && h->source &&
+	       (h->source & 0xff) < 224 && // no multicast, no limited broadcast
 	       (h->source | mask) != ~0U &&
 	       (h->source & ~mask || (h->source & mask) != (mine & mask));
 }
@@ -117,14 +125,6 @@ static void general_input(struct netif *netif, struct pbuf *p)
 	ip4_addr_set_any(ip4_current_dest_addr());
 }
 
-static inline void count_packet(void)
-{
-	taken++;
-	IP_STATS_INC(ip.recv);
-	MIB2_STATS_INC(mib2.ipinreceives);
-	MIB2_STATS_INC(mib2.ipindelivers);
-}
-
 // A segment that tcp_straight_takes, with so much payload.
 static enum straight established(struct netif *netif, struct tcp_pcb *pcb, struct rxbuf *buf,
 				 const struct headers *h, uint32_t bytes, uint32_t payload)
@@ -132,8 +132,6 @@ static enum straight established(struct netif *netif, struct tcp_pcb *pcb, struc
 	const uint8_t *data = (const uint8_t *)h + ETHERNET_BYTES + PP_NTOHS(h->length) - payload;
 	struct pbuf *p;
 
-	at_once++;
-	count_packet();
 	tcp_straight(pcb, &h->tcp);
 	if (!payload || tcp_straight_in_place(pcb, data, payload, netif))
 		return STRAIGHT_DONE;
@@ -169,7 +167,7 @@ ONE_CALLER enum straight straight_receive(struct netif *netif, struct rxbuf *buf
 		return STRAIGHT_NOT;
 	p = rxpool_packet(buf, bytes);
 	if (p) {
-		count_packet();
+		straight_general++;
 		general_input(netif, p);
 	}
 	return STRAIGHT_KEPT;

@@ -13,4 +13,5 @@ enum straight {
 
 // The frame of `bytes` bytes in a buffer that is the card's. Fast WTD context.
 enum straight straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes);
-extern bool straight_on; // tests compare both ways
+extern bool straight_on;	  // tests compare both ways
+extern uint64_t straight_general; // segments that came this way to tcp_input

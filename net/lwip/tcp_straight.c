@@ -53,6 +53,8 @@ static struct tcp_pcb *acknowledged;
 static uint32_t acknowledged_before,
     acknowledged_echo; // its lastack then; the newest echo, as it came, if any
 
+uint64_t tcp_straight_in, tcp_straight_out;
+
 static inline bool is_between(const struct tcp_pcb *pcb, uint64_t addresses, uint32_t ports)
 {
 	return pcb->wire_addresses == addresses && pcb->wire_ports == ports;
@@ -113,10 +115,10 @@ static inline bool usual(const struct tcp_pcb *pcb, const struct tcp_hdr *header
 }
 
 // RFC 9293, 3.10.7.4, fifth, ESTABLISHED: SND.WND.
-static inline void take_window(struct tcp_pcb *pcb, const struct tcp_hdr *header)
+static inline void take_window(struct tcp_pcb *pcb, const struct tcp_hdr *header, uint32_t ack)
 {
 	uint32_t window = (uint32_t)SND_WND_SCALE(pcb, (uint32_t)lwip_ntohs(header->wnd));
-	uint32_t seq = pcb->rcv_nxt, ack = lwip_ntohl(header->ackno);
+	uint32_t seq = pcb->rcv_nxt;
 
 	if (!(TCP_SEQ_LT(pcb->snd_wl1, seq) ||
 	      (pcb->snd_wl1 == seq && TCP_SEQ_LEQ(pcb->snd_wl2, ack)) ||
@@ -285,9 +287,7 @@ static bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
 		frames = (seg->len - 1U) / pcb->mss + 1;
 	}
 	lwip_stats.mib2.tcpoutsegs += frames;
-	MIB2_STATS_INC(mib2.ipoutrequests);
-	TCP_STATS_INC(tcp.xmit);
-	IP_STATS_INC(ip.xmit);
+	tcp_straight_out++;
 	put_headers(pcb, p, netif, to, pcb->ip_id);
 	pcb->ip_id = (uint16_t)(pcb->ip_id + frames); // the card counts on from the first
 	if (UNLIKELY(iface_send_tcp(netif, p, header) != ERR_OK)) {
@@ -352,8 +352,9 @@ static inline uint32_t announce(struct tcp_pcb *pcb)
 	return 0;
 }
 
-ONE_CALLER struct tcp_pcb *tcp_straight_takes(uint64_t addresses, uint32_t ports, const struct tcp_hdr *header,
-				   uint32_t bytes, struct netif *netif)
+ONE_CALLER struct tcp_pcb *tcp_straight_takes(uint64_t addresses, uint32_t ports,
+					      const struct tcp_hdr *header, uint32_t bytes,
+					      struct netif *netif)
 {
 	struct tcp_pcb *pcb = acknowledged;
 
@@ -371,13 +372,12 @@ ONE_CALLER void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header)
 {
 	uint32_t ack = lwip_ntohl(header->ackno);
 
-	TCP_STATS_INC(tcp.recv);
-	MIB2_STATS_INC(mib2.tcpinsegs);
+	tcp_straight_in++;
 	tcp_timed(pcb);
 	pcb->tmr = tcp_ticks;
 	pcb->keep_cnt_sent = 0;
 	pcb->persist_probe = 0;
-	take_window(pcb, header);
+	take_window(pcb, header, ack);
 	if (pcb->flags & TF_TIMESTAMP)
 		take_times(pcb, times_of(header));
 	if (ack != pcb->lastack) {
@@ -390,7 +390,7 @@ ONE_CALLER void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header)
 }
 
 ONE_CALLER bool tcp_straight_in_place(struct tcp_pcb *pcb, const void *data, uint32_t bytes,
-			   struct netif *netif)
+				      struct netif *netif)
 {
 	pcb->rcv_nxt += bytes;
 	pcb->rcv_wnd -= bytes;

@@ -14,6 +14,9 @@
 #include "lwip/prot/tcp.h"
 #include "lwip/tcp.h"
 
+// Segments that came this way, and packets that left it; lwIP's counters do not have them (net/netstat.c adds).
+extern uint64_t tcp_straight_in, tcp_straight_out;
+
 // Bytes of the segment's header, which may be more than there are: such a segment is not taken.
 static inline uint32_t tcp_straight_header(const struct tcp_hdr *header)
 {
