@@ -23,6 +23,16 @@ static bool tx_room_for_refused(const struct e1000_tx *tx)
 	return tx->wanted && e1000_tx_free(tx) >= MAX(tx->wanted, E1000_TX_RING / 4);
 }
 
+// The cookies of slots from .. to-1 go back. Those slots are not free yet: the client may come and send.
+static void tx_release(struct e1000 *nic, uint32_t from, uint32_t to)
+{
+	while (from != to) {
+		uint32_t slot = from & TX_MASK, count = MIN(to - from, E1000_TX_RING - slot);
+		nic->dev.client->tx_release(nic->dev.client_ctx, &nic->tx.cookies[slot], count);
+		from += count;
+	}
+}
+
 // Section 3.4.1 and 13.4.39: descriptors are done when DD is set in memory, in order.
 void e1000_tx_reclaim(struct e1000 *nic)
 {
@@ -30,21 +40,18 @@ void e1000_tx_reclaim(struct e1000 *nic)
 	if (tx->reclaiming)
 		return;
 	tx->reclaiming = true;
-	while (tx->clean != tx->rung) {
-		uint32_t first = tx->clean & TX_MASK, last = tx->last[first], slot;
+	uint32_t done = tx->clean;
+	while (done != tx->rung) {
+		uint32_t first = done & TX_MASK, last = tx->last[first];
 		const volatile uint32_t *upper = &tx->ring[last].data.upper;
 		if (!(*upper & TXD_STAT_DD))
 			break;
 		if (UNLIKELY(nic->late) && !e1000_late_done(nic, first))
 			break;
-		do {
-			slot = tx->clean++ & TX_MASK;
-			void *cookie = tx->cookies[slot];
-			tx->cookies[slot] = NULL;
-			if (cookie)
-				nic->dev.client->tx_release(nic->dev.client_ctx, cookie);
-		} while (slot != last);
+		done += ((last - first) & TX_MASK) + 1;
 	}
+	tx_release(nic, tx->clean, done);
+	tx->clean = done;
 	tx->reclaiming = false;
 	// From `work`, not from here: whoever called may be in the middle of sending.
 	if (UNLIKELY(tx_room_for_refused(tx)))
@@ -125,14 +132,9 @@ static void tx_discard(struct e1000 *nic, uint32_t from)
 {
 	struct e1000_tx *tx = &nic->tx;
 	uint32_t end = tx->next;
-	tx->next = from;
 	e1000_stats.tx_discarded += end != from;
-	for (uint32_t at = from; at != end; at++) {
-		void *cookie = tx->cookies[at & TX_MASK];
-		tx->cookies[at & TX_MASK] = NULL;
-		if (cookie)
-			nic->dev.client->tx_release(nic->dev.client_ctx, cookie);
-	}
+	tx_release(nic, from, end);
+	tx->next = from;
 }
 
 void e1000_tx_drop_unrung(struct e1000 *nic)

@@ -69,7 +69,8 @@ static inline unsigned reference_pbufs(struct pbuf *packet, struct netfrag frags
 }
 
 // ERR_OK: the card or the queue holds references. Else nothing is held: TCP keeps the segment as unsent.
-static inline err_t send(struct iface *iface, struct pbuf *packet, const struct netoffload *offload)
+static inline __attribute__((always_inline)) err_t send(struct iface *iface, struct pbuf *packet,
+							const struct netoffload *offload)
 {
 	struct netfrag frags[NETDEV_MAX_FRAGS];
 	unsigned count = reference_pbufs(packet, frags);
@@ -128,15 +129,19 @@ void netdev_tcp_waits(void)
 }
 
 // What waits for a completion may go on; not here, because this may be inside TCP.
-static void tx_release(void *ctx, void *cookie)
+static void tx_release(void *ctx, void *const *cookies, unsigned count)
 {
 	struct iface *iface = ctx;
-	struct pbuf *p = cookie;
 
-	if (LIKELY(p->ref > 1)) // nearly always TCP has it, too
-		p->ref--;
-	else
-		pbuf_free(p);
+	for (void *const *end = cookies + count; cookies < end; cookies++) {
+		struct pbuf *p = *cookies;
+		if (!p)
+			continue;
+		if (LIKELY(p->ref > 1)) // nearly always TCP has it, too
+			p->ref--;
+		else
+			pbuf_free(p);
+	}
 	if (UNLIKELY(tcp_waits))
 		wtd_post_fast(&iface->room);
 }

@@ -47,7 +47,8 @@ struct netdev_client {
 	// A received frame without FCS. True: the buffer is the stack's again; false: it is done with.
 	bool (*rx_input)(void *ctx, void *cookie, uint32_t bytes);
 	void (*rx_batch_end)(void *ctx);
-	void (*tx_release)(void *ctx, void *cookie);
+	// The card is done with so many fragments, in order, whose cookies these are (some null).
+	void (*tx_release)(void *ctx, void *const *cookies, unsigned count);
 	void (*tx_room)(void *ctx); // transmit had refused for lack of room; there is room now
 	void (*link_changed)(void *ctx, bool up);
 };

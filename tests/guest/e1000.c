@@ -88,10 +88,12 @@ static void raw_batch_end(void *ctx) {}
 static void raw_room(void *ctx) {}
 static void raw_link(void *ctx, bool up) {}
 
-static void raw_release(void *ctx, void *cookie)
+static void raw_release(void *ctx, void *const *cookies, unsigned count)
 {
-	raw.odd_cookies += cookie != &raw.cookies_out;
-	raw.cookies_out--;
+	for (unsigned i = 0; i < count; i++) {
+		raw.odd_cookies += cookies[i] && cookies[i] != &raw.cookies_out;
+		raw.cookies_out -= cookies[i] != NULL;
+	}
 }
 
 static const struct netdev_client raw_client = {

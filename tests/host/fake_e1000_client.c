@@ -87,14 +87,18 @@ static void rx_batch_end(void *ctx)
 	dev->kick(dev);
 }
 
-static void tx_release(void *ctx, void *cookie)
+static void tx_release(void *ctx, void *const *done, unsigned count)
 {
-	struct cookie *mine = cookie;
-	assert_true(mine >= cookies && mine < cookies + ARRAY_SIZE(cookies));
-	assert_true(mine->out);
-	mine->out = false;
-	cookies_out--;
-	client.released++;
+	for (unsigned i = 0; i < count; i++) {
+		struct cookie *mine = done[i];
+		if (!mine)
+			continue;
+		assert_true(mine >= cookies && mine < cookies + ARRAY_SIZE(cookies));
+		assert_true(mine->out);
+		mine->out = false;
+		cookies_out--;
+		client.released++;
+	}
 }
 
 static void tx_room(void *ctx)

@@ -163,7 +163,7 @@ void bed_complete(struct bed_packet *packet)
 	assert_memory_equal(now, packet->lent, packet->bytes);
 	packet->done = true;
 	for (unsigned i = 0; i < packet->count; i++)
-		bed.card.client->tx_release(bed.card.client_ctx, packet->frags[i].cookie);
+		bed.card.client->tx_release(bed.card.client_ctx, &packet->frags[i].cookie, 1);
 	while (completed_low < bed.handed && packet_at(completed_low)->done)
 		completed_low++;
 	if (tx_refused) {
