@@ -57,6 +57,7 @@ struct page *cache_claim(struct page_owner *owner, uint64_t index)
 void cache_insert(struct page *page, struct page_owner *owner, uint64_t index)
 {
 	uint32_t *bucket = bucket_of(owner, index);
+	page_maps_drop(owner, index); // of the hole
 	page->owner = owner;
 	page->index = index;
 	page->waiters = NULL;
@@ -130,8 +131,8 @@ struct page *pagecache_probe(struct inode *inode, uint64_t index)
 	struct page *page = cache_find(owner, index);
 	if (LIKELY(page && page_readable(page))) {
 		cache_touch(page);
-		if (UNLIKELY(page->flags & (PAGE_READAHEAD | PAGE_AHEAD_MARK)))
-			ahead_used(page);
+		if (UNLIKELY(page->flags & PAGE_LOOK))
+			cache_looked_at(page);
 	} else {
 		page = owner_hole(owner, index) ? cache.zero : NULL;
 	}
@@ -143,10 +144,32 @@ struct page *pagecache_probe(struct inode *inode, uint64_t index)
 	return page;
 }
 
+struct page *pagecache_peek(struct inode *inode, uint64_t index)
+{
+	struct page_owner *owner = inode_page_owner(inode);
+	struct page *page = cache_find(owner, index);
+	if (!page)
+		return owner_hole(owner, index) ? cache.zero : NULL;
+	return page_readable(page) ? page : NULL;
+}
+
+const void *pagecache_key(struct inode *inode)
+{
+	return inode_page_owner(inode);
+}
+
+void cache_looked_at(struct page *page)
+{
+	page_maps_protect(page);
+	if (page->flags & (PAGE_READAHEAD | PAGE_AHEAD_MARK))
+		ahead_used(page);
+}
+
 // The page loses its identity. Off the wire it goes at once, else with its last reference.
 void cache_detach(struct page *page)
 {
 	changes_made(page->owner, page->index);
+	page_maps_drop(page->owner, page->index);
 	cache_unhash(page);
 	page->flags |= PAGE_DETACHED;
 	cache.detached++;

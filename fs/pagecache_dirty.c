@@ -131,6 +131,7 @@ void dirty_take(struct page *page)
 {
 	ASSERT(page->state == PAGE_DIRTY);
 	unlink_page(page);
+	page_maps_protect(page);
 	page->state = PAGE_WRITING;
 	page_wire_get(page);
 }

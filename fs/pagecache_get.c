@@ -71,8 +71,8 @@ static bool take_what_is_there(struct page_get *get)
 		page = cache.zero;
 	if (!page)
 		return false;
-	if (page->flags & (PAGE_READAHEAD | PAGE_AHEAD_MARK))
-		ahead_used(page);
+	if (page->flags & PAGE_LOOK)
+		cache_looked_at(page);
 	if (!page_readable(page)) {
 		get_wait_for(get, page);
 		return true;

@@ -78,6 +78,9 @@ void cache_touch(struct page *page);
 void cache_touch_run(struct page *page, const struct page *end); // the same for page .. end-1
 // Out of the cache; its frame goes with the last reference.
 void cache_detach(struct page *page);
+// What happens when a page with one of these flags is asked for: it is to be wired for somebody.
+#define PAGE_LOOK (PAGE_READAHEAD | PAGE_AHEAD_MARK | PAGE_MAPPED)
+void cache_looked_at(struct page *page);
 static inline bool page_readable(const struct page *page)
 {
 	return page->state >= PAGE_CLEAN;

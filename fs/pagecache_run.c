@@ -17,8 +17,8 @@ unsigned pagecache_follow(struct inode *inode, struct page *page, uint64_t index
 	for (; end < limit && end->owner == owner && end->index == ++index; end++) {
 		if (!page_readable(end))
 			break;
-		if (UNLIKELY(end->flags & (PAGE_READAHEAD | PAGE_AHEAD_MARK)))
-			ahead_used(end);
+		if (UNLIKELY(end->flags & PAGE_LOOK))
+			cache_looked_at(end);
 	}
 	if (end - 1 > page)
 		cache_touch_run(page + 1, end);

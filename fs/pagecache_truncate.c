@@ -125,6 +125,8 @@ static void cut(struct page_owner *owner, uint64_t from)
 	c->disk_size = MIN(c->disk_size, from);
 	c->grown = c->grown && c->disk_size < owner->inode->size;
 	c->version++;
+	if (page_maps)
+		page_maps->drop_from(owner, (from + PAGE_SIZE - 1) >> PAGE_SHIFT);
 	owner->hole_first = owner->hole_end = 0;
 	for (struct file_write *w = c->refills; w; w = w->refill_next)
 		w->stale = true;

@@ -67,7 +67,7 @@ static enum way way_of_another_page(const struct file_write *w, const struct pie
 				    const struct page *page)
 {
 	bool remain = old_bytes_remain(p), hole = !page && owner_hole(p->owner, p->index);
-	if (!p->bytes && (hole || w->refill == cache.zero))
+	if (!p->bytes && !w->touch && (hole || w->refill == cache.zero))
 		return NOTHING; // zeros are there already
 	if (!remain || hole)
 		return FRESH;
@@ -87,7 +87,9 @@ static enum way way_of(const struct file_write *w, struct piece *p, const struct
 		return WAIT_READ;
 	if (page && page->state == PAGE_WRITING)
 		return WAIT_WRITTEN;
-	if (page && !page->wire)
+	if (w->touch && !p->old)
+		return NOTHING; // beyond the end: the fault says so
+	if (page && page->wire == page_maps_of(page))
 		return IN_PLACE;
 	return way_of_another_page(w, p, page);
 }
@@ -161,6 +163,8 @@ static int into_refilled_page(struct taking *t, const struct piece *p, struct pa
 // Lock held.
 static int into_page(struct taking *t, const struct piece *p, struct page *page)
 {
+	if (p->at > p->old && page->flags & PAGE_MAPPED)
+		zero(page, p->old, p->at); // a program may have written there, beyond the end
 	int error = copy_in(t->write, p, page);
 	if (page->state == PAGE_CLEAN) {
 		dirty_add(page, t->promised);
@@ -344,12 +348,12 @@ static struct piece next_piece(const struct file_write *w, bool filled, bool *ga
 	uint64_t size = w->inode->size;
 	struct piece p = {.owner = inode_page_owner(w->inode), .zero_tail = w->zero_tail};
 	uint64_t at = w->offset;
-	*gap = !filled && !w->zero_tail && size % PAGE_SIZE &&
+	*gap = !filled && !w->zero_tail && !w->touch && size % PAGE_SIZE &&
 	       w->offset >> PAGE_SHIFT > size >> PAGE_SHIFT;
 	if (*gap) {
 		p.zero_tail = true;
 		at = size;
-	} else if (!w->zero_tail) {
+	} else if (!w->zero_tail && !w->touch) {
 		p.bytes = (uint32_t)MIN(w->len, PAGE_SIZE - at % PAGE_SIZE);
 	}
 	p.index = at >> PAGE_SHIFT;
@@ -394,18 +398,18 @@ int write_take(struct file_write *w)
 	if (w->granted)
 		dirty_use_grant(w);
 	inode_get(inode); // the write may be over before we are
-	while (!status && (w->len || w->zero_tail)) {
+	while (!status && (w->len || w->zero_tail || w->touch)) {
 		struct piece p = next_piece(w, filled, &gap);
 		status = take_piece(&t, &p);
 		filled |= gap;
 		if (status || gap)
 			continue;
-		took |= p.bytes;
+		took |= p.bytes || w->touch;
 		w->offset += p.bytes;
 		w->bytes += p.bytes;
 		w->len -= p.bytes;
 		w->map_asked = false;
-		w->zero_tail = false;
+		w->zero_tail = w->touch = false;
 	}
 	if (status != -EAGAIN)
 		refill_drop(w);

@@ -15,19 +15,12 @@
 #include "kernel/pool.h"
 #include "kernel/socket.h"
 #include "kernel/stream.h"
-#include "kernel/uspace.h"
 
 #define VOLUMES_PREFIX "/volumes"
 #define MODE_SOCKET    0140000 // S_IFSOCK
 
-struct file_backing {
-	struct uspace_backing backing;
-	struct inode *inode; // a reference
-};
-
-// Descriptors and mappings of all programs; more is -ENFILE, -ENOMEM.
+// Descriptors of all programs; more is -ENFILE.
 static struct pool file_pool = POOL_INIT("program file", struct userfile, 65536);
-static struct pool backing_pool = POOL_INIT("program mapping", struct file_backing, 65536);
 
 // ---- reading ----
 
@@ -108,39 +101,6 @@ static void file_close(struct stream *s)
 	pool_free(&file_pool, f);
 }
 
-// ---- mapping ----
-
-static int backing_page(struct uspace_backing *backing, uint64_t index, struct page **out)
-{
-	struct inode *inode = CONTAINER_OF(backing, struct file_backing, backing)->inode;
-
-	if (index << PAGE_SHIFT >= inode->size)
-		return -ERANGE;
-	return pagecache_get_wait(inode, index, out);
-}
-
-static void backing_release(struct uspace_backing *backing)
-{
-	struct file_backing *b = CONTAINER_OF(backing, struct file_backing, backing);
-
-	inode_put(b->inode);
-	pool_free(&backing_pool, b);
-}
-static const struct uspace_backing_ops backing_ops = {.page = backing_page,
-						      .release = backing_release};
-
-static struct uspace_backing *file_backing(struct stream *s)
-{
-	struct file_backing *b = pool_alloc(&backing_pool);
-
-	if (!b)
-		return NULL;
-	b->backing = (struct uspace_backing){.ops = &backing_ops, .references = 1};
-	b->inode = userfile_of(s)->inode;
-	inode_get(b->inode);
-	return &b->backing;
-}
-
 // ---- directories ----
 
 static unsigned dirent_type(enum inode_type type)
@@ -199,7 +159,7 @@ static const struct stream_ops file_ops = {.kind = STREAM_FILE,
 					   .sync = userfile_sync,
 					   .set = userfile_set_open,
 					   .space = userfile_space_open,
-					   .backing = file_backing,
+					   .backing = userfile_backing,
 					   .lend_page = file_lend_page,
 					   .close = file_close};
 static const struct stream_ops dir_ops = {.kind = STREAM_DIRECTORY,

@@ -28,6 +28,12 @@ int userfile_truncate(struct stream *s, uint64_t size);
 int userfile_allocate(struct stream *s, uint64_t offset, uint64_t bytes, bool keep_size);
 int userfile_sync(struct stream *s);
 int userfile_sync_all(void); // name_provider
+// A page is DIRTY, as if its own bytes had been written to it; sleeps. -ENOSPC, -EIO, -ERANGE.
+int userfile_touch(struct inode *inode, uint64_t index) MUST_CHECK;
+int userfile_sync_inode(struct inode *inode) MUST_CHECK; // sleeps; durable when it returns
+
+// ---- userfile_map.c: stream_ops ----
+struct uspace_backing *userfile_backing(struct stream *s);
 
 // ---- userfile_name.c: name_provider ----
 int userfile_create(const char *path, size_t len, uint32_t mode, struct inode **out) MUST_CHECK;

@@ -36,6 +36,9 @@ static int wait_told(struct waiting *w)
 	return w->write.status;
 }
 
+#define TRIES                                                                                      \
+	100 // the program's page may be one of a shared file, and gone again (kernel/filemap.c)
+
 // One piece, within one page of the program's, which is present (or was a moment ago).
 static int write_piece(struct inode *inode, uint64_t offset, uintptr_t from, size_t bytes,
 		       bool kernel)
@@ -47,19 +50,39 @@ static int write_piece(struct inode *inode, uint64_t offset, uintptr_t from, siz
 				      .copy = kernel ? NULL : stream_copy_in_now,
 				      .done = write_done}};
 	uint8_t probe;
+	unsigned tries = 0;
 	int error;
 
 	waitq_init(&w.waitq);
 	for (;;) {
 		error = kernel ? 0 : user_read(&probe, from, 1);
-		if (!error)
+		if (!error) {
 			error = file_write(&w.write);
+			if (error == -EFAULT && ++tries < TRIES)
+				continue;
+		}
 		if (error != -EAGAIN)
 			return error;
 		error = wait_told(&w);
 		if (error || !w.write.len)
 			return error;
 	}
+}
+
+int userfile_touch(struct inode *inode, uint64_t index)
+{
+	struct waiting w = {
+	    .write = {
+		.inode = inode, .offset = index << PAGE_SHIFT, .touch = true, .done = write_done}};
+	int error;
+
+	waitq_init(&w.waitq);
+	do {
+		error = file_write(&w.write);
+		if (error == -EAGAIN)
+			error = wait_told(&w);
+	} while (!error && w.write.touch);
+	return error;
 }
 
 int64_t userfile_write(struct stream *s, struct stream_io *io, uint64_t offset)
@@ -97,7 +120,11 @@ int userfile_allocate(struct stream *s, uint64_t offset, uint64_t bytes, bool ke
 
 int userfile_sync(struct stream *s)
 {
-	struct inode *inode = userfile_of(s)->inode;
+	return userfile_sync_inode(userfile_of(s)->inode);
+}
+
+int userfile_sync_inode(struct inode *inode)
+{
 	int error;
 
 	if (!volume_writable(inode->volume))

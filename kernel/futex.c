@@ -35,7 +35,7 @@ static int get_key(uintptr_t address, bool private, struct key *key)
 	struct uspace *u = process_space();
 	const struct uspace_region *r;
 	struct page *page;
-	bool shared;
+	bool shared, of_file;
 	int error;
 
 	if (address & 3)
@@ -46,8 +46,12 @@ static int get_key(uintptr_t address, bool private, struct key *key)
 	mutex_lock(&u->lock);
 	r = uspace_region_at(u, address);
 	shared = r && r->access & USPACE_SHARED;
+	of_file = shared && r->backing && r->backing->file;
+	if (of_file) // its page may be another one next time
+		*key = (struct key){(uintptr_t)r->backing->file,
+				    (r->offset << PAGE_SHIFT) + (address - r->start)};
 	mutex_unlock(&u->lock);
-	if (!shared)
+	if (!shared || of_file)
 		return 0;
 	error = uspace_page(u, address, USPACE_READ, &page);
 	if (error)

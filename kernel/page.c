@@ -6,6 +6,7 @@
 #include "kernel/kstat.h"
 #include "kernel/panic.h"
 
+const struct page_maps *page_maps;	  // (W) set once
 static page_release_fn release_hook;	  // set once at boot
 static page_release_fn user_release_hook; // ditto
 static uint64_t pinned;			  // (W) pages with wire > 0

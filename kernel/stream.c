@@ -110,9 +110,12 @@ int stream_io_out(struct stream_io *io, const void *from, size_t bytes)
 
 // A hidden page's window keeps WTDs out and may not be held across a fault: the program's side is made present
 // first, and the copy is tried without sleeping.
+#define TRIES 100 // a page of a file that programs share may be gone again (kernel/filemap.c)
+
 static int move_page(struct stream_io *io, struct page *page, size_t offset, size_t bytes, bool in)
 {
 	struct stream_io start = *io;
+	unsigned tries = 0;
 
 	if (!(page->flags & PAGE_HIDDEN))
 		return move(io, (char *)page_virt(page) + offset, bytes, in);
@@ -121,7 +124,7 @@ static int move_page(struct stream_io *io, struct page *page, size_t offset, siz
 		size_t piece = next_piece(io, bytes, &user),
 		       to_end = PAGE_SIZE - (user & (PAGE_SIZE - 1));
 		struct page *theirs = NULL;
-		char *window;
+		char *window = NULL;
 		int error = 0;
 
 		if (!io->kernel) {
@@ -141,6 +144,8 @@ static int move_page(struct stream_io *io, struct page *page, size_t offset, siz
 		}
 		if (theirs)
 			page_wire_put(theirs);
+		if (error == -EFAULT && window && ++tries < TRIES)
+			continue;
 		if (error) {
 			*io = start;
 			return error;

@@ -15,6 +15,7 @@ enum {
 	MAP_GROWSDOWN = 0x100,
 	MAP_FIXED_NOREPLACE = 0x100000,
 };
+enum { MS_ASYNC = 1, MS_INVALIDATE, MS_SYNC = 4, MS_KNOWN = 7 };
 enum { MREMAP_MAYMOVE = 1, MREMAP_FIXED = 2 };
 enum {
 	MADV_NORMAL,
@@ -38,7 +39,7 @@ static unsigned access_of(uint64_t prot)
 
 // The file side of a mapping: its backing (a reference) and how many of its bytes count.
 static int file_backing(int fd, uint64_t flags, uint64_t prot, struct uspace_backing **out,
-			uint64_t *file_bytes)
+			unsigned *access, uint64_t *file_bytes)
 {
 	struct stream *s = files_find(fd);
 	struct stream_stat st;
@@ -48,14 +49,24 @@ static int file_backing(int fd, uint64_t flags, uint64_t prot, struct uspace_bac
 		error = -EACCES;
 	if (!error && (!s->ops->backing || !s->ops->stat))
 		error = -ENODEV;
-	if (!error && flags & MAP_SHARED && prot & PROT_WRITE)
-		error = -ENODEV; // writing through a mapping: docs/linux-abi.md
+	if (!error && flags & MAP_SHARED && prot & PROT_WRITE &&
+	    (s->flags & STREAM_ACCMODE) != STREAM_RDWR)
+		error = -EACCES;
 	if (!error)
 		error = s->ops->stat(s, &st);
 	if (!error) {
 		*out = s->ops->backing(s);
 		*file_bytes = st.size;
 		error = *out ? 0 : -ENODEV;
+	}
+	if (!error && flags & MAP_SHARED) {
+		*access |= USPACE_SHARED;
+		if ((s->flags & STREAM_ACCMODE) != STREAM_RDWR)
+			*access |= USPACE_READ_ONLY;
+		if (prot & PROT_WRITE && !(*out)->file) { // made by the kernel, for reading
+			backing_put(*out);
+			error = -ENODEV;
+		}
 	}
 	if (s)
 		stream_put(s);
@@ -89,7 +100,7 @@ SYSCALL(9, mmap)
 	    ((flags & MAP_TYPE) != MAP_PRIVATE || !(flags & MAP_ANONYMOUS)))
 		return -EINVAL; // what grows downwards has no offsets
 	if (!(flags & MAP_ANONYMOUS))
-		error = file_backing((int)a[4], flags, a[2], &backing, &file_bytes);
+		error = file_backing((int)a[4], flags, a[2], &backing, &access, &file_bytes);
 	if (error)
 		return error;
 	if (flags & MAP_GROWSDOWN)
@@ -156,9 +167,50 @@ SYSCALL(25, mremap)
 			   a[3] & MREMAP_FIXED ? a[4] : 0);
 }
 
+// A reference on the file behind the next shared mapping of one in [*at, end), *at behind it; null: no more. Memory
+// that is not mapped is *hole.
+static struct uspace_backing *next_shared_file(uintptr_t *at, uintptr_t end, bool *hole)
+{
+	struct uspace *u = process_space();
+	struct uspace_backing *found = NULL;
+	const struct uspace_region *r;
+
+	mutex_lock(&u->lock);
+	for (r = u->first; r && !found && *at < end; r = r->next) {
+		if (r->end <= *at)
+			continue;
+		*hole |= r->start > *at;
+		if (r->start < end && r->access & USPACE_SHARED && r->backing &&
+		    r->backing->ops->sync) {
+			found = r->backing;
+			backing_get(found);
+		}
+		*at = r->end;
+	}
+	*hole |= !found && *at < end;
+	mutex_unlock(&u->lock);
+	return found;
+}
+
+// MS_ASYNC asks for nothing: what is DIRTY is written behind anyway.
 SYSCALL(26, msync)
 {
-	return a[0] & (PAGE_SIZE - 1) ? -EINVAL : 0; // no mapping is written through
+	uintptr_t at = a[0], end = a[0] + ALIGN_UP(a[1], PAGE_SIZE);
+	struct uspace_backing *file;
+	int64_t error = 0;
+	bool hole = false;
+
+	if (a[0] & (PAGE_SIZE - 1) || a[2] & ~(uint64_t)MS_KNOWN ||
+	    (a[2] & (MS_ASYNC | MS_SYNC)) == (MS_ASYNC | MS_SYNC))
+		return -EINVAL;
+	if (end < at)
+		return -ENOMEM;
+	while (!error && (file = next_shared_file(&at, end, &hole))) {
+		if (a[2] & MS_SYNC)
+			error = file->ops->sync(file);
+		backing_put(file);
+	}
+	return error ? error : hole ? -ENOMEM : 0;
 }
 
 SYSCALL(28, madvise)

@@ -38,16 +38,16 @@ static size_t to_page_end(uintptr_t address, size_t bytes)
 	return MIN(bytes, PAGE_SIZE - (address & (PAGE_SIZE - 1)));
 }
 
-// Moves a piece; a page that is missing is brought in and the piece is moved again.
+// Moves a piece; a page that is missing is brought in and the piece is moved again. Of a shared file it may be gone by
+// then (kernel/filemap.c): once more, as the program would.
 static int step(void *to, const void *from, size_t bytes, uintptr_t user, unsigned access)
 {
 	if (!in_range(user, bytes))
 		return -EFAULT;
-	if (move(to, from, bytes))
-		return 0;
-	if (uspace_fault(process_space(), user, access))
-		return -EFAULT;
-	return move(to, from, bytes) ? 0 : -EFAULT;
+	while (!move(to, from, bytes))
+		if (uspace_fault(process_space(), user, access))
+			return -EFAULT;
+	return 0;
 }
 
 int user_step_in(void *to, uintptr_t from, size_t bytes)

@@ -4,6 +4,7 @@
 #include "kernel/uspace.h"
 #include "kernel/cpu.h"
 #include "kernel/cpu_private.h"
+#include "kernel/filemap.h"
 #include "kernel/kstring.h"
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
@@ -19,26 +20,6 @@ static struct pool space_pool = POOL_INIT("address space", struct uspace, 2 * 40
 static struct pool region_pool = POOL_INIT("region", struct uspace_region, 1 << 20);
 
 #define ADDRESSES_MAX (1UL << 46) // bytes that one program may map: half of what there is
-
-// ---- backings ----
-
-void backing_get(struct uspace_backing *backing)
-{
-	wtd_disable();
-	backing->references++;
-	wtd_enable();
-}
-
-void backing_put(struct uspace_backing *backing)
-{
-	bool last;
-
-	wtd_disable();
-	last = --backing->references == 0;
-	wtd_enable();
-	if (last)
-		backing->ops->release(backing);
-}
 
 // ---- regions; lock held ----
 
@@ -240,9 +221,16 @@ int64_t uspace_place(struct uspace *u, uintptr_t hint, uint64_t bytes, enum uspa
 // An entry goes, and with it what it held.
 void uspace_drop_entry(struct uspace *u, uintptr_t address, uint64_t *entry, void *ctx)
 {
-	struct page *page = page_of_phys(*entry & PTE_FRAME);
+	struct page *page;
+	uint64_t was;
 
+	wtd_disable();
+	was = *entry;
+	page = was & PTE_FILE ? file_map_take(entry) : page_of_phys(was & PTE_FRAME);
 	*entry = 0;
+	wtd_enable();
+	if (!(was & PTE_PRESENT)) // the file cache took it back a moment ago
+		return;
 	uspace_flush(u, address);
 	if (page->flags & PAGE_USER) {
 		u->frames--;
@@ -293,6 +281,7 @@ static void reduce_entry(struct uspace *u, uintptr_t address, uint64_t *entry, v
 {
 	unsigned access = *(unsigned *)ctx;
 
+	wtd_disable();
 	if (!(access & USPACE_WRITE))
 		*entry &= ~(uint64_t)PTE_WRITE;
 	*entry = access & USPACE_EXEC ? *entry & ~vmm_nx : *entry | vmm_nx;
@@ -302,6 +291,18 @@ static void reduce_entry(struct uspace *u, uintptr_t address, uint64_t *entry, v
 		    uint64_t)4; // PTE_USER: present for its frame's sake, out of the program's reach
 	else
 		*entry |= 4;
+	if (!(*entry & PTE_PRESENT)) // taken back a moment ago
+		*entry = 0;
+	wtd_enable();
+}
+
+static bool any_read_only(struct uspace *u, uintptr_t start, uintptr_t end)
+{
+	const struct uspace_region *r = first_in(u, start, end);
+
+	while (r && r->start < end && !(r->access & USPACE_READ_ONLY))
+		r = r->next;
+	return r && r->start < end;
 }
 
 int uspace_protect(struct uspace *u, uintptr_t start, uint64_t bytes, unsigned access)
@@ -313,7 +314,11 @@ int uspace_protect(struct uspace *u, uintptr_t start, uint64_t bytes, unsigned a
 		return -ENOMEM;
 	access &= bits;
 	mutex_lock(&u->lock);
-	if (!all_mapped(u, start, start + bytes) || !cut_out(u, start, start + bytes))
+	if (!all_mapped(u, start, start + bytes))
+		error = -ENOMEM;
+	else if (access & USPACE_WRITE && any_read_only(u, start, start + bytes))
+		error = -EACCES;
+	else if (!cut_out(u, start, start + bytes))
 		error = -ENOMEM;
 	for (struct uspace_region *r = error ? NULL : first_in(u, start, start + bytes);
 	     r && r->start < start + bytes; r = r->next) {
@@ -438,6 +443,13 @@ static void share_entry(struct uspace *u, uintptr_t address, uint64_t *entry, vo
 
 	if (!other) {
 		fork->failed = true;
+		return;
+	}
+	if (region_is_shared_file(r)) {
+		wtd_disable();
+		if (*entry & PTE_PRESENT)
+			file_map_share(entry, fork->copy, address, other);
+		wtd_enable();
 		return;
 	}
 	if (!(r->access & USPACE_SHARED))

@@ -22,17 +22,27 @@ enum uspace_access {
 	USPACE_EXEC = BIT(2),
 	USPACE_GROWS_DOWN = BIT(3), // a stack: grows when touched below, down to its limit
 	USPACE_SHARED = BIT(4),	    // fork does not copy it
+	USPACE_READ_ONLY = BIT(5),  // and never to be written: its file was not opened so
 };
 
 // What a mapping of a file reads from; the stream's owner makes it (kernel/stream.h).
 struct uspace_backing {
 	const struct uspace_backing_ops *ops;
 	uint32_t references; // WTDs off
+	const void *file;    // of the file cache: what a page's owner is; null: none
 };
 struct uspace_backing_ops {
 	// Sleeps. Page number `index` of it, wired for the caller; -ERANGE beyond its end, -EIO ...
 	int (*page)(struct uspace_backing *backing, uint64_t index, struct page **out);
 	void (*release)(struct uspace_backing *backing); // the last reference went
+	// Files, for mappings that are shared.
+	uint64_t (*size_pages)(struct uspace_backing *backing);
+	struct page *(*peek)(
+	    struct uspace_backing *backing,
+	    uint64_t index); // WTDs off: what is there, not wired; null: must be read
+	int (*touch)(struct uspace_backing *backing,
+		     uint64_t index);		     // sleeps; the page is DIRTY then, for a moment
+	int (*sync)(struct uspace_backing *backing); // sleeps; durable when it returns
 };
 void backing_get(struct uspace_backing *backing);
 void backing_put(struct uspace_backing *backing);

@@ -3,8 +3,10 @@
 #include "kernel/copy.h"
 #include "kernel/cpu.h"
 #include "kernel/cpu_private.h"
+#include "kernel/filemap.h"
 #include "kernel/kstat.h"
 #include "kernel/kstring.h"
+#include "kernel/lock.h"
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
 #include "kernel/usercopy.h"
@@ -165,6 +167,20 @@ static int make_own(struct uspace *u, const struct uspace_region *r, uintptr_t a
 	return 0;
 }
 
+static int fault_shared_file(struct uspace *u, const struct uspace_region *r, uintptr_t address,
+			     uint64_t *entry, bool write)
+{
+	uint64_t now = *entry;
+
+	if (now & PTE_PRESENT && now & PTE_USER && (!write || now & PTE_WRITE))
+		return 0;
+	faults++;
+	u->faults++;
+	faults_from_cache++;
+	u->faults_from_cache++;
+	return file_map_fault(u, r, address, entry, flags_for(r->access, write));
+}
+
 // A stack grows to the page touched, as long as it stays within its limit and a page away from what is below.
 static struct uspace_region *grow_stack(struct uspace *u, uintptr_t address)
 {
@@ -197,6 +213,8 @@ static int fault_locked(struct uspace *u, uintptr_t address, unsigned access)
 	if (!entry)
 		return -ENOMEM;
 	address = ALIGN_DOWN(address, PAGE_SIZE);
+	if (region_is_shared_file(r))
+		return fault_shared_file(u, r, address, entry, access & USPACE_WRITE);
 	if (!(*entry & PTE_PRESENT))
 		return fill(u, r, address, entry, access & USPACE_WRITE);
 	if (access & USPACE_WRITE && !(*entry & PTE_WRITE))
@@ -216,46 +234,85 @@ int uspace_fault(struct uspace *u, uintptr_t address, unsigned access)
 	return error;
 }
 
+// u->lock held. The page behind an address that was brought in, wired; null: taken back meanwhile (kernel/filemap.c).
+static struct page *wired(struct uspace *u, uintptr_t address, unsigned access)
+{
+	uint64_t *entry = uspace_entry(u, address, false);
+	struct page *page = NULL;
+
+	wtd_disable();
+	if (*entry & PTE_PRESENT && (!(access & USPACE_WRITE) || *entry & PTE_WRITE)) {
+		page = page_of_phys(*entry & PTE_FRAME);
+		page_wire_get(page);
+	}
+	wtd_enable();
+	return page;
+}
+
 int uspace_page(struct uspace *u, uintptr_t address, unsigned access, struct page **out)
 {
-	uint64_t *entry;
 	int error;
 
 	if (address >= USER_END || address < USPACE_LOWEST)
 		return -EFAULT;
 	mutex_lock(&u->lock);
-	error = fault_locked(u, address, access);
-	if (!error) {
-		entry = uspace_entry(u, address, false);
-		*out = page_of_phys(*entry & PTE_FRAME);
-		page_wire_get(*out);
-	}
+	do {
+		error = fault_locked(u, address, access);
+		*out = error ? NULL : wired(u, address, access);
+	} while (!error && !*out);
 	mutex_unlock(&u->lock);
 	return error;
 }
 
+// u->lock held. What is lent does not change: not by this program, and a file's page by nobody.
+static void protect_lent(struct uspace *u, uintptr_t address, struct page *page)
+{
+	const struct uspace_region *r = uspace_region_at(u, address);
+	uint64_t *entry = uspace_entry(u, address, false);
+
+	wtd_disable();
+	if (page->flags & PAGE_CACHE) {
+		page_maps_protect(page);
+	} else if (*entry & PTE_WRITE && !(r->access & USPACE_SHARED)) {
+		*entry &= ~(uint64_t)PTE_WRITE;
+		uspace_flush(u, ALIGN_DOWN(address, PAGE_SIZE));
+	}
+	wtd_enable();
+}
+
 int uspace_lend(struct uspace *u, uintptr_t address, struct page **out)
 {
-	const struct uspace_region *r;
-	uint64_t *entry;
 	int error = address >= USER_END || address < USPACE_LOWEST ? -EFAULT : 0;
 
 	if (error)
 		return error;
 	mutex_lock(&u->lock);
-	error = fault_locked(u, address, USPACE_READ);
-	if (!error) {
-		r = uspace_region_at(u, address);
-		entry = uspace_entry(u, address, false);
-		*out = page_of_phys(*entry & PTE_FRAME);
-		page_wire_get(*out);
-		if (*entry & PTE_WRITE && !(r->access & USPACE_SHARED)) {
-			*entry &= ~(uint64_t)PTE_WRITE;
-			uspace_flush(u, ALIGN_DOWN(address, PAGE_SIZE));
-		}
-	}
+	do {
+		error = fault_locked(u, address, USPACE_READ);
+		*out = error ? NULL : wired(u, address, USPACE_READ);
+	} while (!error && !*out);
+	if (!error)
+		protect_lent(u, address, *out);
 	mutex_unlock(&u->lock);
 	return error;
+}
+
+// Into a page of a file that programs share, as long as it may be written to. False: not any more.
+static bool write_shared_file(struct uspace *u, uintptr_t to, struct page *page, const void *from,
+			      size_t bytes)
+{
+	const uint64_t *entry = uspace_entry(u, to, false);
+	bool may;
+
+	wtd_disable();
+	may =
+	    *entry & PTE_PRESENT && *entry & PTE_WRITE && page_of_phys(*entry & PTE_FRAME) == page;
+	if (may) {
+		memcpy((char *)vmm_window_open(page) + (to & (PAGE_SIZE - 1)), from, bytes);
+		vmm_window_close(page);
+	}
+	wtd_enable();
+	return may;
 }
 
 int uspace_write(struct uspace *u, uintptr_t to, const void *from, size_t bytes)
@@ -267,7 +324,12 @@ int uspace_write(struct uspace *u, uintptr_t to, const void *from, size_t bytes)
 
 		if (error)
 			return error;
-		memcpy((char *)page_virt(page) + at, from, piece);
+		if (page->flags & PAGE_CACHE && !write_shared_file(u, to, page, from, piece)) {
+			page_wire_put(page);
+			continue;
+		}
+		if (!(page->flags & PAGE_CACHE))
+			memcpy((char *)page_virt(page) + at, from, piece);
 		page_wire_put(page);
 		to += piece;
 		from = (const char *)from + piece;

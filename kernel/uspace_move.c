@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // mremap: growing, shrinking and moving a mapping (contract in kernel/uspace.h). Page table entries move; what they
 // name is not touched.
+#include "kernel/filemap.h"
+#include "kernel/lock.h"
 #include "kernel/usercopy.h"
 #include "kernel/uspace_private.h"
 #include "kernel/vmm_private.h"
@@ -22,9 +24,14 @@ static void move_entry(struct uspace *u, uintptr_t address, uint64_t *entry, voi
 	const struct moving *m = ctx;
 	uint64_t *other = uspace_entry(u, address - m->from + m->to, false);
 
-	*other = *entry;
+	wtd_disable();
+	if (*entry & PTE_FILE && *entry & PTE_PRESENT)
+		file_map_move(entry, address - m->from + m->to, other);
+	else
+		*other = *entry;
 	*entry = 0;
 	uspace_flush(u, address);
+	wtd_enable();
 }
 
 // What the new place is like: a copy of the region at start, with a reference on its backing; or -EFAULT when

@@ -20,6 +20,24 @@ struct shared {
 static struct pool shared_pool =
     POOL_INIT("shared memory", struct shared, 65536); // mappings of all programs
 
+void backing_get(struct uspace_backing *backing)
+{
+	wtd_disable();
+	backing->references++;
+	wtd_enable();
+}
+
+void backing_put(struct uspace_backing *backing)
+{
+	bool last;
+
+	wtd_disable();
+	last = --backing->references == 0;
+	wtd_enable();
+	if (last)
+		backing->ops->release(backing);
+}
+
 static struct page **slot_of(struct shared *s, uint64_t index)
 {
 	struct page ***chunk = &s->chunks[index / CHUNK_PAGES];

@@ -51,6 +51,8 @@ struct file_write {
 	bool map_asked; // the map of page `index` was read: what it says now is final
 	bool stale;	// page `index` was changed meanwhile: refill is not it any more
 	bool
+	    touch; // no bytes: the page with `offset` becomes DIRTY as it is. False when that is done
+	bool
 	    zero_tail; // pagecache_truncate's: no bytes, but zeros from offset to the end of the page
 };
 // 0: everything was taken. -EAGAIN: len says what is left; done will be called: with status 0 when the rest was

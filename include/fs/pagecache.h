@@ -44,6 +44,11 @@ bool pagecache_cancel(struct page_get *get) MUST_CHECK;
 // For threads: sleeps. 0 with a wired page.
 int pagecache_get_wait(struct inode *inode, uint64_t index, struct page **out) MUST_CHECK;
 
+// For page tables (kernel/filemap.c). peek: WTDs off: the page as it is now, not wired; null: not there, or READING.
+// key: what the file's pages name as their owner.
+struct page *pagecache_peek(struct inode *inode, uint64_t index);
+const void *pagecache_key(struct inode *inode);
+
 // For writers. Fast WTD or thread context.
 // detach: takes the page out of the cache if it is there (truncation). Who has it wired keeps it as it
 // is; with the last reference it is freed.

@@ -41,12 +41,13 @@ enum page_flag {
 			     // BIT(11): of the second to fourth (fs/filesystem.h: meta_verified)
 	PAGE_HELD = BIT(12), // PAGE_META: with changes that are not home; on no LRU (meta_hold)
 	PAGE_RESERVED = BIT(13), // DIRTY, and the volume was asked to keep blocks for it
+	PAGE_MAPPED = BIT(15),	 // programs share it, or did: page_maps knows who
 };
 
 _Static_assert(PAGE_CACHE + PAGE_DETACHED + PAGE_HIDDEN + PAGE_ERROR + PAGE_READAHEAD + PAGE_META +
 		       PAGE_HEAD + PAGE_AHEAD_MARK + 15 * PAGE_VERIFIED + PAGE_HELD +
-		       PAGE_RESERVED + PAGE_USER ==
-		   0x7fff,
+		       PAGE_RESERVED + PAGE_USER + PAGE_MAPPED ==
+		   0xffff,
 	       "each flag has a bit of its own");
 
 struct page_owner; // fs/pagecache.c: the file (or volume metadata) a page belongs to
@@ -97,3 +98,30 @@ typedef void (*page_release_fn)(struct page *page);
 void page_set_release_hook(page_release_fn fn);
 // The same for frames of programs (PAGE_USER).
 void page_set_user_release_hook(page_release_fn fn);
+
+// Who knows which page tables name pages of files that programs share (kernel/filemap.c); null as long as there are
+// none. With WTDs off. Each such entry holds a wire reference.
+struct page_maps {
+	void (*protect)(
+	    struct page *page); // the page is about to be wired by others: no entry may write to it
+	void (*drop)(const void *file,
+		     uint64_t index); // the page (or hole) there goes: so do the entries
+	void (*drop_from)(const void *file, uint64_t index); // and everything behind
+	uint32_t (*count)(const struct page *page);	     // entries that name the page
+};
+extern const struct page_maps *page_maps;
+static inline void page_maps_protect(struct page *page)
+{
+	if (UNLIKELY(page->flags & PAGE_MAPPED))
+		page_maps->protect(page);
+}
+static inline void page_maps_drop(const void *file, uint64_t index)
+{
+	if (UNLIKELY(page_maps))
+		page_maps->drop(file, index);
+}
+// Of the page's wire references, those of mappings: which do not keep it from changing.
+static inline uint32_t page_maps_of(const struct page *page)
+{
+	return UNLIKELY(page->flags & PAGE_MAPPED) ? page_maps->count(page) : 0;
+}

@@ -9,8 +9,9 @@ import pytest
 from held import Held
 from vm import ROOT, VM, make_volume
 
-PROGRAMS = ("space",)
-MODES = {"unmapped": dict(append="write=on cache=unmapped", mem=128), "plain": dict(append="write=on", cpu="max")}
+PROGRAMS = ("space", "maps")
+LETTERS = 100 * 4096
+MODES = {"unmapped": dict(append="write=on cache=unmapped", mem=128), "late": dict(append="write=on nic=late", cpu="max")}
 POOLS = ("process", "task", "address space", "region", "pipe", "program file", "program mapping", "shared memory")
 
 
@@ -20,6 +21,7 @@ def volume(tmp_path_factory):
     (root / "bin").mkdir()
     (root / "d").mkdir()
     (root / "index.html").write_text("hello\n")
+    (root / "letters").write_bytes(b"a" * LETTERS)
     for name in PROGRAMS:
         subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / name,
                         os.path.join(ROOT, "tests", "programs", name + ".c")], check=True)
@@ -57,3 +59,28 @@ def test_room_that_is_asked_for_is_there_and_reads_as_zeros(machine, volume, tmp
     says_what_linux_says(machine, volume, tmp_path, "space", seed)
     assert machine.down() == 0
     assert "[u]" in debugfs(machine.image, "stat /d/kept")
+
+
+@pytest.mark.parametrize("seed", ("1", "2"))
+def test_what_programs_write_into_a_shared_file_everybody_sees(machine, volume, tmp_path, seed):
+    says_what_linux_says(machine, volume, tmp_path, "maps", seed)
+    model = (tmp_path / "linux" / "model").read_bytes()
+    assert machine.get("/d/model") == model
+    assert machine.down() == 0
+    subprocess.run(["/usr/sbin/debugfs", "-R", f"dump /d/model {tmp_path}/model", machine.image], check=True, capture_output=True)
+    assert (tmp_path / "model").read_bytes() == model
+
+
+def test_a_shared_file_is_served_while_a_program_changes_it(machine, volume):
+    held = Held(machine, POOLS)
+    machine.command("LOAD maps churn /letters &")
+    seen = set()
+    while len(seen) < 20:  # the program's work goes on meanwhile
+        data = machine.get("/letters")
+        assert len(data) == LETTERS and data.islower() and data.isalpha()
+        seen.add(data)
+    held.stop()
+    last = machine.get("/letters")
+    assert machine.get("/letters") == last and machine.metrics()['pagewire_copy_bytes_total{site="other"}'] == 0
+    assert machine.down() == 0
+    assert debugfs(machine.image, "cat /letters").encode() == last

@@ -161,6 +161,7 @@ static int fake_map(struct inode *inode, uint64_t block, struct fs_extent *out)
 	fake_counts.maps++;
 	if (n->bad_map == block)
 		return -EUCLEAN;
+	*out = (struct fs_extent){0};
 	if (fake_block_of(n->number, block, &out->disk_block) || n->written) {
 		out->hole = !fake_block_of(n->number, block, &out->disk_block);
 		out->file_block = block;

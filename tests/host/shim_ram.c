@@ -362,6 +362,8 @@ WEAK void page_wire_put_run(struct page *first, unsigned count)
 		page_wire_put(page);
 }
 
+WEAK const struct page_maps *page_maps; // no programs
+
 WEAK uint64_t page_pinned(void)
 {
 	return pinned;
