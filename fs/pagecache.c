@@ -90,6 +90,7 @@ void cache_unhash(struct page *page)
 		at->hash_next = page->hash_next;
 	}
 	ASSERT(page->state != PAGE_WRITING);
+	ahead_forget(page, page_readable(page));
 	if (page->state == PAGE_READING)
 		cache.reading--;
 	else if (page->state == PAGE_DIRTY)

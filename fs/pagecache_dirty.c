@@ -94,7 +94,7 @@ void dirty_add(struct page *page, bool reserved)
 	struct page_owner *owner = page->owner;
 	if (page->state == PAGE_CLEAN)
 		cache_unlru(page);
-	page->flags &= (uint16_t) ~(PAGE_READAHEAD | PAGE_AHEAD_MARK);
+	ahead_forget(page, false);
 	if (reserved)
 		page->flags |= PAGE_RESERVED;
 	append(page);

@@ -138,6 +138,14 @@ size_t cache_shrink(size_t frames)
 	return given;
 }
 
+uint64_t frames_for_cache(void)
+{
+	struct pmm_stats free;
+	pmm_stats(&free);
+	uint64_t room = free.frames_free > free.reserve ? free.frames_free - free.reserve : 0;
+	return cache.pages + cache.spare_pages + room;
+}
+
 bool frames_tight(void)
 {
 	return cache.reading > cache.frames_total / 8 ||

@@ -75,6 +75,7 @@ static bool take_what_is_there(struct page_get *get)
 		cache_looked_at(page);
 	if (!page_readable(page)) {
 		get_wait_for(get, page);
+		cache.underway++;
 		return true;
 	}
 	if (page != cache.zero)
@@ -104,7 +105,7 @@ static struct page_read *claim_for(struct page_get *get)
 		return NULL;
 	}
 	if (read)
-		ahead_claim(read, ahead_on_miss(get->owner, get->index), true);
+		ahead_claim_miss(read, get->until);
 	if (!read || !read->count) {
 		cache.no_page++;
 		finish(get, NULL, -ENOMEM);

@@ -84,6 +84,13 @@ static int map_block(struct inode *inode, uint64_t block, bool may_sleep, struct
 	return error;
 }
 
+int plan_look(const struct page_owner *owner, uint64_t index, bool may_sleep)
+{
+	struct fs_extent ext = {0};
+	return map_block(owner->inode, index * (PAGE_SIZE / owner->volume->block_bytes), may_sleep,
+			 &ext);
+}
+
 // Page `index` is all hole; ext is the last extent of it. How far does the hole go?
 static void note_hole(struct page_read *read, uint64_t index, const struct fs_extent *ext,
 		      uint32_t per_page)

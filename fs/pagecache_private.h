@@ -55,10 +55,12 @@ struct pagecache {
 	uint64_t dirty_max;		   // constant: the ceiling for all volumes together
 	uint64_t touch_ns;		   // (C) a page moved within this time is not moved again
 	uint64_t frames_total;		   // constant
+	uint64_t ahead_unread;		   // (C) pages read ahead and not yet asked for
 	struct page_get *queued, **queued_last; // (C) gets that wait for a struct page_read
 	uint64_t reads;				// (W) struct page_read in being
 	// Figures, all (C).
-	uint64_t hits, misses, ahead_pages, ahead_used, evictions, no_page, read_errors, detached;
+	uint64_t hits, misses, underway, ahead_pages, ahead_used, ahead_lost;
+	uint64_t evictions, no_page, read_errors, detached;
 	uint64_t holes, queued_total, retried;
 };
 extern struct pagecache cache;
@@ -97,6 +99,7 @@ void frame_join(struct page *page, bool meta); // hide or show as it must be in 
 void cache_unlru(struct page *page);
 void cache_lru_add(struct page *page);
 bool frames_tight(void);	    // too much is on the wire or being read for read-ahead
+uint64_t frames_for_cache(void);    // that it has or could have if it took all that nobody needs
 size_t cache_shrink(size_t frames); // evicts; returns how many frames went to the pmm
 void frames_init(void);
 
@@ -131,6 +134,7 @@ struct page_read {
 	uint32_t pending;	       // (W) requests on the disk, and one for whoever submits them
 	int status;		       // of this stretch
 	bool single;		       // a stretch failed: one page at a time
+	bool mark;		       // pagecache_ahead.c's
 	uint32_t hole;		       // bit n: page[n] is all hole
 	uint64_t hole_first, hole_end; // the hole that the last of them lies in, in pages
 	uint64_t version;	       // of the owner's changes, when the map was asked
@@ -153,15 +157,19 @@ uint64_t owner_end(const struct page_owner *owner);
 // Lock not held. Fills built, req, seg and hole for a stretch from `start`; zeroes what is hole in pages
 // that are not all hole. 0; -EAGAIN: must sleep; else why page[start], the whole stretch, cannot be read.
 int plan_stretch(struct page_read *read, bool may_sleep) MUST_CHECK;
+// Lock not held. Whether it is known where a file's page begins: 0, -EAGAIN: who may sleep must find out, or the
+// format's error.
+int plan_look(const struct page_owner *owner, uint64_t index, bool may_sleep) MUST_CHECK;
 // After the disk is done: zeroes what lies beyond the end of the file, puts escaped blocks right.
 void plan_finish(struct page_read *read);
 
 // ---- pagecache_ahead.c ----
-// Lock held. How many pages from `index`, which is not in the cache, to read for someone who asks.
-uint32_t ahead_on_miss(const struct page_owner *owner, uint64_t index);
-// Lock held. Claims up to `count` pages from read->first, up to the first one that is there or cannot
-// be had, and sets read->count. `asked`: the first is asked for, the rest is read-ahead.
-void ahead_claim(struct page_read *read, uint32_t count, bool asked);
+// Lock held. Claims read->first, which is asked for and not in the cache, and what is worth reading with it; sets
+// read->count, which is 0 when there is no memory. What goes beyond this read is read in the background. until:
+// page_get's.
+void ahead_claim_miss(struct page_read *read, uint64_t until);
 // Lock held. A page with PAGE_READAHEAD or PAGE_AHEAD_MARK was asked for (who asks holds the inode):
 // counts it, and has the next window read if it is due.
 void ahead_used(struct page *page);
+// Lock held. Such a page leaves the cache (`lost`) or is written: nobody will ask for what was read ahead.
+void ahead_forget(struct page *page, bool lost);

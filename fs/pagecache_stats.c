@@ -23,18 +23,17 @@ static uint64_t long_term_hits_pm(void)
 
 void pagecache_stats(struct pagecache_stats *out)
 {
-	struct pmm_stats pmm;
-	pmm_stats(&pmm);
-	uint64_t room = pmm.frames_free > pmm.reserve ? pmm.frames_free - pmm.reserve : 0;
 	*out = (struct pagecache_stats){
 	    .pages = cache.pages,
-	    .pages_max = cache.pages + cache.spare_pages + room,
+	    .pages_max = frames_for_cache(),
 	    .dirty = cache.dirty,
 	    .pinned = page_pinned(),
 	    .hits = cache.hits,
 	    .misses = cache.misses,
 	    .readahead_pages = cache.ahead_pages,
 	    .readahead_used = cache.ahead_used,
+	    .readahead_lost = cache.ahead_lost,
+	    .readahead_unread = cache.ahead_unread,
 	    .evictions = cache.evictions,
 	    .no_page = cache.no_page,
 	    .lru_sitting_ns = sitting_ns(),
@@ -70,10 +69,16 @@ KSTAT_ROW(hits, .name = "pagewire_cache_hits_total", .type = KSTAT_COUNTER_T,
 	  .help = "Look-ups answered from memory, holes included.", .value = &cache.hits);
 KSTAT_ROW(misses, .name = "pagewire_cache_misses_total", .type = KSTAT_COUNTER_T,
 	  .help = "Look-ups that had to wait for the disk.", .value = &cache.misses);
+KSTAT_ROW(underway, .name = "pagewire_cache_misses_underway_total", .type = KSTAT_COUNTER_T,
+	  .help = "Of them: the page was being read already.", .value = &cache.underway);
 KSTAT_ROW(ahead_pages, .name = "pagewire_cache_readahead_pages_total", .type = KSTAT_COUNTER_T,
 	  .help = "Pages read before anybody asked for them.", .value = &cache.ahead_pages);
 KSTAT_ROW(ahead_used, .name = "pagewire_cache_readahead_used_total", .type = KSTAT_COUNTER_T,
 	  .help = "Of them: asked for later.", .value = &cache.ahead_used);
+KSTAT_ROW(ahead_lost, .name = "pagewire_cache_readahead_lost_total", .type = KSTAT_COUNTER_T,
+	  .help = "Of them: gave up their frame before anybody asked.", .value = &cache.ahead_lost);
+KSTAT_ROW(ahead_unread, .name = "pagewire_cache_readahead_unread_pages", .type = KSTAT_GAUGE_T,
+	  .help = "Pages read ahead that nobody has asked for yet.", .value = &cache.ahead_unread);
 KSTAT_ROW(evictions, .name = "pagewire_cache_evictions_total", .type = KSTAT_COUNTER_T,
 	  .help = "Pages that gave their frame to another, least recently used first.",
 	  .value = &cache.evictions);
@@ -150,9 +155,11 @@ static void print_memory(void)
 		       (unsigned long)s.dirty, (unsigned long)cache.dirty_max,
 		       (unsigned long)writeback_figures.pages,
 		       (unsigned long)writeback_figures.lost_pages);
-	console_printf("  %lu evictions, %lu refused, %lu of %lu pages read ahead were used\n",
-		       (unsigned long)s.evictions, (unsigned long)s.no_page,
-		       (unsigned long)s.readahead_used, (unsigned long)s.readahead_pages);
+	console_printf("  %lu evictions, %lu refused\n", (unsigned long)s.evictions,
+		       (unsigned long)s.no_page);
+	console_printf("  %lu pages read ahead: %lu were used, %lu went unused, %lu wait\n",
+		       (unsigned long)s.readahead_pages, (unsigned long)s.readahead_used,
+		       (unsigned long)s.readahead_lost, (unsigned long)s.readahead_unread);
 }
 CONSOLE_SECTION(pagecache_memory, "MEMORY", 20, print_memory);
 

@@ -288,7 +288,10 @@ bool http_page_ready(struct http_exchange *x, int *status)
 	x->page_index = index;
 	if (x->page)
 		return true;
-	x->get = (struct page_get){.inode = x->inode, .index = index, .done = page_done};
+	x->get = (struct page_get){.inode = x->inode,
+				   .index = index,
+				   .until = (x->end + PAGE_SIZE - 1) >> PAGE_SHIFT,
+				   .done = page_done};
 	x->getting = true;
 	pagecache_get(&x->get);
 	return false;

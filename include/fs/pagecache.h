@@ -30,6 +30,8 @@ unsigned pagecache_follow(struct inode *inode, struct page *page, uint64_t index
 struct page_get {
 	struct inode *inode; // the caller holds a reference until done
 	uint64_t index;
+	// Where the caller knows how far it will go on: the first page that it will not ask for. 0: it does not.
+	uint64_t until;
 	void (*done)(struct page_get *get);
 	int status; // valid in done: 0, -EIO, -EUCLEAN, -ENOMEM (every page is on the wire), -ERANGE
 	struct page *page;	  // valid in done when status is 0: wired for the callee
@@ -61,7 +63,8 @@ bool pagecache_clean(struct page *page);
 
 struct pagecache_stats {
 	uint64_t pages, pages_max, dirty, pinned;
-	uint64_t hits, misses, readahead_pages, readahead_used, evictions, no_page;
+	uint64_t hits, misses, readahead_pages, readahead_used, readahead_lost, readahead_unread;
+	uint64_t evictions, no_page;
 	uint64_t lru_sitting_ns;    // age of the oldest page on the LRU
 	uint64_t long_term_hits_pm; // hits per 1000 look-ups since boot
 	uint64_t reads_in_flight;

@@ -22,7 +22,7 @@
 
 static struct volume *volume;
 
-static int setup(void **state)
+__attribute__((unused)) static int setup(void **state)
 {
 	volume = fake_start(4096);
 	return 0;
@@ -118,7 +118,7 @@ __attribute__((unused)) static int write_at(struct inode *inode, uint64_t offset
 	return w.write.status;
 }
 
-static uint64_t in_cache(struct inode *inode)
+__attribute__((unused)) static uint64_t in_cache(struct inode *inode)
 {
 	return inode_page_owner(inode)->pages;
 }
