@@ -147,28 +147,35 @@ static uint64_t read_some(struct page_owner *owner, uint64_t at, uint64_t limit,
 	return at;
 }
 
+// Lock held. There is more ahead of page `from` than may be, from when there was more memory: the last page of
+// [from, at) that nobody has asked for gets the mark, to look again there.
+static void mark_later(struct page_owner *owner, uint64_t from, uint64_t at)
+{
+	while (--at > from) {
+		struct page *page = cache_find(owner, at);
+		if (page && page->flags & PAGE_READAHEAD) {
+			page->flags |= PAGE_AHEAD_MARK;
+			return;
+		}
+	}
+}
+
 // Lock held. Where the window that is due begins and ends: plan->first was asked for, and has the mark; or, where
 // the plan says how many pages, those from plan->first on.
 static uint64_t window(const struct page_read *plan, uint64_t *limit)
 {
 	struct page_owner *owner = plan->owner;
-	uint32_t most = ahead_window();
-	uint64_t from = plan->first, at;
+	uint64_t from = plan->first, end = owner_end(owner), most = ahead_window(), at;
 	if (plan->count) {
-		*limit = MIN(from + plan->count, owner_end(owner));
+		*limit = MIN(from + plan->count, end);
 		return from;
 	}
-	*limit = MIN(from + 1 + most, owner_end(owner));
+	*limit = MIN(from + 1 + 2 * most, end);
 	at = first_missing(owner, from + 1, *limit);
-	if (at == *limit && at < owner_end(owner)) {
-		// More than that is ahead, from when there was more memory: to be looked at there again.
-		struct page *page = cache_find(owner, at - 1);
-		if (page && page->flags & PAGE_READAHEAD)
-			page->flags |= PAGE_AHEAD_MARK;
-	} else if (at < *limit) {
-		*limit = MIN(at + MIN(MAX(2 * (at - from), (uint64_t)WINDOW_FIRST), most),
-			     owner_end(owner));
-	}
+	if (at < *limit)
+		*limit = MIN(at + MIN(MAX(2 * (at - from), (uint64_t)WINDOW_FIRST), most), end);
+	else if (at < end)
+		mark_later(owner, from, at);
 	return at;
 }
 
