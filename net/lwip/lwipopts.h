@@ -12,8 +12,8 @@
 #define MEM_LIBC_MALLOC	     1 // sizes are size_t
 #define MEM_ALIGNMENT	     8
 #define LWIP_TIMERS	     1
-// TCP, IP reassembly, ARP, DHCP (2), ND, IPv6 reassembly, MLD
-#define MEMP_NUM_SYS_TIMEOUT	       8
+// TCP (2), IP reassembly, ARP, DHCP (2), ND, IPv6 reassembly, MLD
+#define MEMP_NUM_SYS_TIMEOUT	       9
 #define LWIP_STATS		       1
 #define LWIP_STATS_LARGE	       1 // 64 bits: patches/
 #define MIB2_STATS		       1

@@ -9,8 +9,10 @@
 
 void tcp_holes_heard(struct tcp_recovery *r, uint32_t sent_at)
 {
-	if (!r->newest || (int32_t)(sent_at - r->newest) > 0)
-		r->newest = sent_at;
+	if (r->newest && (int32_t)(sent_at - r->newest) < 0)
+		return;
+	r->newest = sent_at;
+	r->heard_ms = tcp_now() - sent_at;
 }
 
 static void remove_hole(struct tcp_recovery *r, unsigned at)
@@ -41,9 +43,10 @@ static uint32_t first_sent(const struct tcp_pcb *pcb, uint32_t seq)
 
 // Some of the hole has arrived. When it was sent twice and the answer is sooner than half a round trip it is the
 // first that was only late (RFC 8985, 6.2, step 2).
-static void hole_heard(const struct tcp_pcb *pcb, struct tcp_recovery *r,
-		       const struct tcp_hole *hole)
+static void hole_heard(struct tcp_pcb *pcb, struct tcp_recovery *r, const struct tcp_hole *hole)
 {
+	if (hole->next == hole->start && r->phase != TCP_LOST)
+		pcb->late_by = MAX(pcb->late_by, 1); // it was overtaken
 	if (hole->next == hole->start ||
 	    (int32_t)(tcp_now() - hole->sent_at) >= pcb->srtt >> (TCP_RTT_SHIFT + 1))
 		tcp_holes_heard(r, hole->sent_at);
@@ -166,13 +169,28 @@ void tcp_holes_none(struct tcp_pcb *pcb)
 	}
 }
 
-// RFC 8985, 6.2, step 5: something that was sent later, by more than reordering explains, has arrived.
-static bool overtaken(const struct tcp_pcb *pcb, const struct tcp_hole *hole)
+// RFC 8985, 6.2, step 4: by how much one may overtake another. Where nobody ever has, and something is known to be
+// lost, by nothing; where it was too little, by more, but not by more than a round trip.
+static int32_t reordering(const struct tcp_pcb *pcb)
 {
-	int32_t reordering = MAX(pcb->srtt >> (TCP_RTT_SHIFT + 2), 1);
+	int32_t part = MAX(pcb->srtt >> (TCP_RTT_SHIFT + 2), 1);
 
-	return pcb->recovery->newest &&
-	       (int32_t)(pcb->recovery->newest - hole->sent_at) > reordering;
+	if (!pcb->late_by && pcb->recovery->phase == TCP_RECOVERING)
+		return 0;
+	return MIN(part * (1 + pcb->reo_wider), MAX(pcb->srtt >> TCP_RTT_SHIFT, 1));
+}
+
+// Step 5: something that was sent later has arrived. Milliseconds until the hole's own answer is overdue, 0: it is; -1:
+// nothing was sent later.
+static int32_t time_left(const struct tcp_pcb *pcb, const struct tcp_hole *hole)
+{
+	const struct tcp_recovery *r = pcb->recovery;
+	int32_t later = (int32_t)(r->newest - hole->sent_at);
+
+	// What was sent in the same millisecond lies behind it in the stream, unless it was sent again since.
+	if (!r->newest || later < 0 || (!later && hole->next != hole->start))
+		return -1;
+	return MAX((int32_t)(hole->sent_at + r->heard_ms - tcp_now()) + reordering(pcb), 0);
 }
 
 unsigned tcp_holes_judge(struct tcp_pcb *pcb)
@@ -181,18 +199,21 @@ unsigned tcp_holes_judge(struct tcp_pcb *pcb)
 	uint32_t edge = r->fack, beyond = 0, most = DUP_THRESH + pcb->late_by;
 	unsigned again = 0;
 
+	r->overdue_ms = 0;
 	for (unsigned i = r->count, ranges = 0; i--; edge = r->holes[i].start) {
 		struct tcp_hole *hole = &r->holes[i];
-		bool late = overtaken(pcb, hole);
+		int32_t left = time_left(pcb, hole);
 
 		beyond += edge - hole->end;
 		ranges += edge != hole->end;
 		if (!hole->lost) {
-			hole->lost = late || ranges >= most || beyond > (most - 1) * pcb->mss;
-		} else if (late && hole->next != hole->start) {
+			hole->lost = !left || ranges >= most || beyond > (most - 1) * pcb->mss;
+		} else if (!left && hole->next != hole->start) {
 			hole->next = hole->start;
 			again++;
 		}
+		if (left > 0 && (!hole->lost || hole->next != hole->start))
+			r->overdue_ms = MIN(r->overdue_ms - 1U, (uint32_t)left - 1) + 1;
 	}
 	return again;
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "tcp_recover.h"
+#include "tcp_wheel.h"
 
 struct tcp_hole {
 	uint32_t start, end; // sequence numbers
@@ -17,6 +18,10 @@ struct tcp_hole {
 
 enum tcp_phase { TCP_WATCHING, TCP_RECOVERING, TCP_LOST };
 
+// RFC 5682, 2.1, after a time-out: the acknowledgement of the first segment that was sent again decides whether
+// new ones are sent next; theirs, whether the time-out was for nothing.
+enum tcp_frto { TCP_FRTO_NOT, TCP_FRTO_FIRST, TCP_FRTO_NEW };
+
 // What a reduction of the congestion window takes, should it turn out to be for nothing.
 struct tcp_window_before {
 	uint32_t cwnd, ssthresh, w_max, w_est, epoch, k;
@@ -26,9 +31,11 @@ struct tcp_recovery {
 	struct tcp_hole holes[TCP_HOLES]; // ascending, none empty
 	uint32_t count;
 	uint32_t fack;
-	uint32_t acked;	 // lastack when we looked last
-	uint32_t point;	 // RECOVERING, LOST: where it ends
-	uint32_t newest; // when the last sent of what has arrived was sent, 0: not known
+	uint32_t acked;	     // lastack when we looked last
+	uint32_t point;	     // RECOVERING, LOST: where it ends
+	uint32_t newest;     // when the last sent of what has arrived was sent, 0: not known
+	uint32_t heard_ms;   // its round trip (RFC 8985: RACK.rtt)
+	uint32_t overdue_ms; // until a hole is lost if nothing is heard of it; 0: none
 	uint32_t probe_end, probe_at; // the probe that is out: its end, and when it was sent, or 0
 	enum tcp_phase phase;
 	bool at_once; // one unit may go out whatever the congestion window says
@@ -36,6 +43,17 @@ struct tcp_recovery {
 	bool doubtful;	    // RECOVERING, LOST: nothing has told yet whether it was for nothing
 	uint32_t resent_at; // when something was first sent again in it, or 0
 	struct tcp_window_before before;
+	uint32_t began; // lastack at the beginning of the last recovery or time-out
+	uint32_t
+	    resent; // bytes that were sent again in it and of which nobody told that they came twice
+	bool all_twice; // somebody has told so of all of them
+	bool widened;	// ... of some, and reo_wider knows
+	enum tcp_frto frto;
+	uint32_t frto_until; // NEW: where those new segments end
+	uint32_t
+	    linger_until; // nothing is missing, but a D-SACK may come until then; 0: something is
+	struct tcp_pcb *pcb;
+	struct tcp_wheel_node due; // tcp_overdue.c
 };
 
 // lastack has moved, or not.
@@ -50,7 +68,7 @@ void tcp_holes_first(struct tcp_pcb *pcb, uint32_t len);
 void tcp_holes_all(struct tcp_pcb *pcb);
 // Nothing is thought to be lost, after all, and nothing to have been sent again.
 void tcp_holes_none(struct tcp_pcb *pcb);
-// Decides which holes are lost; returns how many of them once more.
+// Decides which holes are lost, and in overdue_ms when to ask again; returns how many are lost once more.
 unsigned tcp_holes_judge(struct tcp_pcb *pcb);
 // Whether any is; the first that has something left to send, or null.
 bool tcp_holes_lost(const struct tcp_recovery *r);

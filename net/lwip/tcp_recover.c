@@ -5,15 +5,14 @@
 #include "kernel/pool.h"
 #include "lwip/priv/tcp_priv.h"
 #include "tcp_holes.h"
-#include "tcp_sndbuf.h"
+#include "tcp_overdue.h"
 #include "tcp_timestamp.h"
-
-#define LATE_MOST 12 // segments
+#include "tcp_undo.h"
 
 // One for each connection that can be; a server that has lost everybody at once needs that many.
 static struct pool recoveries = POOL_INIT("tcp_recovery", struct tcp_recovery, MEMP_NUM_TCP_PCB);
 
-static uint64_t fast, timeouts, probes, resent, resent_bytes, again, rescues, spurious, undone;
+static uint64_t fast, timeouts, probes, resent, resent_bytes, again, rescues, spurious, overdue;
 KSTAT_COUNTER(fast, "pagewire_tcp_fast_recoveries_total",
 	      "Times duplicate ACKs or SACK blocks told that something is lost.");
 KSTAT_COUNTER(timeouts, "pagewire_tcp_timeouts_total",
@@ -29,8 +28,9 @@ KSTAT_COUNTER(rescues, "pagewire_tcp_rescues_total",
 	      "Last segments sent again at the end of a recovery (RFC 6675, 4, rule 4).");
 KSTAT_COUNTER(spurious, "pagewire_tcp_duplicate_sacks_total",
 	      "Blocks by which a peer told that it had got something twice (RFC 2883).");
-KSTAT_COUNTER(undone, "pagewire_tcp_recoveries_undone_total",
-	      "Recoveries for what turned out to be only late (RFC 3522, 4015).");
+KSTAT_COUNTER(
+    overdue, "pagewire_tcp_overdue_total",
+    "Times something was found to be lost because its answer was overdue (RFC 8985, 6.2).");
 
 static struct tcp_recovery *begin(struct tcp_pcb *pcb)
 {
@@ -39,6 +39,7 @@ static struct tcp_recovery *begin(struct tcp_pcb *pcb)
 		if (!pcb->recovery)
 			return NULL;
 		pcb->recovery->fack = pcb->recovery->acked = pcb->lastack;
+		pcb->recovery->pcb = pcb;
 		tcp_set_flags(pcb, TF_INFR);
 	}
 	return pcb->recovery;
@@ -48,6 +49,7 @@ void tcp_recover_end(struct tcp_pcb *pcb)
 {
 	if (!pcb->recovery)
 		return;
+	tcp_overdue_never(pcb->recovery);
 	pool_free(&recoveries, pcb->recovery);
 	pcb->recovery = NULL;
 	tcp_clear_flags(pcb, TF_INFR | TF_RTO);
@@ -72,6 +74,8 @@ uint32_t tcp_recover_window(const struct tcp_pcb *pcb)
 {
 	uint32_t pipe = pipe_bytes(pcb);
 
+	if (pcb->recovery->frto == TCP_FRTO_NEW)
+		return pcb->recovery->frto_until - pcb->lastack;
 	return pcb->snd_nxt - pcb->lastack + (pcb->cwnd > pipe ? pcb->cwnd - pipe : 0);
 }
 
@@ -89,8 +93,8 @@ static void told_twice(struct tcp_pcb *pcb, struct tcp_recovery *r, uint32_t lef
 	if (r->probe_at && TCP_SEQ_LT(left, r->probe_end) && TCP_SEQ_GEQ(right, r->probe_end)) {
 		tcp_holes_heard(r, r->probe_at); // and what had been sent before it is lost
 		r->probe_at = 0;
-	} else if (pcb->late_by < LATE_MOST && !(pcb->flags & TF_RTO)) {
-		pcb->late_by++;
+	} else {
+		tcp_undo_twice(pcb, r, left, right);
 	}
 }
 
@@ -134,21 +138,9 @@ static void take_duplicates(struct tcp_pcb *pcb, struct tcp_recovery *r, bool du
 	r->at_once |= partial;
 }
 
-// Before the window is made smaller.
-static void remember(const struct tcp_pcb *pcb, struct tcp_recovery *r)
-{
-	r->before = (struct tcp_window_before){pcb->cwnd,  pcb->ssthresh,   pcb->w_max,
-					       pcb->w_est, pcb->cwnd_epoch, pcb->cwnd_k};
-	r->resent_at = 0;
-	r->doubtful = pcb->flags & TF_TIMESTAMP;
-	for (unsigned i = 0; i < r->count;
-	     i++) // something was sent again before: which sending will be echoed?
-		r->doubtful &= r->holes[i].next == r->holes[i].start;
-}
-
 static void recover(struct tcp_pcb *pcb, struct tcp_recovery *r)
 {
-	remember(pcb, r);
+	tcp_undo_recovery(pcb, r);
 	tcp_cwnd_reduce(pcb);
 	pcb->cwnd = pcb->ssthresh;
 	pcb->rttest = 0; // Karn
@@ -164,56 +156,30 @@ static void recovered(struct tcp_pcb *pcb, struct tcp_recovery *r)
 {
 	r->phase = TCP_WATCHING;
 	pcb->rto_end = r->point;
+	r->frto = TCP_FRTO_NOT;
+	if (pcb->reo_persist && --pcb->reo_persist == 0)
+		pcb->reo_wider = 0;
 	tcp_clear_flags(pcb, TF_RTO);
 	if (!(pcb->flags & TF_SACK))
 		tcp_set_flags(pcb, TF_CAREFUL);
 }
 
-// RFC 3522: the first acknowledgement after something was sent again tells. If it echoes a time stamp from before that,
-// it is the first sending that has arrived, which was only late.
-static bool was_only_late(const struct tcp_pcb *pcb, struct tcp_recovery *r)
-{
-	if (!r->doubtful || r->phase == TCP_WATCHING || !r->resent_at || pcb->lastack == r->acked)
-		return false;
-	r->doubtful = false;
-	return tcp_times.seen && tcp_time_before(tcp_times.echo, r->resent_at + pcb->ts_offset);
-}
-
-// RFC 4015, 3.2; RFC 9438, 4.9. The window is what is in flight and a little, so that there is no burst, and soon again
-// what it was.
-static void undo(struct tcp_pcb *pcb, struct tcp_recovery *r, bool twice)
-{
-	const struct tcp_window_before *before = &r->before;
-	uint32_t acked = MIN(pcb->lastack - r->acked, LWIP_TCP_CALC_INITIAL_CWND(pcb->mss));
-
-	if (r->phase != TCP_LOST)
-		pcb->late_by += pcb->late_by < LATE_MOST;
-	else if (pcb->lastack != pcb->snd_nxt && !twice)
-		// or acknowledgements may have been lost on a path that is no slower (RFC 3522, 3.2)
-		tcp_rtt_late(pcb, tcp_times.echo);
-	pcb->cwnd = MAX(MIN(pcb->snd_nxt - pcb->lastack + acked, before->cwnd), pcb->cwnd);
-	pcb->ssthresh = MAX(MIN(before->cwnd, tcp_sndbuf_limit(pcb)), before->ssthresh);
-	pcb->w_max = before->w_max;
-	pcb->w_est = before->w_est;
-	pcb->cwnd_epoch = before->epoch;
-	pcb->cwnd_k = before->k;
-	tcp_holes_none(pcb);
-	r->phase = TCP_WATCHING;
-	r->at_once = false;
-	tcp_clear_flags(pcb, TF_RTO);
-	undone++;
-}
-
 // RFC 8985, 7.4: the probe repaired what nobody had told us of, and that counts as loss.
-static void take_probe(struct tcp_pcb *pcb, struct tcp_recovery *r)
+static void probe_repaired(struct tcp_pcb *pcb, struct tcp_recovery *r)
 {
-	if (!r->probe_at || !TCP_SEQ_GT(pcb->lastack, r->probe_end))
-		return;
 	r->probe_at = 0;
 	if (r->phase != TCP_WATCHING)
 		return;
 	tcp_cwnd_reduce(pcb);
 	pcb->cwnd = pcb->ssthresh;
+}
+
+// Something behind it is acknowledged, and nobody told that it came twice.
+static void take_probe(struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	if (!r->probe_at || !TCP_SEQ_GT(pcb->lastack, r->probe_end))
+		return;
+	probe_repaired(pcb, r);
 }
 
 // Something got through though more is missing: the time-outs were for loss, not for a path slower than was known, so
@@ -229,6 +195,64 @@ static void ease(struct tcp_pcb *pcb, struct tcp_recovery *r)
 	r->acked = pcb->lastack;
 }
 
+static bool nothing_is_missing(const struct tcp_pcb *pcb, const struct tcp_recovery *r)
+{
+	return pcb->lastack == pcb->snd_nxt ||
+	       (r->phase == TCP_WATCHING && !r->count && r->fack == pcb->lastack && !r->probe_at &&
+		!pcb->dupacks);
+}
+
+// For two round trips more the peer may tell that what was sent again came twice. Who has been silent about a probe
+// until then has got it once: it repaired a loss.
+static void linger(struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	uint32_t now = tcp_now(), ms = 2 * ((uint32_t)pcb->srtt >> TCP_RTT_SHIFT) + 2;
+
+	if (pcb->flags & TF_SACK && pcb->state == ESTABLISHED && (r->resent || r->probe_at)) {
+		if (!r->linger_until)
+			r->linger_until = MAX(now + ms, 1);
+		if ((int32_t)(r->linger_until - now) > 0) {
+			tcp_overdue_in(r, r->linger_until - now);
+			return;
+		}
+		if (r->probe_at && TCP_SEQ_GEQ(pcb->lastack, r->probe_end))
+			probe_repaired(pcb, r);
+	}
+	tcp_recover_end(pcb);
+}
+
+// What is lost by now, and when to ask again.
+static void judge(struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	again += tcp_holes_judge(pcb);
+	if (r->phase == TCP_WATCHING && tcp_holes_lost(r)) {
+		recover(pcb, r);
+		tcp_holes_judge(pcb); // which is stricter now
+	}
+	if (nothing_is_missing(pcb, r)) {
+		linger(pcb, r);
+		return;
+	}
+	r->linger_until = 0;
+	if (r->overdue_ms && r->phase != TCP_LOST)
+		tcp_overdue_in(r, r->overdue_ms);
+	else
+		tcp_overdue_never(r);
+}
+
+void tcp_recover_overdue(struct tcp_pcb *pcb)
+{
+	struct tcp_recovery *r = pcb->recovery;
+	uint64_t before = fast + again;
+
+	tcp_timed(pcb);
+	judge(pcb, r);
+	if (fast + again == before)
+		return;
+	overdue++;
+	tcp_output(pcb);
+}
+
 void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate)
 {
 	struct tcp_recovery *r = begin(pcb);
@@ -239,8 +263,8 @@ void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate)
 	tcp_holes_acked(pcb);
 	twice = take_blocks(pcb, r);
 	take_probe(pcb, r);
-	if (was_only_late(pcb, r))
-		undo(pcb, r, twice);
+	if (tcp_undo_due(pcb, r))
+		tcp_undo(pcb, r, twice);
 	// What comes twice causes an acknowledgement, but is not what that echoes (RFC 7323, 5.3, R2, R3): if
 	// earlier ones were lost, it would tell of the time that we waited for them as of a round trip.
 	if (twice)
@@ -250,13 +274,7 @@ void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate)
 	if (r->phase != TCP_WATCHING && TCP_SEQ_GEQ(pcb->lastack, r->point))
 		recovered(pcb, r);
 	ease(pcb, r);
-	again += tcp_holes_judge(pcb);
-	if (r->phase == TCP_WATCHING && tcp_holes_lost(r))
-		recover(pcb, r);
-	if (pcb->lastack == pcb->snd_nxt ||
-	    (r->phase == TCP_WATCHING && !r->count && r->fack == pcb->lastack && !r->probe_at &&
-	     !pcb->dupacks))
-		tcp_recover_end(pcb);
+	judge(pcb, r);
 }
 
 // ---- sending --------------------------------------------------------------------------------------------
@@ -292,8 +310,7 @@ static int send_of(struct tcp_pcb *pcb, struct tcp_recovery *r, struct tcp_hole 
 	r->at_once = false;
 	hole->next += sent;
 	hole->sent_at = tcp_now();
-	if (!r->resent_at)
-		r->resent_at = hole->sent_at;
+	tcp_undo_resent(r, sent);
 	return ERR_OK;
 }
 
@@ -318,6 +335,8 @@ void tcp_recover_send(struct tcp_pcb *pcb)
 	struct tcp_recovery *r = pcb->recovery;
 	struct tcp_hole *hole;
 
+	if (r->frto == TCP_FRTO_NEW)
+		return; // nothing is sent again until it is known whether it is for nothing
 	while ((hole = tcp_holes_next(r))) {
 		int err = send_of(pcb, r, hole);
 
@@ -340,9 +359,10 @@ int tcp_recover_timeout(struct tcp_pcb *pcb)
 	if (!r)
 		return ERR_MEM;
 	if (pcb->nrtx == 0) { // RFC 5681, 3.1: once, whatever happens to it afterwards
-		remember(pcb, r);
-		r->doubtful &= r->phase == TCP_WATCHING; // or two reasons are mixed
+		tcp_undo_timeout(pcb, r, true);
 		tcp_cwnd_reduce(pcb);
+	} else {
+		tcp_undo_timeout(pcb, r, false);
 	}
 	pcb->cwnd = pcb->mss;
 	pcb->rttest = 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What a sender does about loss: which data has arrived out of order, which is lost, and when it is sent again.
 // RFC 6675 (SACK), RFC 6582 (NewReno, where the peer has no SACK), RFC 3042 (limited transmit), of RFC 8985
-// the tail loss probe and the rule that what was sent before something that has arrived is lost too. RFC 3522, 4015:
-// what was for nothing is undone, where time stamps tell.
+// the tail loss probe and the rule that what was sent before something that has arrived is lost when its own answer is
+// overdue, with a timer (tcp_overdue.h). What was for nothing is undone (tcp_undo.h).
 //
 // A connection without loss has no struct tcp_recovery, and TF_INFR is set exactly while it has one: the fast
 // ways ask for that flag and for nothing else here.
@@ -12,6 +12,7 @@
 //        +---nothing is missing any more-------------+  +---all up to the point--------+
 //     WATCHING, RECOVERING or none --time-out--> LOST --all up to the point--> WATCHING
 //     RECOVERING, LOST --it was only late--> WATCHING, with the window from before
+// Before it has none again, two round trips may pass in which a peer can tell that what was sent again came twice.
 //
 // The queue of unacknowledged segments is not touched: what is sent again is a packet of its own that refers to the
 // same pages, so it needs no segment cut in two and does not wait for a card that still has the first one.
@@ -29,6 +30,8 @@ struct tcp_pcb;
 // An acknowledgement has been taken (lastack, unacked and dupacks say so), which was a duplicate, carried SACK
 // blocks, or came while TF_INFR is set.
 void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate);
+// What tcp_overdue_in was asked for: the answer to something is overdue, or nothing more is to be told.
+void tcp_recover_overdue(struct tcp_pcb *pcb);
 // The retransmission timer has run out. ERR_OK, or ERR_MEM: nothing changed, try again soon.
 int tcp_recover_timeout(struct tcp_pcb *pcb);
 // How many ticks after the retransmission timer was started a probe is due, if the time-out is not before it;

@@ -38,6 +38,7 @@ static void count(struct lossnet *net, int sign)
 	net->fast += sign * kstat_get("pagewire_tcp_fast_recoveries_total", NULL);
 	net->resent_bytes += sign * kstat_get("pagewire_tcp_resent_bytes_total", NULL);
 	net->undone += sign * kstat_get("pagewire_tcp_recoveries_undone_total", NULL);
+	net->overdue += sign * kstat_get("pagewire_tcp_overdue_total", NULL);
 	net->lost_again += sign * kstat_get("pagewire_tcp_lost_again_total", NULL);
 }
 
@@ -208,6 +209,7 @@ static bool fits(struct lossnet *net, uint32_t len)
 
 static void take(struct lossnet *net, const struct bed_segment *segment)
 {
+	uint32_t most = net->late_by ? net->late_by : 3;
 	struct flight *flight;
 	bool late;
 
@@ -222,14 +224,14 @@ static void take(struct lossnet *net, const struct bed_segment *segment)
 		net->lost++;
 		return;
 	}
-	// A late one changes places with the three after it.
+	// A late one changes places with each that comes after it.
 	late = shim_random_below(1000) < net->reorder;
 	flight = launch(net, 0);
 	flight->seq = segment->seq;
 	flight->len = segment->len;
 	flight->stamp = segment->ts_value;
 	if (!late)
-		for (unsigned i = 1; i < 4 && heads[0] - tails[0] > i; i++) {
+		for (unsigned i = 1; i <= most && heads[0] - tails[0] > i; i++) {
 			struct flight *before = &flights[0][(heads[0] - 1 - i) % FLIGHTS], swap;
 
 			if (!before->seed)
@@ -242,7 +244,7 @@ static void take(struct lossnet *net, const struct bed_segment *segment)
 			break;
 		}
 	else
-		flight->seed = 3;
+		flight->seed = (uint8_t)most;
 }
 
 static void write_more(struct lossnet *net, uint32_t bytes)
@@ -284,14 +286,24 @@ uint32_t lossnet_transfer(struct lossnet *net, uint32_t bytes)
 		while ((flight = land(net, 1)))
 			acknowledge(net, flight);
 	}
-	for (unsigned i = 0; i < net->rtt; i++) { // the last ACKs
+	lossnet_rest(net, net->rtt); // the last ACKs
+	count(net, 1);
+	return net->now_ms - start - net->rtt;
+}
+
+void lossnet_rest(struct lossnet *net, uint32_t ms)
+{
+	while (ms--) {
+		struct bed_segment segment;
 		struct flight *flight;
 
+		while ((segment = bed_next_tcp()).packet)
+			take(net, &segment);
 		shim_advance(NS_PER_MS);
 		net->now_ms++;
+		while ((flight = land(net, 0)))
+			receive(net, flight);
 		while ((flight = land(net, 1)))
 			acknowledge(net, flight);
 	}
-	count(net, 1);
-	return net->now_ms - start - net->rtt;
 }

@@ -16,6 +16,7 @@ struct lossnet {
 	uint32_t rtt;		// ms
 	uint32_t rate, queue;	// bytes a ms at the narrowest place (0: any); bytes that wait there
 	uint32_t loss, reorder; // in a thousand, of segments with data
+	uint32_t late_by;	// segments that overtake one that is reordered, 0: three
 	bool sack, duplicate_sack, times; // the receiver's
 	uint32_t spike_at,
 	    spike_ms; // what would arrive from then on for so long arrives when it is over
@@ -26,8 +27,8 @@ struct lossnet {
 	uint32_t base, edge,
 	    written; // sequence number of byte 0; received in order; queued by the server
 	uint32_t lost, repeated, segments; // dropped by the path; got twice; seen
-	uint64_t timeouts, probes, fast, resent_bytes, lost_again,
-	    undone; // of the kernel's counters, since the opening
+	uint64_t timeouts, probes, fast, resent_bytes, lost_again, undone,
+	    overdue; // of the kernel's counters, since the opening
 	// private
 	struct {
 		uint32_t left, right;
@@ -44,4 +45,6 @@ struct lossnet {
 void lossnet_open(struct lossnet *net);
 // The server sends so many bytes; returns the milliseconds until the last has arrived, or fails after a minute per MB.
 uint32_t lossnet_transfer(struct lossnet *net, uint32_t bytes);
+// Nothing more is sent, and time goes by.
+void lossnet_rest(struct lossnet *net, uint32_t ms);
 void lossnet_close(struct lossnet *net);

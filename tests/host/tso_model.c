@@ -13,6 +13,7 @@
 #include "net/stack.h"
 #include "shim.h"
 #include "tso_model.h"
+#include "tcp_sndbuf.h"
 
 // One stream at a time.
 static uint8_t want[STREAM_MAX], got[STREAM_MAX];
@@ -219,6 +220,6 @@ void stream_finish(struct stream *stream)
 	assert_null(stream->peer->pcb->unacked);
 	assert_null(stream->peer->pcb->unsent);
 	assert_int_equal(stream->peer->pcb->snd_queuelen, 0);
-	assert_int_equal(stream->peer->pcb->snd_buf, TCP_SND_BUF);
+	assert_int_equal(stream->peer->pcb->snd_buf, tcp_sndbuf_limit(stream->peer->pcb));
 	assert_int_equal(stream->peer->sent, end);
 }
