@@ -223,30 +223,29 @@ static inline const struct eth_addr *leaves(const struct tcp_pcb *pcb, const str
 	return etharp_known(netif, ip_2_ip4(&pcb->remote_ip), pcb->netif_hints.addr_hint);
 }
 
-// Ethernet's and IPv4's headers in front of TCP's, as the general way writes them (RFC 791, 3.1).
+// Ethernet's and IPv4's headers in front of TCP's, as the general way writes them (RFC 791, 3.1); fields as they lie,
+// neighbours that are known together as one word.
 static inline void put_headers(const struct tcp_pcb *pcb, struct pbuf *p, const struct netif *netif,
 			       const struct eth_addr *to, uint16_t id)
 {
 	struct {
 		struct eth_addr to, from;
-		uint16_t type;
-		struct ip_hdr ip;
+		uint32_t what; // Ethernet's type, version and header length, type of service
+		uint16_t length, id;
+		uint32_t whole; // no fragment, time to live, protocol
+		uint16_t checksum;
+		uint64_t addresses;
 	} __attribute__((packed)) *h = (void *)((uint8_t *)p->payload - HEADERS);
 	_Static_assert(sizeof(*h) == HEADERS, "as on the wire");
 
 	h->to = *to;
 	h->from = *(const struct eth_addr *)netif->hwaddr;
-	h->type = PP_HTONS(ETHTYPE_IP);
-	IPH_VHL_SET(&h->ip, 4, IP_HLEN / 4);
-	IPH_TOS_SET(&h->ip, pcb->tos);
-	IPH_LEN_SET(&h->ip, lwip_htons((u16_t)(p->tot_len + IP_HLEN)));
-	IPH_ID_SET(&h->ip, lwip_htons(id));
-	IPH_OFFSET_SET(&h->ip, 0);
-	IPH_TTL_SET(&h->ip, pcb->ttl);
-	IPH_PROTO_SET(&h->ip, IP_PROTO_TCP);
-	IPH_CHKSUM_SET(&h->ip, 0);
-	h->ip.src.addr = ip4_addr_get_u32(ip_2_ip4(&pcb->local_ip));
-	h->ip.dest.addr = ip4_addr_get_u32(ip_2_ip4(&pcb->remote_ip));
+	h->what = PP_HTONL(ETHTYPE_IP << 16 | 0x4500) | (uint32_t)pcb->tos << 24;
+	h->length = lwip_htons((u16_t)(p->tot_len + IP_HLEN));
+	h->id = lwip_htons(id);
+	h->whole = PP_HTONL(IP_PROTO_TCP) | (uint32_t)pcb->ttl << 16;
+	h->checksum = 0;
+	h->addresses = pcb->wire_addresses << 32 | pcb->wire_addresses >> 32; // theirs came first
 	p->payload = h;
 	p->len += HEADERS;
 	p->tot_len += HEADERS;
@@ -262,29 +261,30 @@ static inline uint16_t put_times(struct tcp_pcb *pcb, const struct tcp_seg *seg)
 	return TIMES_HLEN;
 }
 
-// What tcp_output does with one segment. False: nothing was done.
-static bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
+// What tcp_output does with one segment. False: nothing was done. Not part of output, which mostly has nothing to do.
+static __attribute__((noinline)) bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
 {
 	const struct eth_addr *to = leaves(pcb, netif);
 	struct tcp_seg *seg = pcb->unsent;
+	struct tcp_hdr *tcp = seg->tcphdr;
 	struct pbuf *p = seg->p;
-	uint32_t seq = lwip_ntohl(seg->tcphdr->seqno), end = seq + seg->len, frames = 1;
-	uint16_t header;
+	uint32_t seq = lwip_ntohl(tcp->seqno), end = seq + seg->len, frames = 1;
+	uint16_t header, len = seg->len, mss = pcb->mss;
 
 	if (UNLIKELY(!to))
 		return false;
 	pcb->rcv_ann_right_edge = pcb->rcv_nxt + pcb->rcv_ann_wnd;
 	pcb->ts_lastacksent = pcb->rcv_nxt;
-	seg->tcphdr->ackno = lwip_htonl(pcb->rcv_nxt);
-	seg->tcphdr->wnd = lwip_htons(TCPWND_MIN16(RCV_WND_SCALE(pcb, pcb->rcv_ann_wnd)));
-	seg->tcphdr->chksum = 0;
-	TCPH_SET_FLAG(seg->tcphdr, TCP_ACK);
+	tcp->ackno = lwip_htonl(pcb->rcv_nxt);
+	tcp->wnd = lwip_htons(TCPWND_MIN16(RCV_WND_SCALE(pcb, pcb->rcv_ann_wnd)));
+	tcp->chksum = 0;
+	TCPH_SET_FLAG(tcp, TCP_ACK);
 	tcp_segment_leaves(pcb, seg, seq);
 	header = put_times(pcb, seg);
 	p->tso_mss = 0;
-	if (seg->len > pcb->mss) {
-		p->tso_mss = pcb->mss;
-		frames = (seg->len - 1U) / pcb->mss + 1;
+	if (len > mss) {
+		p->tso_mss = mss;
+		frames = (len - 1U) / mss + 1;
 	}
 	lwip_stats.mib2.tcpoutsegs += frames;
 	tcp_straight_out++;
@@ -325,7 +325,7 @@ static inline bool settle(struct tcp_pcb *pcb)
 }
 
 // What comes of it all.
-static void output(struct tcp_pcb *pcb, struct netif *netif)
+static inline void output(struct tcp_pcb *pcb, struct netif *netif)
 {
 	if (pcb->unsent ? !send_segment(pcb, netif) : pcb->flags & TF_ACK_NOW)
 		tcp_output(pcb);
