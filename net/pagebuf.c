@@ -274,8 +274,8 @@ static void queue_segment(struct tcp_pcb *pcb, struct tcp_seg *seg, struct pbuf 
 	pcb->snd_queuelen += (uint16_t)pbufs;
 }
 
-bool answer_write(struct tcp_pcb *pcb, const void *head, uint16_t head_len,
-		  struct page *const *pages, uint16_t len)
+ONE_CALLER bool answer_write(struct tcp_pcb *pcb, const void *head, uint16_t head_len,
+			     struct page *const *pages, uint16_t len)
 {
 	unsigned pbufs = 1 + (len + PAGE_SIZE - 1) / PAGE_SIZE;
 	struct tcp_seg *seg;

@@ -89,6 +89,10 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 	struct http_conn *conn = arg;
 
 	http_conn_acked(conn, len);
+	if (http_conn_between(conn)) {
+		http_conn_settle_between(conn);
+		return ERR_OK;
+	}
 	if (conn->x && conn->x->wants > tcp_sndbuf(pcb) && conn->unacked && !conn->unusual)
 		return ERR_OK;
 	if (conn->x || conn->held)

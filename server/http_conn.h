@@ -319,12 +319,14 @@ extern uint64_t http_idle; // connections whose list is IDLE
 
 // Between requests nearly all there is to settle is which of two clocks runs.
 err_t http_conn_settle_slowly(struct http_conn *conn);
-static inline err_t http_conn_settle(struct http_conn *conn)
+static inline bool http_conn_between(const struct http_conn *conn)
+{
+	return LIKELY(!conn->x && !conn->held && !conn->unusual);
+}
+static inline void http_conn_settle_between(struct http_conn *conn)
 {
 	uint8_t list = conn->unacked ? HTTP_LIST_STALL : HTTP_LIST_IDLE;
 
-	if (UNLIKELY(conn->x || conn->held || conn->unusual))
-		return http_conn_settle_slowly(conn);
 	if (UNLIKELY(!conn->young)) {
 		http_conn_wait(conn, list, false);
 	} else if (conn->list != list) {
@@ -332,6 +334,12 @@ static inline err_t http_conn_settle(struct http_conn *conn)
 		conn->list = list;
 		conn->since = clock_cycles();
 	}
+}
+static inline err_t http_conn_settle(struct http_conn *conn)
+{
+	if (!http_conn_between(conn))
+		return http_conn_settle_slowly(conn);
+	http_conn_settle_between(conn);
 	return ERR_OK;
 }
 int64_t http_now(void); // Unix seconds
