@@ -56,17 +56,12 @@ _Static_assert(E1000_TX_RING % E1000_RING_MULTIPLE == 0, "TDLEN");
 
 enum e1000_state { E1000_IDLE, E1000_RUNNING, E1000_DRAINING, E1000_RESETTING };
 
-struct e1000_rxbuf {
-	void *cookie; // null: no buffer
-	paddr_t addr;
-};
-
 // Head (RDH) is the card's alone. Tail (RDT) is ours: it is written from `fill` and from nothing
 // else. Slots clean .. fill-1 hold buffers and belong to the card until DD is set; of the others some have
 // buffers that the stack did not keep, which come to the card again with their slot.
 struct e1000_rx {
 	struct e1000_rx_desc *ring;
-	struct e1000_rxbuf slots[E1000_RX_RING];
+	struct netbuf slots[E1000_RX_RING];
 	uint32_t clean; // free-running: the oldest slot with a buffer
 	uint32_t fill;	// free-running: the next slot to get one; fill - clean < E1000_RX_RING
 	bool skipping;	// inside a frame that spans buffers: drop up to its EOP

@@ -24,6 +24,7 @@
 #define RX_DONE	 ((uint64_t)RXD_STAT_DD << 32)
 #define RX_WHOLE ((uint64_t)RXD_STAT_EOP << 32)
 #define RX_BAD	 ((uint64_t)RXD_ERR_FRAME << 40)
+#define RX_LIKE	 (RX_DONE | RX_WHOLE | RX_BAD | UINT16_MAX) // with the length
 
 // Stage 1. Interrupt context. While we poll, the card is masked, so an interrupt on a shared line
 // is somebody else's: the card is not even asked. Section 13.4.17: reading ICR clears it.
@@ -45,16 +46,16 @@ bool e1000_interrupt(void *arg)
 
 // The second half of a descriptor, as the card wrote it: length, status and errors in one load.
 typedef uint64_t rx_word_t __attribute__((may_alias));
-static inline uint64_t rx_word(const struct e1000_rx *rx)
+static inline uint64_t rx_word(const struct e1000_rx *rx, uint32_t at)
 {
-	const volatile struct e1000_rx_desc *desc = &rx->ring[rx->clean & RX_MASK];
+	const volatile struct e1000_rx_desc *desc = &rx->ring[at & RX_MASK];
 	return *(const volatile rx_word_t *)&desc->length;
 }
 
 // Section 3.2.3.1: DD says that the card has written the frame and the rest of the descriptor.
 static inline bool rx_ready(const struct e1000_rx *rx)
 {
-	return rx->clean != rx->fill && rx_word(rx) & RX_DONE;
+	return rx->clean != rx->fill && rx_word(rx, rx->clean) & RX_DONE;
 }
 
 // The processor has nothing to do, and frames came a moment ago. The card may hold its interrupt back (QEMU's
@@ -92,6 +93,22 @@ static inline bool rx_acceptable(const struct e1000_rx *rx, uint64_t word)
 	       bytes - E1000_FRAME_MIN <= E1000_FRAME_MAX - E1000_FRAME_MIN;
 }
 
+// The stack has done with a frame like `word`'s and may do without some that follow: whole ones of the same length,
+// at most so many. Returns how many it did without. They are looked for up to the ring's end: slots behind each other.
+static uint32_t rx_row(struct e1000 *nic, uint64_t word, uint32_t most)
+{
+	struct e1000_rx *rx = &nic->rx;
+	const struct netdev_client *client = nic->dev.client;
+	uint32_t first = rx->clean, end = first;
+	most = MIN(MIN(most, rx->fill - first), E1000_RX_RING - (first & RX_MASK));
+	while (end - first < most && (rx_word(rx, end) & RX_LIKE) == (word & RX_LIKE))
+		end++;
+	if (end - first < 2)
+		return 0;
+	return client->rx_row(nic->dev.client_ctx, &rx->slots[first & RX_MASK], end - first,
+			      (uint16_t)word);
+}
+
 // Stage 3. Returns how many descriptors it took. What the stack did not keep stays in its slot, for the next
 // time round.
 static uint32_t rx_pass(struct e1000 *nic)
@@ -100,20 +117,31 @@ static uint32_t rx_pass(struct e1000 *nic)
 	const struct netdev_client *client = nic->dev.client;
 	uint32_t taken = 0, refused = 0;
 	uint64_t bytes = 0;
-	for (; taken < E1000_RX_BUDGET && rx->clean != rx->fill; taken++) {
-		struct e1000_rxbuf *slot = &rx->slots[rx->clean & RX_MASK];
-		uint64_t word = rx_word(rx);
+	while (taken < E1000_RX_BUDGET && rx->clean != rx->fill) {
+		struct netbuf *slot = &rx->slots[rx->clean & RX_MASK];
+		uint64_t word = rx_word(rx, rx->clean);
+		enum netdev_rx way;
 		if (!(word & RX_DONE))
 			break;
 		rx->clean++;
+		taken++;
 		if (UNLIKELY(!rx_acceptable(rx, word))) {
 			rx_refuse(rx, word);
 			refused++;
 			continue;
 		}
 		bytes += (uint16_t)word;
-		if (UNLIKELY(client->rx_input(nic->dev.client_ctx, slot->cookie, (uint16_t)word)))
+		way = client->rx_input(nic->dev.client_ctx, slot->cookie, (uint16_t)word);
+		if (LIKELY(way == NETDEV_RX_DONE))
+			continue;
+		if (way == NETDEV_RX_KEPT) {
 			slot->cookie = NULL;
+		} else {
+			uint32_t more = rx_row(nic, word, E1000_RX_BUDGET - taken);
+			rx->clean += more;
+			taken += more;
+			bytes += (uint64_t)more * (uint16_t)word;
+		}
 	}
 	e1000_stats.rx_packets += taken - refused;
 	e1000_stats.rx_bytes += bytes;
@@ -132,7 +160,7 @@ static void rx_doorbell(struct e1000 *nic, uint32_t fill)
 }
 
 // The slot has a buffer, of its own from the last time round or a new one. False: there is none.
-static inline bool rx_buffer(struct e1000 *nic, struct e1000_rxbuf *slot)
+static inline bool rx_buffer(struct e1000 *nic, struct netbuf *slot)
 {
 	return LIKELY(slot->cookie) ||
 	       nic->dev.client->rx_buffer(nic->dev.client_ctx, &slot->addr, &slot->cookie);
@@ -150,7 +178,7 @@ void e1000_fill(struct e1000 *nic)
 		space -= space % E1000_RX_REFILL;
 	uint32_t end = at + space;
 	while (at != end) {
-		struct e1000_rxbuf *slot = &rx->slots[at & RX_MASK];
+		struct netbuf *slot = &rx->slots[at & RX_MASK];
 		if (!rx_buffer(nic, slot))
 			break;
 		rx->ring[at++ & RX_MASK] = (struct e1000_rx_desc){.addr = slot->addr};
@@ -234,7 +262,7 @@ void e1000_rx_give_back(struct e1000 *nic)
 	rx->hungry = false;
 	rx->skipping = false;
 	rx->clean = rx->fill;
-	for (struct e1000_rxbuf *slot = rx->slots; slot < rx->slots + E1000_RX_RING; slot++) {
+	for (struct netbuf *slot = rx->slots; slot < rx->slots + E1000_RX_RING; slot++) {
 		if (slot->cookie)
 			nic->dev.client->rx_unused(nic->dev.client_ctx, slot->cookie);
 		slot->cookie = NULL;

@@ -192,7 +192,7 @@ static void rx_unused(void *ctx, void *cookie)
 	rxpool_put(cookie);
 }
 
-static bool rx_input(void *ctx, void *cookie, uint32_t bytes)
+static enum netdev_rx rx_input(void *ctx, void *cookie, uint32_t bytes)
 {
 	struct iface *iface = ctx;
 	enum straight way;
@@ -202,13 +202,23 @@ static bool rx_input(void *ctx, void *cookie, uint32_t bytes)
 	rx_bytes += bytes;
 	way = straight_receive(&iface->netif, cookie, bytes);
 	if (LIKELY(way != STRAIGHT_NOT))
-		return way == STRAIGHT_KEPT;
+		return (enum netdev_rx)way;
 	p = rxpool_packet(cookie, bytes);
 	if (!p)
-		return true;
+		return NETDEV_RX_KEPT;
 	if (iface->netif.input(p, &iface->netif) != ERR_OK)
 		pbuf_free(p);
-	return true;
+	return NETDEV_RX_KEPT;
+}
+
+static uint32_t rx_row(void *ctx, const struct netbuf *frames, uint32_t count, uint32_t bytes)
+{
+	struct iface *iface = ctx;
+	uint32_t passed = straight_row(&iface->netif, frames, count, bytes);
+
+	rx_frames += passed;
+	rx_bytes += (uint64_t)passed * bytes;
+	return passed;
 }
 
 static void rx_batch_end(void *ctx)
@@ -236,6 +246,7 @@ static const struct netdev_client client = {
     .rx_buffer = rx_buffer,
     .rx_unused = rx_unused,
     .rx_input = rx_input,
+    .rx_row = rx_row,
     .rx_batch_end = rx_batch_end,
     .tx_release = tx_release,
     .tx_room = tx_room,

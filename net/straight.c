@@ -36,6 +36,9 @@ KSTAT_COUNTER_FN(taken, "pagewire_net_straight_total", NULL,
 KSTAT_COUNTER_L(at_once, "pagewire_net_straight_established_total", NULL,
 		"Of these, segments of an established connection taken without tcp_input.",
 		tcp_straight_in);
+static uint64_t passed_over;
+KSTAT_COUNTER(passed_over, "pagewire_net_straight_passed_over_total",
+	      "Of these, acknowledgements passed over because a later one was there already.");
 
 // Of the frame, fields as they lie; some that are asked about together are one word.
 struct headers {
@@ -131,9 +134,12 @@ static enum straight established(struct netif *netif, struct tcp_pcb *pcb, struc
 {
 	const uint8_t *data = (const uint8_t *)h + ETHERNET_BYTES + PP_NTOHS(h->length) - payload;
 	struct pbuf *p;
+	bool row;
 
-	tcp_straight(pcb, &h->tcp);
-	if (!payload || tcp_straight_in_place(pcb, data, payload, netif))
+	row = tcp_straight(pcb, &h->tcp);
+	if (!payload)
+		return row ? STRAIGHT_ROW : STRAIGHT_DONE;
+	if (tcp_straight_in_place(pcb, data, payload, netif))
 		return STRAIGHT_DONE;
 	p = rxpool_packet(buf, bytes);
 	if (UNLIKELY(!p)) {
@@ -171,4 +177,63 @@ ONE_CALLER enum straight straight_receive(struct netif *netif, struct rxbuf *buf
 		general_input(netif, p);
 	}
 	return STRAIGHT_KEPT;
+}
+
+// ---- acknowledgements in a row -----------------------------------------------------------------------
+// A client that is sent much has acknowledged dozens of times before we look. An acknowledgement says all that those
+// before it said (RFC 9293, 3.4), so these need not be looked at closely, not even be sound: any of them might have
+// been lost on the way. What is left of them is that they came. None is passed over that tells of a gap, or of
+// anything else than how far everything has arrived.
+
+#define BARE	   PP_HTONS(TCP_HLEN / 4 << 12 | TCP_ACK)
+#define BARE_TIMES PP_HTONS((TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT) / 4 << 12 | TCP_ACK)
+#define TIMES_KIND PP_HTONL(0x0101080a) // two NOPs, RFC 7323's option
+
+typedef uint64_t word64 __attribute__((may_alias, aligned(1)));
+typedef uint32_t word32 __attribute__((may_alias, aligned(1)));
+
+static inline const struct headers *headers_of(const struct netbuf *frame)
+{
+	return (const void *)((const struct rxbuf *)frame->cookie)->data;
+}
+
+// A segment that does nothing but acknowledge, with time stamps or without any option.
+static inline bool is_bare(const struct headers *h, uint32_t segment)
+{
+	if (h->tcp._hdrlen_rsvd_flags == BARE)
+		return segment == TCP_HLEN;
+	return h->tcp._hdrlen_rsvd_flags == BARE_TIMES &&
+	       segment == TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT &&
+	       *(const word32 *)(&h->tcp + 1) == TIMES_KIND;
+}
+
+// The same connection's with the same sequence number, and more acknowledged.
+static inline bool says_more(const struct headers *later, const struct headers *h)
+{
+	const word64 *ports_and_seq = (const void *)&h->ports;
+
+	return later->what == h->what && later->length == h->length &&
+	       !((later->whole ^ h->whole) & WHOLE_MASK) && later->addresses == h->addresses &&
+	       *(const word64 *)(const void *)&later->ports == *ports_and_seq &&
+	       TCP_SEQ_GT(PP_NTOHL(later->tcp.ackno), PP_NTOHL(h->tcp.ackno));
+}
+
+uint32_t straight_row(const struct netif *netif, const struct netbuf *frames, uint32_t count,
+		      uint32_t bytes)
+{
+	const struct headers *h = headers_of(frames), *next;
+	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN, last = 0;
+
+	if (!straight_on || bytes < sizeof(*h) || !is_bare(h, segment))
+		return 0;
+	for (; last + 1 < count; last++, h = next) {
+		next = headers_of(&frames[last + 1]);
+		if (!says_more(next, h) || !is_bare(next, segment))
+			break;
+	}
+	if (!last || !plain(h, netif, bytes) || !sound(h, segment))
+		return 0;
+	tcp_straight_in += last;
+	passed_over += last;
+	return last;
 }

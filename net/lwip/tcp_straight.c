@@ -368,9 +368,10 @@ ONE_CALLER struct tcp_pcb *tcp_straight_takes(uint64_t addresses, uint32_t ports
 	return NULL;
 }
 
-ONE_CALLER void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header)
+ONE_CALLER bool tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header)
 {
 	uint32_t ack = lwip_ntohl(header->ackno);
+	bool row = acknowledged;
 
 	tcp_straight_in++;
 	tcp_timed(pcb);
@@ -380,13 +381,14 @@ ONE_CALLER void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header)
 	take_window(pcb, header, ack);
 	if (pcb->flags & TF_TIMESTAMP)
 		take_times(pcb, times_of(header));
-	if (ack != pcb->lastack) {
-		if (!acknowledged)
-			acknowledged_before = pcb->lastack;
-		acknowledged_echo = times_of(header)->echo;
-		take_ack(pcb, ack);
-		acknowledged = pcb;
-	}
+	if (ack == pcb->lastack)
+		return false;
+	if (!row)
+		acknowledged_before = pcb->lastack;
+	acknowledged_echo = times_of(header)->echo;
+	take_ack(pcb, ack);
+	acknowledged = pcb;
+	return row;
 }
 
 ONE_CALLER bool tcp_straight_in_place(struct tcp_pcb *pcb, const void *data, uint32_t bytes,

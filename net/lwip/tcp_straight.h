@@ -28,7 +28,8 @@ static inline uint32_t tcp_straight_header(const struct tcp_hdr *header)
 struct tcp_pcb *tcp_straight_takes(uint64_t addresses, uint32_t ports, const struct tcp_hdr *header,
 				   uint32_t bytes, struct netif *netif);
 // Does what tcp_input would with all of the segment but its payload, and but for what tcp_straight_settle does.
-void tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header);
+// True: it acknowledges more, and so did the one before it.
+bool tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header);
 // Then, with the segment's payload: offers it to the server where it lies (tcp_take). True: there is no more to
 // do, and the connection may be gone. False: it is to be handed up.
 bool tcp_straight_in_place(struct tcp_pcb *pcb, const void *data, uint32_t bytes,

@@ -69,7 +69,7 @@ static void look_at_ip(const uint8_t *ip)
 		raw.reset += (l4[13] & 4) != 0;
 }
 
-static bool raw_input(void *ctx, void *cookie, uint32_t bytes)
+static enum netdev_rx raw_input(void *ctx, void *cookie, uint32_t bytes)
 {
 	const uint8_t *frame =
 	    (uint8_t *)page_virt(raw.buffers) + ((bool *)cookie - raw.out) * BUFFER;
@@ -81,7 +81,7 @@ static bool raw_input(void *ctx, void *cookie, uint32_t bytes)
 	if (bytes >= 42 && frame[12] == 8 && frame[13] == 0)
 		look_at_ip(frame + 14);
 	raw_unused(ctx, cookie);
-	return true;
+	return NETDEV_RX_KEPT;
 }
 
 static void raw_batch_end(void *ctx) {}

@@ -58,6 +58,8 @@ struct client {
 	bool link;
 	uint64_t bytes;
 	unsigned released; // cookies given back
+	uint32_t (*row)(const struct netbuf *frames, uint32_t count,
+			uint32_t bytes); // set: rx_input asks for it (with `leaves`)
 	void (*on_input)(const uint8_t *frame, uint32_t bytes);
 	void (*on_room)(void);
 	void (*on_batch)(void);

@@ -64,7 +64,7 @@ static void rx_unused(void *ctx, void *cookie)
 	take_back(cookie);
 }
 
-static bool rx_input(void *ctx, void *cookie, uint32_t bytes)
+static enum netdev_rx rx_input(void *ctx, void *cookie, uint32_t bytes)
 {
 	struct buffer *buffer = cookie;
 	assert_in_range(bytes, 14, 1518);
@@ -76,7 +76,14 @@ static bool rx_input(void *ctx, void *cookie, uint32_t bytes)
 		take_back(cookie);
 	if (client.on_input)
 		client.on_input(frame->data, bytes);
-	return !client.leaves;
+	return !client.leaves ? NETDEV_RX_KEPT : client.row ? NETDEV_RX_ROW : NETDEV_RX_DONE;
+}
+
+static uint32_t rx_row(void *ctx, const struct netbuf *frames, uint32_t count, uint32_t bytes)
+{
+	for (uint32_t n = 0; n < count; n++)
+		assert_true(((const struct buffer *)frames[n].cookie)->out);
+	return client.row(frames, count, bytes);
 }
 
 static void rx_batch_end(void *ctx)
@@ -119,6 +126,7 @@ static const struct netdev_client functions = {
     .rx_buffer = rx_buffer,
     .rx_unused = rx_unused,
     .rx_input = rx_input,
+    .rx_row = rx_row,
     .rx_batch_end = rx_batch_end,
     .tx_release = tx_release,
     .tx_room = tx_room,

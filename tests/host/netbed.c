@@ -27,6 +27,7 @@
 
 #define PACKETS 4096
 #define RX_RING 8
+#define BATCH	32
 #define POOLS	128
 #define FRAMES	4096 // 16 MB
 
@@ -35,10 +36,9 @@ unsigned bed_pages_released;
 
 static struct bed_packet *packets; // ring of PACKETS, by number
 static uint64_t looked, completed_low;
-static struct {
-	paddr_t addr;
-	void *cookie;
-} rx_ring[RX_RING];
+static struct netbuf rx_ring[RX_RING], waiting[BATCH]; // frames of a batch, in order
+static uint32_t waiting_bytes[BATCH];
+static unsigned waiting_count;
 static bool tx_refused;
 
 static struct {
@@ -232,9 +232,44 @@ static int start(struct netdev *dev)
 
 uint32_t (*bed_harm)(uint8_t *frame, uint32_t bytes);
 
-void bed_receive(const void *frame, uint32_t bytes)
+// The buffer is the card's again.
+static void put_back(struct netbuf buffer)
+{
+	for (unsigned i = 0; i < RX_RING; i++)
+		if (!rx_ring[i].cookie) {
+			rx_ring[i] = buffer;
+			return;
+		}
+	bed.card.client->rx_unused(bed.card.client_ctx, buffer.cookie);
+}
+
+// Frames that came as one batch, as a driver shows them.
+static void show_frames(void)
 {
 	const struct netdev_client *client = bed.card.client;
+	unsigned next = 0;
+
+	while (next < waiting_count) {
+		unsigned at = next++, like = 0, passed = 0;
+		enum netdev_rx way =
+		    client->rx_input(bed.card.client_ctx, waiting[at].cookie, waiting_bytes[at]);
+
+		if (way != NETDEV_RX_KEPT)
+			put_back(waiting[at]);
+		while (next + like < waiting_count &&
+		       waiting_bytes[next + like] == waiting_bytes[at])
+			like++;
+		if (way == NETDEV_RX_ROW && like >= 2)
+			passed = client->rx_row(bed.card.client_ctx, &waiting[next], like,
+						waiting_bytes[at]);
+		for (bed.passed_over += passed; passed; passed--)
+			put_back(waiting[next++]);
+	}
+	waiting_count = 0;
+}
+
+void bed_receive(const void *frame, uint32_t bytes)
+{
 	uint8_t harmed[BED_FRAME_MAX];
 
 	if (bed_harm && bytes <= sizeof(harmed)) {
@@ -244,14 +279,15 @@ void bed_receive(const void *frame, uint32_t bytes)
 	}
 
 	for (unsigned i = 0; i < RX_RING; i++) {
-		void *cookie = rx_ring[i].cookie;
-
-		if (!cookie)
+		if (!rx_ring[i].cookie)
 			continue;
 		shim_dma_fill(rx_ring[i].addr, 0xee, RXBUF_BYTES);
 		shim_dma_write(rx_ring[i].addr, frame, bytes);
-		if (client->rx_input(bed.card.client_ctx, cookie, bytes))
-			rx_ring[i].cookie = NULL;
+		waiting[waiting_count] = rx_ring[i];
+		waiting_bytes[waiting_count++] = bytes;
+		rx_ring[i].cookie = NULL;
+		if (!bed.batch || waiting_count == BATCH)
+			show_frames();
 		refill(&bed.card);
 		if (!bed.batch)
 			bed_batch_end();
@@ -262,6 +298,7 @@ void bed_receive(const void *frame, uint32_t bytes)
 
 void bed_batch_end(void)
 {
+	show_frames();
 	bed.card.client->rx_batch_end(bed.card.client_ctx);
 	shim_run();
 }

@@ -55,7 +55,8 @@ struct bed {
 	bool manual;	    // completions only by bed_complete*; else at each kick
 	bool batch;	    // frames that arrive are one batch until bed_batch_end
 	unsigned kicks, refills;
-	uint64_t handed; // packets given to the card so far
+	unsigned passed_over; // frames of batches that the stack did without
+	uint64_t handed;      // packets given to the card so far
 };
 extern struct bed bed;
 

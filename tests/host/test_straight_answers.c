@@ -299,6 +299,7 @@ static void acknowledgements_of_a_batch_are_one_to_the_server(void **state)
 		together += calls;
 	}
 	assert_true(together * 3 < alone * 2);
+	assert_true(bed.passed_over > 1000);
 	largest = PAGES * PAGE_SIZE;
 	for (unsigned i = 0; i < PAGES; i++)
 		bed_page_done(file[i]);

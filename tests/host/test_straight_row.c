@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Acknowledgements in a row (straight_row, net/straight.c): all but the last are passed over, and nothing is that says
+// anything which a later one does not.
+// SOURCES: tests/host/netbed.c tests/host/netbed_peer.c tests/host/netbed_digest.c kernel/netdev_list.c
+// SOURCES: kernel/string.c net/netstat.c
+// ARCHIVES: build/host/libnet.a
+// CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "lwip/priv/tcp_priv.h"
+#include "net/iface.h"
+#include "net/straight.h"
+#include "netbed.h"
+#include "netbed_digest.h"
+#include "shim.h"
+#include "tcp_straight.h"
+
+#define ROW	6
+#define TYPE	12
+#define TOS	15
+#define IP_LEN	16
+#define IP_PART 20
+#define PROTO	23
+#define IP_SUM	24
+#define SOURCE	26
+#define PORTS	34
+#define SEQ	38
+#define ACKNO	42
+#define FLAGS	47
+#define WINDOW	48
+#define SUM	50
+#define OPTIONS 54
+#define PLAIN	54 // bytes of the frame
+#define TIMES	66
+
+static uint8_t data[ROW][RXBUF_BYTES];
+static const uint8_t body[10 * 1448];
+static struct rxbuf bufs[ROW];
+static struct netbuf row[ROW];
+
+static void put(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static uint16_t checksum(const uint8_t *p, uint32_t bytes, uint32_t sum)
+{
+	for (uint32_t i = 0; i < bytes; i++)
+		sum += i & 1 ? p[i] : (uint32_t)p[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}
+
+static void seal(uint8_t *f, uint32_t bytes)
+{
+	uint32_t segment = bytes - PORTS;
+
+	put(f + IP_SUM, 0);
+	put(f + IP_SUM, checksum(f + 14, 20, 0));
+	put(f + SUM, 0);
+	put(f + SUM, checksum(f + PORTS, segment,
+			      6 + segment + (uint32_t)(uint16_t)~checksum(f + SOURCE, 8, 0)));
+}
+
+// From 10.0.0.2:5000 to us, port 80, each acknowledging 1,448 bytes more than the one before.
+static void make(uint32_t bytes)
+{
+	uint32_t mine = ip4_addr_get_u32(netif_ip4_addr(&iface_first()->netif));
+
+	for (unsigned n = 0; n < ROW; n++) {
+		uint8_t *f = data[n];
+		memset(f, 0, RXBUF_BYTES);
+		memcpy(f, iface_first()->netif.hwaddr, 6);
+		memset(f + 6, 2, 6);
+		put(f + TYPE, 0x0800);
+		f[14] = 0x45;
+		put(f + IP_LEN, (uint16_t)(bytes - 14));
+		put(f + 18, (uint16_t)n); // identification
+		put(f + IP_PART, 0x4000);
+		f[22] = 64;
+		f[PROTO] = 6;
+		memcpy(f + SOURCE, (uint8_t[]){10, 0, 0, 2}, 4);
+		memcpy(f + SOURCE + 4, &mine, 4);
+		put(f + PORTS, 5000);
+		put(f + PORTS + 2, 80);
+		put(f + ACKNO, 0xffff); // and over the end of the numbers
+		put(f + ACKNO + 2, (uint16_t)(0xf000 + n * 1448));
+		if (0xf000 + n * 1448 > 0xffff)
+			put(f + ACKNO, 0);
+		f[46] = (uint8_t)((bytes - PORTS) / 4 << 4);
+		f[FLAGS] = TCP_ACK;
+		put(f + WINDOW, (uint16_t)(500 - n));
+		if (bytes == TIMES)
+			memcpy(f + OPTIONS, (uint8_t[]){1, 1, 8, 10, 0, 0, 0, (uint8_t)n}, 8);
+		seal(f, bytes);
+		bufs[n].data = f;
+		row[n] = (struct netbuf){.cookie = &bufs[n]};
+	}
+}
+
+static uint32_t passed(uint32_t bytes)
+{
+	return straight_row(&iface_first()->netif, row, ROW, bytes);
+}
+
+static void all_but_the_last_are_passed_over_and_counted(void **state)
+{
+	uint64_t before = tcp_straight_in;
+
+	make(PLAIN);
+	assert_int_equal(passed(PLAIN), ROW - 1);
+	make(TIMES);
+	assert_int_equal(passed(TIMES), ROW - 1);
+	assert_int_equal(passed(TIMES + 6), ROW - 1); // a short frame's padding
+	assert_int_equal(tcp_straight_in - before, 3 * (ROW - 1));
+	assert_int_equal(straight_row(&iface_first()->netif, row, 2, TIMES), 1);
+}
+
+static void nothing_is_passed_over_for_one_that_is_not_sound(void **state)
+{
+	static const uint8_t places[] = {14, IP_LEN, IP_SUM, ACKNO + 3, WINDOW, SUM, OPTIONS + 9};
+
+	for (unsigned i = 0; i < sizeof(places); i++) {
+		make(TIMES);
+		data[ROW - 1][places[i]] ^= 0x10;
+		// What makes it look like no acknowledgement at all ends the row before it.
+		assert_true(passed(TIMES) == 0 || passed(TIMES) == ROW - 2);
+		make(TIMES);
+		data[2][places[i]] ^= 0x10;
+		assert_true(passed(TIMES) == 1 || passed(TIMES) == ROW - 1);
+	}
+	make(PLAIN);
+	data[ROW - 1][SUM] ^= 1;
+	assert_int_equal(passed(PLAIN), 0);
+	make(PLAIN);
+	for (unsigned n = 0; n + 1 < ROW; n++) // whatever becomes of those in front
+		data[n][SUM] ^= 1;
+	assert_int_equal(passed(PLAIN), ROW - 1);
+	assert_int_equal(straight_row(&iface_first()->netif, row, ROW, PLAIN - 1), 0);
+}
+
+// What ends a row, in a frame that is sound: where, and what is changed there.
+static const struct {
+	const char *what;
+	unsigned at;
+	uint8_t change;
+} ends[] = {
+    {"another protocol", PROTO, 6 ^ 17},
+    {"a part of a packet", IP_PART, 0x20},
+    {"a mark of congestion", TOS, 3},
+    {"options in the IP header", 14, 1},
+    {"a length of its own", IP_LEN + 1, 4},
+    {"another peer", SOURCE + 3, 1},
+    {"another port", PORTS, 1},
+    {"another port of ours", PORTS + 3, 1},
+    {"other data in front of it", SEQ, 1},
+    {"a byte more in front of it", SEQ + 3, 1},
+    {"FIN", FLAGS, TCP_FIN},
+    {"SYN", FLAGS, TCP_SYN},
+    {"RST", FLAGS, TCP_RST},
+    {"PSH", FLAGS, TCP_PSH},
+    {"no ACK", FLAGS, TCP_ACK},
+    {"URG", FLAGS, TCP_URG},
+    {"an echo of congestion", FLAGS, 0x40},
+    {"a shorter header", 46, 0x10},
+    {"SACK blocks", OPTIONS + 2, 8 ^ 5},
+};
+
+static void what_says_anything_else_ends_the_row(void **state)
+{
+	for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		for (unsigned n = 0; n < ROW; n++) {
+			uint32_t count;
+			make(TIMES);
+			data[n][ends[i].at] ^= ends[i].change;
+			seal(data[n], TIMES);
+			count = passed(TIMES);
+			if (count != (n ? n - 1 : 0))
+				fail_msg("%s in frame %u: %u passed over", ends[i].what, n, count);
+		}
+}
+
+static void what_acknowledges_no_more_ends_the_row(void **state)
+{
+	make(TIMES);
+	memcpy(data[3] + ACKNO, data[2] + ACKNO, 4); // a duplicate: it tells of a loss
+	seal(data[3], TIMES);
+	assert_int_equal(passed(TIMES), 2);
+	memcpy(data[3] + ACKNO, data[1] + ACKNO, 4);
+	seal(data[3], TIMES);
+	assert_int_equal(passed(TIMES), 2);
+}
+
+// An acknowledgement and a row of others, in one batch.
+static void a_row_of_a_connection_is_one_acknowledgement(void **state)
+{
+	struct bed_peer *peer = bed_connect_times(1460, 60000, 1);
+	uint32_t iss = bed_iss(peer);
+
+	assert_int_equal(tcp_write(peer->pcb, body, sizeof(body), TCP_WRITE_FLAG_COPY), ERR_OK);
+	peer->pcb->cwnd = BIT(20);
+	tcp_output(peer->pcb);
+	bed.passed_over = 0;
+	bed.batch = true;
+	for (unsigned n = 1; n <= 10; n++) {
+		peer->ack = iss + n * 1448;
+		peer->window = (uint16_t)(50000 + n);
+		bed_send(peer, TCP_ACK, "", 0);
+	}
+	bed.batch = false;
+	bed_batch_end();
+	assert_int_equal(bed.passed_over, 7); // one, one more in a row, seven, and the last
+	assert_null(peer->pcb->unacked);
+	assert_int_equal(peer->pcb->lastack, iss + 14480);
+	assert_int_equal(peer->pcb->snd_wnd, 50010);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(all_but_the_last_are_passed_over_and_counted, bed_setup,
+					    bed_teardown),
+	    cmocka_unit_test_setup_teardown(nothing_is_passed_over_for_one_that_is_not_sound,
+					    bed_setup, bed_teardown),
+	    cmocka_unit_test_setup_teardown(what_says_anything_else_ends_the_row, bed_setup,
+					    bed_teardown),
+	    cmocka_unit_test_setup_teardown(what_acknowledges_no_more_ends_the_row, bed_setup,
+					    bed_teardown),
+	    cmocka_unit_test_setup_teardown(a_row_of_a_connection_is_one_acknowledgement, bed_setup,
+					    bed_teardown),
+	};
+	return cmocka_run_group_tests_name("straight row", tests, bed_group_setup,
+					   bed_group_teardown);
+}
