@@ -2,6 +2,7 @@
 // Pipes (kernel/pipe.h). Two streams share one ring; each notifies the other. The ring's lock sleeps, for a copy may
 // fault in a page of the program.
 #include "kernel/pipe.h"
+#include "kernel/copy.h"
 #include "kernel/kstring.h"
 #include "kernel/pmm.h"
 #include "kernel/pool.h"
@@ -9,11 +10,7 @@
 
 #define RING_FRAMES (PIPE_BYTES / PAGE_SIZE) // which count as the programs' memory
 
-// What was put in at a time, in order: bytes of the ring, or of a page.
-struct piece {
-	struct page *page; // wired; null: the ring's next bytes
-	uint32_t offset, bytes;
-};
+// What was put in at a time, in order: bytes of a page, of a loan, or (neither) the ring's next ones.
 #define PIECES 64
 
 struct pipe {
@@ -22,7 +19,7 @@ struct pipe {
 	char *ring;	  // kpages, PIPE_BYTES
 	uint32_t in, out; // (lock) of the ring; free-running
 	uint32_t bytes;	  // (lock) in all pieces, at most PIPE_BYTES
-	struct piece pieces[PIECES];
+	struct stream_loan pieces[PIECES];
 	uint32_t piece_in, piece_out; // (lock) free-running
 	bool closed[2];		      // written once
 	uint32_t references;	      // ends that are open
@@ -36,7 +33,18 @@ static struct pipe *pipe_of(struct stream *s, unsigned end)
 	return CONTAINER_OF(s, struct pipe, end[end]);
 }
 
-static struct piece *first_piece(struct pipe *p)
+static bool in_ring(const struct stream_loan *piece)
+{
+	return !piece->page && !piece->kind;
+}
+
+// (lock) Where the first piece's bytes are, if not in a page.
+static const char *data_of(const struct pipe *p, const struct stream_loan *piece)
+{
+	return piece->kind ? piece->data : p->ring + p->out % PIPE_BYTES;
+}
+
+static struct stream_loan *first_piece(struct pipe *p)
 {
 	return p->piece_out == p->piece_in ? NULL : &p->pieces[p->piece_out % PIECES];
 }
@@ -44,8 +52,8 @@ static struct piece *first_piece(struct pipe *p)
 // (lock) Bytes of the ring that can be written in one go. 0: none, or no piece is left.
 static uint32_t ring_room(const struct pipe *p)
 {
-	const struct piece *last = &p->pieces[(p->piece_in - 1) % PIECES];
-	bool goes_on = p->piece_in != p->piece_out && !last->page;
+	const struct stream_loan *last = &p->pieces[(p->piece_in - 1) % PIECES];
+	bool goes_on = p->piece_in != p->piece_out && in_ring(last);
 
 	if (!goes_on && p->piece_in - p->piece_out == PIECES)
 		return 0;
@@ -55,43 +63,47 @@ static uint32_t ring_room(const struct pipe *p)
 // (lock) So many bytes were written to the ring.
 static void ring_add(struct pipe *p, uint32_t bytes)
 {
-	struct piece *last = &p->pieces[(p->piece_in - 1) % PIECES];
+	struct stream_loan *last = &p->pieces[(p->piece_in - 1) % PIECES];
 
 	p->in += bytes;
 	p->bytes += bytes;
-	if (p->piece_in != p->piece_out && !last->page)
+	if (p->piece_in != p->piece_out && in_ring(last))
 		last->bytes += bytes;
 	else
-		p->pieces[p->piece_in++ % PIECES] = (struct piece){.bytes = bytes};
+		p->pieces[p->piece_in++ % PIECES] = (struct stream_loan){.bytes = bytes};
 }
 
 // (lock) So many bytes of the first piece are read.
 static void consume(struct pipe *p, uint32_t bytes)
 {
-	struct piece *piece = first_piece(p);
+	struct stream_loan *piece = first_piece(p);
 
 	p->bytes -= bytes;
 	piece->bytes -= bytes;
 	piece->offset += bytes;
-	if (!piece->page)
+	if (in_ring(piece))
 		p->out += bytes;
+	else if (piece->kind)
+		piece->data += bytes;
 	if (piece->bytes)
 		return;
 	if (piece->page)
 		page_wire_put(piece->page);
+	else if (piece->kind)
+		piece->kind->put(piece->owner);
 	p->piece_out++;
 }
 
 // (lock) Bytes of the piece that lie in one place.
-static uint32_t in_one_place(const struct pipe *p, const struct piece *piece)
+static uint32_t in_one_place(const struct pipe *p, const struct stream_loan *piece)
 {
-	return piece->page ? piece->bytes : MIN(piece->bytes, PIPE_BYTES - p->out % PIPE_BYTES);
+	return in_ring(piece) ? MIN(piece->bytes, PIPE_BYTES - p->out % PIPE_BYTES) : piece->bytes;
 }
 
 static int64_t pipe_read(struct stream *s, struct stream_io *io, uint64_t offset)
 {
 	struct pipe *p = pipe_of(s, 0);
-	struct piece *piece;
+	struct stream_loan *piece;
 	int64_t done = 0;
 	int error = 0;
 
@@ -100,7 +112,7 @@ static int64_t pipe_read(struct stream *s, struct stream_io *io, uint64_t offset
 		uint32_t n = (uint32_t)MIN(io->left, (uint64_t)in_one_place(p, piece));
 
 		error = piece->page ? stream_io_out_page(io, piece->page, piece->offset, n)
-				    : stream_io_out(io, p->ring + p->out % PIPE_BYTES, n);
+				    : stream_io_out(io, data_of(p, piece), n);
 		if (!error) {
 			consume(p, n);
 			done += n;
@@ -154,7 +166,7 @@ int64_t pipe_put_page(struct stream *s, struct page *page, uint32_t offset, uint
 	if (n) {
 		page_wire_get(page);
 		p->pieces[p->piece_in++ % PIECES] =
-		    (struct piece){.page = page, .offset = offset, .bytes = n};
+		    (struct stream_loan){.page = page, .offset = offset, .bytes = n};
 		p->bytes += n;
 	}
 	mutex_unlock(&p->lock);
@@ -185,20 +197,122 @@ int64_t pipe_fill(struct stream *s, struct stream *from, uint64_t most)
 	return n;
 }
 
+int64_t pipe_borrow(struct stream *s, struct stream *from, uint64_t most)
+{
+	struct pipe *p = pipe_of(s, 1);
+	struct stream_loan loan;
+	int64_t n = -EAGAIN;
+
+	if (p->closed[0])
+		return -EPIPE;
+	mutex_lock(&p->lock);
+	most = MIN(most, (uint64_t)(PIPE_BYTES - p->bytes));
+	if (most && p->piece_in - p->piece_out < PIECES)
+		n = from->ops->lend(from, (uint32_t)most, &loan);
+	if (n > 0) {
+		p->pieces[p->piece_in++ % PIECES] = loan;
+		p->bytes += loan.bytes;
+	}
+	mutex_unlock(&p->lock);
+	if (n > 0)
+		stream_notify(&p->end[0]);
+	return n;
+}
+
+// (both locks) Of a piece of p, whose ring bytes are `at` bytes behind the next one: so much of it as q has room for.
+static uint32_t put_piece(struct pipe *q, const struct pipe *p, const struct stream_loan *piece,
+			  uint32_t at, uint32_t most)
+{
+	uint32_t from = (p->out + at) % PIPE_BYTES;
+	uint32_t n = MIN(MIN(piece->bytes, most), PIPE_BYTES - q->bytes);
+
+	if (in_ring(piece)) {
+		n = MIN(MIN(n, ring_room(q)), PIPE_BYTES - from);
+		if (!n)
+			return 0;
+		memcpy(q->ring + q->in % PIPE_BYTES, p->ring + from, n);
+		copy_count(COPY_STREAM_HEAD, n);
+		ring_add(q, n);
+		return n;
+	}
+	if (!n || q->piece_in - q->piece_out == PIECES)
+		return 0;
+	if (piece->page)
+		page_wire_get(piece->page);
+	else
+		piece->kind->get(piece->owner);
+	q->pieces[q->piece_in % PIECES] = *piece;
+	q->pieces[q->piece_in++ % PIECES].bytes = n;
+	q->bytes += n;
+	return n;
+}
+
+static int64_t transfer(struct pipe *p, struct pipe *q, uint64_t most, bool keep)
+{
+	uint32_t next = p->piece_out, at = 0, n, in_piece = 0;
+	int64_t done = 0;
+
+	while ((uint64_t)done < most && next != p->piece_in) {
+		struct stream_loan rest = p->pieces[next % PIECES];
+
+		rest.offset += in_piece;
+		rest.bytes -= in_piece;
+		if (rest.kind)
+			rest.data += in_piece;
+		n = put_piece(q, p, &rest, at, (uint32_t)MIN(most - (uint64_t)done, PIPE_BYTES));
+		if (!n)
+			break;
+		done += n;
+		if (!keep) {
+			consume(p, n);
+			next = p->piece_out;
+			continue;
+		}
+		at += in_ring(&rest) ? n : 0;
+		in_piece = n < rest.bytes ? in_piece + n : 0;
+		next += !in_piece;
+	}
+	return done ? done : p->bytes || !p->closed[1] ? -EAGAIN : 0;
+}
+
+int64_t pipe_transfer(struct stream *from, struct stream *to, uint64_t most, bool keep)
+{
+	struct pipe *p = pipe_of(from, 0), *q = pipe_of(to, 1), *first = MIN(p, q),
+		    *second = MAX(p, q);
+	int64_t n;
+
+	if (q->closed[0])
+		return -EPIPE;
+	mutex_lock(&first->lock);
+	mutex_lock(&second->lock);
+	n = transfer(p, q, most, keep);
+	mutex_unlock(&second->lock);
+	mutex_unlock(&first->lock);
+	if (n > 0)
+		stream_notify(&q->end[0]);
+	if (n > 0 && !keep)
+		stream_notify(&p->end[1]);
+	return n;
+}
+
+bool pipe_same(const struct stream *reading, const struct stream *writing)
+{
+	return reading + 1 == writing;
+}
+
 int64_t pipe_empty(struct stream *s, pipe_taker take, void *ctx, uint64_t most)
 {
 	struct pipe *p = pipe_of(s, 0);
-	struct piece *piece;
+	struct stream_loan *piece, bytes;
 	int64_t n = 0;
 
 	mutex_lock(&p->lock);
 	piece = first_piece(p);
 	if (piece) {
-		uint32_t bytes = (uint32_t)MIN(most, (uint64_t)in_one_place(p, piece));
-
-		n = take(ctx, piece->page, piece->offset,
-			 piece->page ? NULL : p->ring + p->out % PIPE_BYTES, bytes,
-			 bytes < MIN((uint64_t)p->bytes, most));
+		bytes = *piece;
+		bytes.bytes = (uint32_t)MIN(most, (uint64_t)in_one_place(p, piece));
+		bytes.data = piece->page ? NULL : data_of(p, piece);
+		n = take(ctx, &bytes, bytes.bytes < MIN((uint64_t)p->bytes, most));
 		if (n > 0)
 			consume(p, (uint32_t)n);
 	}

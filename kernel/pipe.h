@@ -17,8 +17,14 @@ bool pipe_is(const struct stream *s, bool writing); // one of a pipe's ends
 int64_t pipe_put_page(struct stream *s, struct page *page, uint32_t offset, uint32_t bytes);
 // What `from` has to be read, at most so much: copied once, into the ring. As its read; -EAGAIN: full, too.
 int64_t pipe_fill(struct stream *s, struct stream *from, uint64_t most);
-// The first piece to who takes it: a page's bytes, or those at `data`; more: others follow. What that returns; 0:
-// nothing is there. The pipe's lock is held: `take` may sleep on a disk, not on a peer, and may not use a pipe.
-typedef int64_t (*pipe_taker)(void *ctx, struct page *page, uint32_t offset, const char *data,
-			      uint32_t bytes, bool more);
+// What `from` received (its lend), at most so much, by reference. As pipe_fill.
+int64_t pipe_borrow(struct stream *s, struct stream *from, uint64_t most);
+// From a pipe to another, by reference but for bytes that were written to it, which are copied; with `keep` they stay
+// there, too (tee). How many; 0: nothing is there, and nobody writes; -EAGAIN: nothing is there, or no room; -EPIPE.
+int64_t pipe_transfer(struct stream *from, struct stream *to, uint64_t most, bool keep);
+bool pipe_same(const struct stream *reading, const struct stream *writing);
+// The first piece to who takes it: bytes of a page, a loan, or (neither) those at `data`; more: others follow. What
+// that returns; 0: nothing is there. The pipe's lock is held: `take` may sleep on a disk, not on a peer, and may not
+// use a pipe.
+typedef int64_t (*pipe_taker)(void *ctx, const struct stream_loan *bytes, bool more);
 int64_t pipe_empty(struct stream *s, pipe_taker take, void *ctx, uint64_t most);

@@ -293,6 +293,8 @@ static const struct stream_ops tcp_stream_ops = {.kind = STREAM_SOCKET,
 						 .close = tcp_socket_close,
 						 .ioctl = tcp_socket_ioctl,
 						 .take_page = tcp_socket_take_page,
+						 .lend = tcp_socket_lend,
+						 .take_loan = tcp_socket_take_loan,
 						 .socket = &tcp_socket_ops};
 
 int socket_tcp_new(bool v6, struct stream **out)

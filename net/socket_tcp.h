@@ -85,6 +85,8 @@ int64_t tcp_socket_receive(struct stream *s, struct socket_message *m);
 int64_t tcp_socket_send(struct stream *s, struct socket_message *m);
 int64_t tcp_socket_take_page(struct stream *s, struct page *page, uint32_t offset, uint32_t bytes,
 			     bool more);
+int64_t tcp_socket_lend(struct stream *s, uint32_t most, struct stream_loan *out);
+int64_t tcp_socket_take_loan(struct stream *s, const struct stream_loan *loan, bool more);
 unsigned tcp_socket_poll(struct stream *s);
 // Bytes that can be queued now; -EAGAIN, or an error when there never will be room. WTDs off.
 int64_t tcp_socket_room(struct tcp_socket *t);

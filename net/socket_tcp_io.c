@@ -87,6 +87,61 @@ int64_t tcp_socket_receive(struct stream *s, struct socket_message *m)
 	return receive(tcp_of(s), &m->io, m->flags & MSG_PEEK);
 }
 
+static void loan_get(void *owner)
+{
+	wtd_disable();
+	pbuf_ref(owner);
+	wtd_enable();
+}
+
+static void loan_put(void *owner)
+{
+	wtd_disable();
+	pbuf_free(owner);
+	stack_flush();
+	wtd_enable();
+}
+
+static const struct stream_loan_kind in_pbuf = {.get = loan_get, .put = loan_put};
+
+// What lies in a page of a file, over loopback, goes as such; else the receive buffer stays away from the card until
+// the bytes are read at a pipe's other end.
+int64_t tcp_socket_lend(struct stream *s, uint32_t most, struct stream_loan *out)
+{
+	struct tcp_socket *t = tcp_of(s);
+	struct pbuf *head;
+	int64_t n = 0;
+
+	mutex_lock(&t->reader);
+	wtd_disable();
+	head = t->in;
+	if (!head)
+		n = nothing(t);
+	wtd_enable();
+	if (head) {
+		const char *data = (const char *)head->payload + t->in_offset;
+		struct page *page = page_of_phys(virt_to_phys(data));
+
+		*out =
+		    (struct stream_loan){.bytes = MIN(most, (uint32_t)(head->len - t->in_offset))};
+		if (page->flags & PAGE_CACHE) {
+			out->page = page;
+			out->offset = (uint32_t)((uintptr_t)data % PAGE_SIZE);
+			out->bytes = MIN(out->bytes, (uint32_t)PAGE_SIZE - out->offset);
+			page_wire_get(page);
+		} else {
+			out->kind = &in_pbuf;
+			out->owner = head;
+			out->data = data;
+			loan_get(head);
+		}
+		n = out->bytes;
+		consume(t, out->bytes);
+	}
+	mutex_unlock(&t->reader);
+	return n;
+}
+
 // ---- sending ----
 
 int64_t tcp_socket_room(struct tcp_socket *t)
@@ -193,10 +248,22 @@ int64_t tcp_socket_send(struct stream *s, struct socket_message *m)
 	return send(t, &m->io, m->flags & MSG_MORE);
 }
 
-int64_t tcp_socket_take_page(struct stream *s, struct page *page, uint32_t offset, uint32_t bytes,
-			     bool more)
+// WTDs off. A part of a pbuf that somebody else received.
+static err_t write_slice(struct tcp_socket *t, const struct stream_loan *loan, uint16_t bytes,
+			 bool more)
 {
-	struct tcp_socket *t = tcp_of(s);
+	struct pbuf *whole = loan->owner;
+	struct pbuf *slice =
+	    pbuf_slice(whole, (u16_t)(loan->data - (const char *)whole->payload), bytes);
+	err_t err = slice ? tcp_write_pbuf(t->pcb, slice, more ? TCP_WRITE_FLAG_MORE : 0) : ERR_MEM;
+
+	if (slice && err != ERR_OK)
+		pbuf_free(slice);
+	return err;
+}
+
+static int64_t take_reference(struct tcp_socket *t, const struct stream_loan *what, bool more)
+{
 	int64_t n;
 
 	mutex_lock(&t->sender);
@@ -205,12 +272,15 @@ int64_t tcp_socket_take_page(struct stream *s, struct page *page, uint32_t offse
 	if (n > 0) {
 		err_t err;
 
-		n = MIN(n, (int64_t)bytes);
-		err = pagebuf_write(t->pcb, page, (uint16_t)offset, (uint16_t)n, more || t->cork);
+		n = MIN(n, (int64_t)what->bytes);
+		more |= t->cork;
+		err = what->page ? pagebuf_write(t->pcb, what->page, (uint16_t)what->offset,
+						 (uint16_t)n, more)
+				 : write_slice(t, what, (uint16_t)n, more);
 		if (err != ERR_OK)
 			n = err == ERR_MEM ? -EAGAIN : -EPIPE;
 	}
-	if (n == -EAGAIN || (n > 0 && !more && !t->cork)) {
+	if (n == -EAGAIN || (n > 0 && !more)) {
 		if (t->pcb && t->state == OPEN)
 			tcp_output(t->pcb);
 		stack_flush();
@@ -218,6 +288,19 @@ int64_t tcp_socket_take_page(struct stream *s, struct page *page, uint32_t offse
 	wtd_enable();
 	mutex_unlock(&t->sender);
 	return n;
+}
+
+int64_t tcp_socket_take_page(struct stream *s, struct page *page, uint32_t offset, uint32_t bytes,
+			     bool more)
+{
+	const struct stream_loan what = {.page = page, .offset = offset, .bytes = bytes};
+
+	return take_reference(tcp_of(s), &what, more);
+}
+
+int64_t tcp_socket_take_loan(struct stream *s, const struct stream_loan *loan, bool more)
+{
+	return loan->kind == &in_pbuf ? take_reference(tcp_of(s), loan, more) : -EOPNOTSUPP;
 }
 
 unsigned tcp_socket_poll(struct stream *s)

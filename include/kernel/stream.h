@@ -51,6 +51,20 @@ void stream_io_skip(struct stream_io *io, size_t bytes);
 // it, without sleeping. 0, or -EFAULT where the page is not there.
 int stream_copy_in_now(void *to, const void *from, size_t bytes) MUST_CHECK;
 
+// Bytes that a stream received, by reference where they came in, on their way through a pipe (splice): in a page, or in
+// a buffer of the maker's.
+struct stream_loan {
+	struct page *page; // wired; null: in a buffer
+	uint32_t offset, bytes;
+	const struct stream_loan_kind *kind; // null: in a page
+	void *owner;
+	const char *data;
+};
+struct stream_loan_kind { // thread context
+	void (*get)(void *owner);
+	void (*put)(void *owner);
+};
+
 // What a stream can do now; poll(2)'s values.
 enum stream_event {
 	STREAM_IN = 0x001,
@@ -122,6 +136,10 @@ struct stream_ops {
 	int64_t (*lend_page)(struct stream *s, uint64_t offset, struct page **page);
 	int64_t (*take_page)(struct stream *s, struct page *page, uint32_t offset, uint32_t bytes,
 			     bool more);
+	// The next bytes that were received, at most so many, by reference; theirs no more. As read. And such a loan to
+	// be sent: how many of its bytes (a reference of its own), -EAGAIN; -EOPNOTSUPP: another maker's.
+	int64_t (*lend)(struct stream *s, uint32_t most, struct stream_loan *out);
+	int64_t (*take_loan)(struct stream *s, const struct stream_loan *loan, bool more);
 	// Sockets: the rest of them (kernel/socket.h).
 	const struct socket_ops *socket;
 };

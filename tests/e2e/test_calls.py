@@ -9,7 +9,7 @@ import pytest
 from held import Held
 from vm import ROOT, VM, make_volume
 
-PROGRAMS = ("space", "maps")
+PROGRAMS = ("space", "maps", "pipes")
 LETTERS = 100 * 4096
 MODES = {"unmapped": dict(append="write=on cache=unmapped", mem=128), "late": dict(append="write=on nic=late", cpu="max")}
 POOLS = ("process", "task", "address space", "region", "pipe", "program file", "program mapping", "shared memory")
@@ -84,3 +84,7 @@ def test_a_shared_file_is_served_while_a_program_changes_it(machine, volume):
     assert machine.get("/letters") == last and machine.metrics()['pagewire_copy_bytes_total{site="other"}'] == 0
     assert machine.down() == 0
     assert debugfs(machine.image, "cat /letters").encode() == last
+
+
+def test_pipes_pass_on_what_they_hold(machine, volume, tmp_path):
+    says_what_linux_says(machine, volume, tmp_path, "pipes")

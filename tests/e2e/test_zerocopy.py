@@ -24,7 +24,7 @@ def volume(tmp_path_factory):
     root = tmp_path_factory.mktemp("zerocopy")
     (root / "bin").mkdir()
     subprocess.run(["cp", "/bin/busybox", root / "bin"], check=True)
-    for name in ("zero",):
+    for name in ("zero", "pipes"):
         subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / name,
                         os.path.join(ROOT, "tests", "programs", name + ".c")], check=True)
     (root / "big.bin").write_bytes(FILE)
@@ -104,6 +104,33 @@ def test_a_program_that_ends_leaves_what_is_on_the_wire(machine):
 
 def test_a_file_by_splice_is_copied_nowhere(machine):
     sends_without_a_copy(machine, "splice", "/big.bin", FILE)
+
+
+def test_what_one_connection_brought_goes_to_another_through_a_pipe_and_is_copied_nowhere(machine):
+    held = Held(machine, POOLS)
+    with socket.create_server((Tap.HOST, 0)) as server:
+        thread, out = at_the_console(machine, f"LOAD pipes relay 7100 {Tap.HOST} {server.getsockname()[1]}")
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                s = socket.create_connection((Tap.GUEST, 7100), timeout=PATIENCE)
+                break
+            except ConnectionRefusedError:  # the program is still starting
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        to, _ = server.accept()
+        with s, to:
+            start = copied(machine)
+            sender = threading.Thread(target=lambda: s.sendall(FILE))
+            sender.start()
+            assert receive(to, len(FILE)) == FILE
+            sender.join()
+            assert copied(machine) - start == 0 and copied(machine, "other") == 0
+            s.shutdown(socket.SHUT_WR)
+            assert not to.recv(1)
+        thread.join()
+    assert f"{len(FILE)} bytes" in out[0], out
+    held.back()
 
 
 def test_pages_and_bytes_leave_a_pipe_in_order(machine):
