@@ -115,16 +115,18 @@ void tcp_cwnd_grow(struct tcp_pcb *pcb, tcpwnd_size_t acked)
 		pcb->cwnd_epoch = 0; // 5.8: the application is what limits
 		return;
 	}
+	learn_path(pcb);
+	if (pcb->cwnd > limit / 2)
+		tcp_sndbuf_grow(pcb);
+	if (pcb->cwnd >= limit)
+		return; // more cannot be in flight; with much more, this would look as if nobody wanted to send
 	if (pcb->cwnd < pcb->ssthresh) {
 		// After a time-out an acknowledgement also covers what had arrived before (RFC 3465, 2.3).
 		acked = pcb->flags & TF_RTO ? MIN(acked, pcb->mss) : acked;
 		pcb->cwnd += pcb->css_ms ? acked / CSS_DIVISOR : acked;
-	} else if (pcb->cwnd < limit) { // more cannot be in flight
+	} else {
 		avoid_congestion(pcb, acked);
 	}
-	learn_path(pcb);
-	if (pcb->cwnd > limit / 2)
-		tcp_sndbuf_grow(pcb);
 }
 
 // 4.6, 4.7: ssthresh and w_max after a loss. The caller sets the window. Of the window, not of what is in flight at the

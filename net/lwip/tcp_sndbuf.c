@@ -35,8 +35,17 @@ static void give_back(struct tcp_sndbuf *grown)
 	pool_free(&sndbufs, grown);
 }
 
-// From those that have nothing queued. What they have learnt of the path stays: they grow again with the next
-// acknowledgements.
+// A window larger than what can be queued would never be used and so never grow: slow start leads back to where it was.
+static void take(struct tcp_sndbuf *grown)
+{
+	struct tcp_pcb *pcb = grown->pcb;
+
+	give_back(grown);
+	pcb->ssthresh = MAX(pcb->ssthresh, pcb->cwnd);
+	pcb->cwnd = MIN(pcb->cwnd, (uint32_t)TCP_SND_BUF);
+}
+
+// From those that have nothing queued.
 static void reclaim(const struct tcp_pcb *but)
 {
 	struct tcp_sndbuf *next;
@@ -47,7 +56,7 @@ static void reclaim(const struct tcp_pcb *but)
 	for (struct tcp_sndbuf *grown = all; grown; grown = next) {
 		next = grown->next;
 		if (grown->pcb != but && grown->pcb->snd_buf == tcp_sndbuf_limit(grown->pcb))
-			give_back(grown);
+			take(grown);
 	}
 }
 
@@ -65,6 +74,14 @@ static struct tcp_sndbuf *begin(struct tcp_pcb *pcb)
 	return grown;
 }
 
+// What is there to give, in steps.
+static uint32_t left(void)
+{
+	uint64_t most = tcp_sndbuf_most();
+
+	return most > given ? (uint32_t)((most - given) / STEP * STEP) : 0;
+}
+
 void tcp_sndbuf_grow(struct tcp_pcb *pcb)
 {
 	uint32_t limit = tcp_sndbuf_limit(pcb), most, more;
@@ -77,7 +94,8 @@ void tcp_sndbuf_grow(struct tcp_pcb *pcb)
 	more = (most - limit) / STEP * STEP;
 	if (given + more > tcp_sndbuf_most())
 		reclaim(pcb);
-	if (given + more > tcp_sndbuf_most() || (!grown && !(grown = begin(pcb)))) {
+	more = MIN(more, left());
+	if (!more || (!grown && !(grown = begin(pcb)))) {
 		refused++;
 		return;
 	}

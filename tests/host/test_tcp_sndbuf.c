@@ -94,11 +94,36 @@ static void who_sends_is_given_what_idle_ones_had(void **state)
 			assert_int_equal(nets[before].peer->pcb->snd_buf,
 					 tcp_sndbuf_limit(nets[before].peer->pcb));
 	}
-	for (unsigned i = 0; i < ARRAY_SIZE(nets); i++) {
-		lossnet_transfer(&nets[i], 4 * MB); // also those that had to give theirs back
+	for (unsigned i = 0; i < ARRAY_SIZE(nets); i++) { // also those that had to give theirs back
+		lossnet_transfer(&nets[i], 6 * MB);
+		assert_true(tcp_sndbuf_limit(nets[i].peer->pcb) > TCP_SND_BUF + most / 2);
 		lossnet_close(&nets[i]);
 	}
 	assert_int_equal(given(), 0);
+}
+
+// More than a quarter of memory is on the wire: the usual is what a connection gets.
+static void nothing_is_given_while_memory_is_short(void **state)
+{
+	struct lossnet net = {.rtt = 50, .sack = true, .times = true};
+	uint64_t refused = kstat_get("pagewire_tcp_send_room_refused_total", NULL);
+	static struct page *wired[4096];
+	struct pmm_stats memory;
+	unsigned count = 0;
+
+	pmm_stats(&memory);
+	assert_true(memory.frames_total / 4 + 2 < ARRAY_SIZE(wired));
+	while (count < memory.frames_total / 4 + 2)
+		wired[count++] = bed_page(2);
+	lossnet_open(&net);
+	lossnet_transfer(&net, 8 * MB);
+	assert_null(net.peer->pcb->grown);
+	assert_true(kstat_get("pagewire_tcp_send_room_refused_total", NULL) > refused);
+	while (count)
+		bed_page_done(wired[--count]);
+	lossnet_transfer(&net, 8 * MB);
+	assert_non_null(net.peer->pcb->grown);
+	lossnet_close(&net);
 }
 
 static void big_segments_too(void **state)
@@ -117,6 +142,7 @@ int main(void)
 	    TEST(short_answers_need_no_more),
 	    TEST(a_path_that_loses_is_given_what_its_window_needs),
 	    TEST(who_sends_is_given_what_idle_ones_had),
+	    TEST(nothing_is_given_while_memory_is_short),
 	    TEST(big_segments_too),
 	};
 	return cmocka_run_group_tests_name("tcp_sndbuf", tests, bed_group_setup,
