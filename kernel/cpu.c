@@ -7,6 +7,7 @@
 #include "kernel/cpu_private.h"
 #include "kernel/io.h"
 #include "kernel/kprintf.h"
+#include "kernel/kstat.h"
 #include "kernel/kstring.h"
 #include "kernel/serial.h"
 
@@ -25,20 +26,15 @@ struct table_register {
 	uint64_t base;
 } __attribute__((packed));
 
-#define MSR_EFER    0xc0000080
-#define MSR_STAR    0xc0000081
-#define MSR_LSTAR   0xc0000082
-#define MSR_FMASK   0xc0000084
-#define MSR_GS_BASE 0xc0000101
-#define EFER_SCE    BIT(0)
-#define EFER_NX	    BIT(11)
-#define CR4_PGE	    BIT(7)
-#define CR4_FXSR    BIT(9) // OSFXSR and, above it, OSXMMEXCPT
-#define CR4_XMMEXC  BIT(10)
-#define CR4_UMIP    BIT(11)
-#define CR4_XSAVE   BIT(18)
-#define CR4_SMEP    BIT(20)
-#define CR4_SMAP    BIT(21)
+#define EFER_SCE   BIT(0)
+#define EFER_NX	   BIT(11)
+#define CR4_PGE	   BIT(7)
+#define CR4_FXSR   BIT(9) // OSFXSR and, above it, OSXMMEXCPT
+#define CR4_XMMEXC BIT(10)
+#define CR4_UMIP   BIT(11)
+#define CR4_XSAVE  BIT(18)
+#define CR4_SMEP   BIT(20)
+#define CR4_SMAP   BIT(21)
 
 void syscall_entry(void); // user.asm
 
@@ -49,6 +45,9 @@ static char features[160];
 static char model[64];
 static bool has_rdrand;
 struct cpu_features cpu_has;
+static uint64_t meltdown; // constant after boot
+KSTAT_GAUGE(meltdown, "pagewire_cpu_meltdown",
+	    "1 when programs may read the kernel's memory by speculation (CVE-2017-5754).");
 uint8_t cpu_smap; // constant after boot: for registers.inc
 
 // Interrupt stacks; the page below each is taken out of the page tables (vmm.c).
@@ -85,6 +84,23 @@ static void read_model(void)
 	kstrlcpy(model, (const char *)brand, 49);
 }
 
+// Whether a program may read the kernel's memory by speculation (Meltdown, CVE-2017-5754): Intel's processors that do
+// not say no, but for the first Atoms, which do not speculate. Both halves are always mapped here.
+static bool may_leak(uint32_t signature, uint32_t leaf7_edx)
+{
+	static const uint8_t in_order[] = {0x1c, 0x26, 0x27, 0x35, 0x36};
+	const uint32_t family = signature >> 8 & 15, arch_capabilities = BIT(29), rdcl_no = BIT(0);
+	const uint32_t number = (signature >> 12 & 0xf0) | (signature >> 4 & 15);
+	struct cpuid vendor = cpuid(0, 0);
+
+	if (vendor.ebx != 0x756e6547 || family < 6) // "Genu"
+		return false;
+	for (unsigned n = 0; family == 6 && n < sizeof(in_order); n++)
+		if (number == in_order[n])
+			return false;
+	return !(leaf7_edx & arch_capabilities) || !(rdmsr(MSR_ARCH_CAPABILITIES) & rdcl_no);
+}
+
 static void detect(void)
 {
 	struct cpuid basic = cpuid(1, 0), ext = cpuid(0x80000001, 0), leaf7 = {0}, power = {0};
@@ -106,6 +122,7 @@ static void detect(void)
 	cpu_has.xsave = basic.ecx & BIT(26);
 	cpu_has.avx = cpu_has.xsave && basic.ecx & BIT(28);
 	has_rdrand = basic.ecx & BIT(30);
+	cpu_has.meltdown = may_leak(basic.eax, leaf7.edx);
 }
 
 static void enable(void)
@@ -203,6 +220,15 @@ void cpu_init(void)
 	enable_syscall();
 	read_model();
 	trap_init();
+}
+
+void cpu_say_weakness(void)
+{
+	meltdown = cpu_has.meltdown;
+	if (cpu_has.meltdown)
+		kprintf(
+		    "cpu: this processor may let a program read the kernel's memory (Meltdown): "
+		    "run programs that you trust only\n");
 }
 
 const char *cpu_features_text(void)

@@ -4,6 +4,13 @@
 
 #include "kernel/base.h"
 
+#define MSR_ARCH_CAPABILITIES 0x10a
+#define MSR_EFER	      0xc0000080
+#define MSR_STAR	      0xc0000081
+#define MSR_LSTAR	      0xc0000082
+#define MSR_FMASK	      0xc0000084
+#define MSR_GS_BASE	      0xc0000101
+
 #define SELECTOR_CODE 0x08
 #define SELECTOR_DATA 0x10
 #define SELECTOR_TSS  0x28
@@ -16,6 +23,7 @@ enum { IST_DOUBLE_FAULT, IST_NMI, IST_MACHINE_CHECK, IST_COUNT };
 
 struct cpu_features {
 	bool nx, pages_1g, pge, pat, smep, smap, umip, tsc_deadline, x2apic, invariant_tsc;
+	bool meltdown; // a program may read what ring 0 has mapped
 	bool xsave, avx;
 };
 extern struct cpu_features cpu_has; // constant after cpu_init

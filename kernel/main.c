@@ -89,6 +89,7 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	timer_init();
 	wtd_init_cpu();
 	kprintf("%s, %lu MB of memory, %s\n", boot_info.loader, memory_mb(), cpu_model_text());
+	cpu_say_weakness();
 	serial_start_interrupts();
 	rtc_init();
 	pagecache_init();

@@ -37,7 +37,7 @@ _Static_assert(offsetof(struct signal_frame, info) == 8 + 304, "struct rt_sigfra
 #define FP_MAGIC2	 0x46505845U // behind the image
 #define FP_SW_OFFSET	 464
 #define RFLAGS_USER                                                                                \
-	0xcd5UL // what a program may set: CF PF AF ZF SF DF OF; TF, IF and the rest are ours
+	0x40dd5UL // what a program may set: CF PF AF ZF SF TF DF OF AC; IF and the rest are ours
 #define RED_ZONE 128
 
 struct fp_sw {

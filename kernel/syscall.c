@@ -81,14 +81,17 @@ enum {
 	ILL_ILLOPN = 2,
 	TRAP_BRKPT = 1
 };
-enum { FAULT_PRESENT = BIT(0), FAULT_WRITE = BIT(1), FAULT_FETCH = BIT(4) };
+enum { FAULT_PRESENT = BIT(0), FAULT_WRITE = BIT(1), FAULT_USER = BIT(2), FAULT_FETCH = BIT(4) };
 
 static void page_fault(const struct trap_frame *f, uintptr_t address)
 {
 	unsigned access = f->error & FAULT_FETCH   ? USPACE_EXEC
 			  : f->error & FAULT_WRITE ? USPACE_WRITE
 						   : USPACE_READ;
-	int error = uspace_fault(process_space(), address, access);
+	// An access of the processor's own, as by ring 0, to what is there (QEMU's IRET and far RET read a program's
+	// stack like that, and SMAP forbids it): nothing will mend it.
+	bool lost = f->error & FAULT_PRESENT && !(f->error & FAULT_USER);
+	int error = lost ? -EFAULT : uspace_fault(process_space(), address, access);
 
 	if (!error)
 		return;
@@ -116,7 +119,6 @@ void process_trap(struct trap_frame *f)
 		break;
 	case 1:
 	case 3:
-		f->rflags &= ~BIT(8);
 		signal_force(SIGTRAP, TRAP_BRKPT, f->rip);
 		break;
 	case 6:

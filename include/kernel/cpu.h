@@ -79,6 +79,7 @@ static inline void cpu_relax(void)
 
 // Names of the features found and used, for CONFIG: "nx smep smap umip tsc-deadline ...".
 const char *cpu_features_text(void);
+void cpu_say_weakness(void); // boot: what the processor does not keep from programs
 const char *cpu_model_text(void);
 // 64 random bits: RDRAND where there is one, else a mix of TSC jitter, boot time and device state
 // through a hash; good enough for hash seeds and ISN secrets. Any context.
