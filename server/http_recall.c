@@ -15,12 +15,15 @@
 #define WAYS	  4
 #define HEAD_MOST 1024 // a browser's head has 400 to 800 bytes
 #define PAGES	  16 // of a file that counts as small; an answer of that size fits any send buffer
+#define CLOSING	  "Connection: close\r\n\r\n"
+#define HEAD_ROOM (HTTP_FILE_HEAD_MAX + sizeof(CLOSING))
 
 struct remembered {
 	uint64_t names;	     // name_generation when the path was looked up
 	struct inode *inode; // reference
 	uint32_t mime;
-	uint16_t len; // of head; at least 8
+	uint16_t len;	// of head; at least 8
+	uint16_t whole; // the same; 0: the connection ends behind the answer
 	uint16_t slot;
 	struct http_request request; // what the log says of it
 	char head[HEAD_MOST];
@@ -134,7 +137,8 @@ static bool whole_small_file(const struct http_exchange *x)
 {
 	const struct http_request *r = &x->request;
 
-	return x->status == 200 && x->body == HTTP_BODY_FILE && !x->all_kept && x->keep_alive &&
+	return x->status == 200 && x->body == HTTP_BODY_FILE && !x->all_kept &&
+	       x->keep_alive == r->keep_alive && // as it was asked for
 	       x->who.state == WHO_UNASKED && !r->dav_if.at && // what anybody may read
 	       r->method == HTTP_GET && r->minor && !r->content_length && !r->chunked &&
 	       !r->range.at && !r->if_range.at && !r->if_modified_since.at &&
@@ -168,6 +172,7 @@ void http_remember(const struct http_exchange *x)
 	r->inode = x->inode;
 	r->mime = x->mime;
 	r->len = x->parser.pos;
+	r->whole = x->keep_alive ? r->len : 0;
 	r->slot = (uint16_t)slot;
 	r->request = x->request;
 	memcpy(r->head, x->head, r->len);
@@ -202,7 +207,7 @@ static void go_on(struct http_conn *conn, const struct remembered *r, const char
 		return;
 	}
 	http_exchange_feed(x, bytes, r->len);
-	ASSERT(x->stage == HTTP_STAGE_ADMIT && x->keep_alive);
+	ASSERT(x->stage == HTTP_STAGE_ADMIT && x->keep_alive == (r->whole > 0));
 	inode_get(r->inode);
 	x->inode = r->inode;
 	x->mime = r->mime;
@@ -227,6 +232,16 @@ static inline const struct http_file *head_of(const struct remembered *r, uint64
 	return file;
 }
 
+// The same where the connection ends behind it: one field more (RFC 9112 section 9.6).
+static uint16_t closing_head(const struct http_file *file, char *out)
+{
+	size_t len = file->head_len - 2U; // all but the empty line
+
+	memcpy(out, file->head, len);
+	memcpy(out + len, CLOSING, sizeof(CLOSING) - 1);
+	return (uint16_t)(len + sizeof(CLOSING) - 1);
+}
+
 static inline unsigned pages_of(const struct remembered *r)
 {
 	return (unsigned)((r->inode->size + PAGE_SIZE - 1) / PAGE_SIZE);
@@ -237,33 +252,33 @@ static inline bool ready(struct http_conn *conn, const struct remembered *r, str
 {
 	uint64_t size = r->inode->size;
 
-	return size <= PAGES * PAGE_SIZE && tcp_sndbuf(conn->pcb) >= size + HTTP_FILE_HEAD_MAX &&
+	return size <= PAGES * PAGE_SIZE && tcp_sndbuf(conn->pcb) >= size + HEAD_ROOM &&
 	       (!size || http_pages_allowed()) && find_pages(r->inode, pages_of(r), pages);
 }
 
 // All of it in one segment. False: nothing is queued.
 static inline bool send_at_once(struct http_conn *conn, const struct remembered *r,
-				const struct http_file *file, struct page **pages)
+				const char *head, uint16_t head_len, struct page **pages)
 {
 	uint64_t size = r->inode->size;
 
 	if (UNLIKELY(size > UINT16_MAX ||
-		     !answer_write(conn->pcb, file->head, file->head_len, pages, (uint16_t)size)))
+		     !answer_write(conn->pcb, head, head_len, pages, (uint16_t)size)))
 		return false;
-	conn->unacked += (uint32_t)(file->head_len + size);
-	http_bytes_sent += file->head_len + size;
+	conn->unacked += (uint32_t)(head_len + size);
+	http_bytes_sent += head_len + size;
 	return true;
 }
 
 // Head and pages one after the other, as far as memory allows. Returns the bytes that are queued.
 static uint64_t send_in_parts(struct http_conn *conn, const struct remembered *r,
-			      const struct http_file *file, struct page **pages)
+			      const char *head, uint16_t head_len, struct page **pages)
 {
 	unsigned count = pages_of(r), i = 0;
 	uint64_t sent = 0, size = r->inode->size;
 
-	if (genbuf_write(conn->pcb, file->head, file->head_len, count > 0) == ERR_OK) {
-		sent = file->head_len;
+	if (genbuf_write(conn->pcb, head, head_len, count > 0) == ERR_OK) {
+		sent = head_len;
 		for (; i < count; i++) {
 			uint16_t n = (uint16_t)MIN(size - i * PAGE_SIZE, PAGE_SIZE);
 			if (pagebuf_give(conn->pcb, pages[i], 0, n, i + 1 < count) != ERR_OK)
@@ -284,12 +299,30 @@ static inline void count(struct http_conn *conn, const struct remembered *r, uin
 	http_count_recalled(conn, r->head, &r->request, r->inode->size, started);
 }
 
+// Queues the answer, or as much of it as memory allows: of its head and body, how much that is; 0: nothing.
+static uint64_t answer(struct http_conn *conn, const struct remembered *r, uint64_t started,
+		       struct page **pages, uint16_t *head_len)
+{
+	const struct http_file *file = head_of(r, started);
+	const char *head = file->head;
+	char closing[HEAD_ROOM];
+
+	*head_len = file->head_len;
+	if (!r->whole) {
+		*head_len = closing_head(file, closing);
+		head = closing;
+	}
+	if (send_at_once(conn, r, head, *head_len, pages))
+		return *head_len + r->inode->size;
+	return send_in_parts(conn, r, head, *head_len, pages);
+}
+
 size_t http_recall(struct http_conn *conn, const char *bytes, size_t len)
 {
 	struct remembered *r = find(conn, bytes, len);
-	const struct http_file *file;
 	struct page *pages[PAGES];
 	uint64_t started, sent;
+	uint16_t head_len;
 
 	if (!r)
 		return 0;
@@ -300,33 +333,34 @@ size_t http_recall(struct http_conn *conn, const char *bytes, size_t len)
 	started = clock_cycles();
 	if (!ready(conn, r, pages))
 		return 0;
-	file = head_of(r, started);
-	if (!send_at_once(conn, r, file, pages)) {
-		sent = send_in_parts(conn, r, file, pages);
-		if (!sent)
-			return 0;
-		if (UNLIKELY(sent < file->head_len + r->inode->size)) {
-			recalled++;
-			go_on(conn, r, bytes, sent - file->head_len);
-			return r->len;
-		}
+	sent = answer(conn, r, started, pages, &head_len);
+	if (!sent)
+		return 0;
+	if (UNLIKELY(sent < head_len + r->inode->size)) {
+		recalled++;
+		go_on(conn, r, bytes, sent - head_len);
+		return r->len;
 	}
 	count(conn, r, started);
+	if (!r->whole)
+		http_conn_linger(conn);
 	return r->len;
 }
 
 ONE_CALLER bool http_recall_all(struct http_conn *conn, const char *bytes, size_t len)
 {
 	const struct remembered *r = find(conn, bytes, len);
+	const struct http_file *file;
 	struct page *pages[PAGES];
 	uint64_t started;
 
-	if (!r || r->len != len || r->names != name_generation())
+	if (!r || r->whole != len || r->names != name_generation())
 		return false;
 	started = clock_cycles();
 	if (!ready(conn, r, pages))
 		return false;
-	if (!send_at_once(conn, r, head_of(r, started), pages)) {
+	file = head_of(r, started);
+	if (!send_at_once(conn, r, file->head, file->head_len, pages)) {
 		for (unsigned i = pages_of(r); i--;)
 			page_wire_put(pages[i]);
 		return false;

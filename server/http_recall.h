@@ -20,8 +20,9 @@ void http_recall_start(void);
 // many bytes it was long; 0: nothing was done. With conn->x set afterwards the answer is only partly
 // queued (memory ran out on the way): the exchange goes on with it.
 size_t http_recall(struct http_conn *conn, const char *bytes, size_t len);
-// The same for a request that all of the bytes are, and for an answer that is queued all at once. False: nothing
-// was done.
+// With "Connection: close" the connection lingers then (http_conn_linger).
+// The same for a request that all of the bytes are, for an answer that is queued all at once, on a connection that
+// stays. False: nothing was done.
 bool http_recall_all(struct http_conn *conn, const char *bytes, size_t len);
 // An exchange in its stage DONE: may be worth remembering.
 void http_remember(const struct http_exchange *x);
