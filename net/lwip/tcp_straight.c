@@ -29,23 +29,11 @@
 #define SHAPE_MASK  PP_HTONS(0xf03f & ~TCP_PSH)
 #define SHAPE	    PP_HTONS(TCP_HLEN / 4 << 12 | TCP_ACK)
 #define TIMES_SHAPE PP_HTONS(TIMES_HLEN / 4 << 12 | TCP_ACK)
-#define TIMES_KIND  PP_HTONL(0x0101080a)
 #define TIMES_HLEN  (TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT)
 #define UNUSUAL                                                                                    \
 	(TF_INFR | TF_RTO | TF_RXCLOSED | TF_CLOSEPEND | TF_NAGLEMEMERR | TF_ACK_NOW | TF_FIN |    \
 	 TF_CAREFUL)
 #define HEADERS (SIZEOF_ETH_HDR + IP_HLEN)
-
-// RFC 7323, appendix A: what follows the header.
-struct times_option {
-	uint32_t kind; // two NOPs, 8, 10
-	uint32_t value, echo;
-};
-
-static inline struct times_option *times_of(const struct tcp_hdr *header)
-{
-	return (struct times_option *)(void *)((uint8_t *)(uintptr_t)header + TCP_HLEN);
-}
 
 // Acknowledged something, and its queue and its server have not heard of it yet. Nobody else touches a pcb
 // before tcp_straight_settle. Fast WTD context.
@@ -93,12 +81,12 @@ static inline struct tcp_pcb *find(uint64_t addresses, uint32_t ports)
 // RFC 7323, 3.2, 5.3 R1: time stamps exactly where they were agreed upon, and none from before the newest.
 static inline bool shaped(const struct tcp_pcb *pcb, const struct tcp_hdr *header)
 {
-	const struct times_option *times = times_of(header);
+	const struct tcp_times_option *times = tcp_times_of(header);
 	uint16_t shape = header->_hdrlen_rsvd_flags & SHAPE_MASK;
 
 	if (!(pcb->flags & TF_TIMESTAMP))
 		return shape == SHAPE;
-	return shape == TIMES_SHAPE && times->kind == TIMES_KIND &&
+	return shape == TIMES_SHAPE && times->kind == TCP_TIMES_KIND &&
 	       !tcp_time_before(lwip_ntohl(times->value), pcb->ts_recent);
 }
 
@@ -131,7 +119,7 @@ static inline void take_window(struct tcp_pcb *pcb, const struct tcp_hdr *header
 }
 
 // RFC 7323, 4.3 (2): what has not been acknowledged yet stays the one that is echoed.
-static inline void take_times(struct tcp_pcb *pcb, const struct times_option *times)
+static inline void take_times(struct tcp_pcb *pcb, const struct tcp_times_option *times)
 {
 	if (pcb->rcv_nxt == pcb->ts_lastacksent)
 		pcb->ts_recent = lwip_ntohl(times->value);
@@ -256,8 +244,8 @@ static inline uint16_t put_times(struct tcp_pcb *pcb, const struct tcp_seg *seg)
 {
 	if (!(seg->flags & TF_SEG_OPTS_TS))
 		return TCP_HLEN;
-	*times_of(seg->tcphdr) = (struct times_option){
-	    TIMES_KIND, lwip_htonl(seg->sent_at + pcb->ts_offset), lwip_htonl(pcb->ts_recent)};
+	*tcp_times_of(seg->tcphdr) = (struct tcp_times_option){
+	    TCP_TIMES_KIND, lwip_htonl(seg->sent_at + pcb->ts_offset), lwip_htonl(pcb->ts_recent)};
 	return TIMES_HLEN;
 }
 
@@ -380,12 +368,12 @@ ONE_CALLER bool tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header)
 	pcb->persist_probe = 0;
 	take_window(pcb, header, ack);
 	if (pcb->flags & TF_TIMESTAMP)
-		take_times(pcb, times_of(header));
+		take_times(pcb, tcp_times_of(header));
 	if (ack == pcb->lastack)
 		return false;
 	if (!row)
 		acknowledged_before = pcb->lastack;
-	acknowledged_echo = times_of(header)->echo;
+	acknowledged_echo = tcp_times_of(header)->echo;
 	take_ack(pcb, ack);
 	acknowledged = pcb;
 	return row;

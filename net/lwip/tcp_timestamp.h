@@ -17,6 +17,19 @@ struct tcp_times {
 };
 extern struct tcp_times tcp_times; // of the segment that tcp_input is at
 
+// RFC 7323, appendix A: all the options that a segment of an established connection has, without SACK.
+struct tcp_times_option {
+	uint32_t kind; // TCP_TIMES_KIND
+	uint32_t value, echo;
+};
+#define TCP_TIMES_KIND PP_HTONL(0x0101080a) // two NOPs, 8, 10
+struct tcp_hdr;
+// What follows the header.
+static inline struct tcp_times_option *tcp_times_of(const struct tcp_hdr *header)
+{
+	return (struct tcp_times_option *)(void *)((uint8_t *)(uintptr_t)header + 20);
+}
+
 // RFC 7323, 5.5: a time stamp remembered for longer may have come round.
 #define TCP_PAWS_TICKS (24U * 24 * 3600 * (1000 / TCP_SLOW_INTERVAL))
 

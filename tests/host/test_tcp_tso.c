@@ -232,14 +232,18 @@ static void the_card_holds_it_longer(void **state)
 		acknowledge_part(boundaries[i], true);
 }
 
-static void a_fin_is_in_no_packet_that_is_cut(void **state)
+static void a_fin_is_in_the_last_of_what_is_cut(void **state)
 {
 	struct stream stream;
 
 	for (uint32_t len = 3 * MSS - 1; len <= 3 * MSS + 1; len++) {
+		uint64_t before;
+
 		open_wide(&stream);
 		stream_fill(&stream, len);
+		before = bed.handed;
 		assert_int_equal(tcp_shutdown(stream.peer->pcb, 0, 1), ERR_OK);
+		assert_int_equal(bed.handed - before, 1);
 		stream.closed = true;
 		stream_push(&stream);
 		assert_int_equal(lose_all(&stream), len); // the FIN too
@@ -472,7 +476,7 @@ int main(void)
 	    TEST(a_fast_retransmission_sends_one_segment),
 	    TEST(a_partial_acknowledgement_at_every_boundary),
 	    TEST(the_card_holds_it_longer),
-	    TEST(a_fin_is_in_no_packet_that_is_cut),
+	    TEST(a_fin_is_in_the_last_of_what_is_cut),
 	    TEST(a_fin_alone_is_sent_again),
 	    TEST(nothing_is_appended_to_a_waiting_retransmission),
 	    TEST(every_window_lets_all_through),
