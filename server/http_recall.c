@@ -138,7 +138,7 @@ static bool whole_small_file(const struct http_exchange *x)
 	const struct http_request *r = &x->request;
 
 	return x->status == 200 && x->body == HTTP_BODY_FILE && !x->all_kept &&
-	       x->keep_alive == r->keep_alive && // as it was asked for
+	       x->keep_alive == r->keep_alive &&	       // as it was asked for
 	       x->who.state == WHO_UNASKED && !r->dav_if.at && // what anybody may read
 	       r->method == HTTP_GET && r->minor && !r->content_length && !r->chunked &&
 	       !r->range.at && !r->if_range.at && !r->if_modified_since.at &&
@@ -271,8 +271,8 @@ static inline bool send_at_once(struct http_conn *conn, const struct remembered 
 }
 
 // Head and pages one after the other, as far as memory allows. Returns the bytes that are queued.
-static uint64_t send_in_parts(struct http_conn *conn, const struct remembered *r,
-			      const char *head, uint16_t head_len, struct page **pages)
+static uint64_t send_in_parts(struct http_conn *conn, const struct remembered *r, const char *head,
+			      uint16_t head_len, struct page **pages)
 {
 	unsigned count = pages_of(r), i = 0;
 	uint64_t sent = 0, size = r->inode->size;
