@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// wait4: who tells, who is told (POSIX waitpid, Linux wait4). Lock: process_lock.
+// wait4 and waitid: who tells, who is told (POSIX waitpid, waitid; Linux wait4). Lock: process_lock.
 #include "kernel/kstring.h"
 #include "kernel/process.h"
 #include "kernel/syscall.h"
 #include "kernel/usercopy.h"
 
-enum { WNOHANG = 1, WUNTRACED = 2, WCONTINUED = 8, WALL = 0x40000000 };
+enum {
+	WNOHANG = 1,
+	WUNTRACED = 2,
+	WEXITED = 4,
+	WCONTINUED = 8,
+	WNOWAIT = 0x1000000,
+	WALL_KINDS = 0xe0000000 // __WNOTHREAD, __WALL, __WCLONE: all children are alike
+};
+enum { P_ALL, P_PID, P_PGID };
 enum { CLD_EXITED = 1, CLD_KILLED, CLD_DUMPED, CLD_TRAPPED, CLD_STOPPED, CLD_CONTINUED };
 
 static bool meant(const struct process *self, const struct process *child, int which)
@@ -60,15 +68,15 @@ static struct process *find_news(struct process *self, int which, int options, i
 			continue;
 		*any = true;
 		*status = c->exit_status;
-		if (c->state == PROCESS_ZOMBIE)
+		if (options & WEXITED && c->state == PROCESS_ZOMBIE)
 			return c;
 		if (options & WUNTRACED && c->state == PROCESS_STOPPED && !c->stop_told) {
-			c->stop_told = true;
+			c->stop_told = !(options & WNOWAIT);
 			*status = c->stop_signal << 8 | 0x7f;
 			return c;
 		}
 		if (options & WCONTINUED && c->continued) {
-			c->continued = false;
+			c->continued = options & WNOWAIT;
 			*status = 0xffff;
 			return c;
 		}
@@ -111,33 +119,77 @@ static void usage_of(const struct process *child, struct linux_rusage *usage)
 	syscall_fill_usage(usage, &used);
 }
 
-int64_t process_wait4(int which, uintptr_t status_at, int options, uintptr_t usage_at)
+// One child's news; 0: none yet. With WNOWAIT the child stays as it is.
+static int64_t wait_for(int which, int options, int *status, struct linux_rusage *usage)
 {
 	struct process *self = process_current(), *child;
-	struct linux_rusage usage;
-	int status, error, pid;
+	int error, pid;
 	bool taken;
 
-	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | WALL | 0x20000000 | 0x40000000) ||
-	    which == INT32_MIN)
-		return -EINVAL;
 	do { // another thread may have taken the same zombie
-		error = wait_for_news(self, which, options, &child, &status);
+		error = wait_for_news(self, which, options, &child, status);
 		if (error || !child)
 			return error;
 		pid = child->pid;
-		usage_of(child, &usage);
-		taken = child->state != PROCESS_ZOMBIE || process_reap(child);
-		if (taken && child->state == PROCESS_ZOMBIE) {
+		usage_of(child, usage);
+		taken = child->state != PROCESS_ZOMBIE || options & WNOWAIT || process_reap(child);
+		if (taken && child->state == PROCESS_ZOMBIE && !(options & WNOWAIT)) {
 			spin_lock_wtd(&process_lock);
 			cputime_child_told(self, child);
 			spin_unlock_wtd(&process_lock);
 		}
 		process_put(child);
 	} while (!taken);
-	if (status_at)
-		error = user_put(status_at, &status);
-	if (!error && usage_at)
-		error = user_put(usage_at, &usage);
-	return error ? error : pid;
+	return pid;
+}
+
+int64_t process_wait4(int which, uintptr_t status_at, int options, uintptr_t usage_at)
+{
+	struct linux_rusage usage;
+	int status;
+	int64_t pid;
+
+	if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | (int)WALL_KINDS) || which == INT32_MIN)
+		return -EINVAL;
+	pid = wait_for(which, options | WEXITED, &status, &usage);
+	if (pid <= 0)
+		return pid;
+	if ((status_at && user_put(status_at, &status)) || (usage_at && user_put(usage_at, &usage)))
+		return -EFAULT;
+	return pid;
+}
+
+struct linux_child_info { // siginfo_t of SIGCHLD
+	int32_t signal, error, code, pad, pid, uid, status, rest[25];
+};
+_Static_assert(sizeof(struct linux_child_info) == 128, "siginfo_t");
+
+SYSCALL(247, waitid)
+{
+	int which = a[0] == P_ALL ? -1 : (int)a[1], options = (int)a[3], status = 0;
+	struct linux_child_info info = {0};
+	struct linux_rusage usage;
+	int64_t pid;
+
+	if (options & ~(WNOHANG | WUNTRACED | WEXITED | WCONTINUED | WNOWAIT | (int)WALL_KINDS) ||
+	    !(options & (WUNTRACED | WEXITED | WCONTINUED)) || a[0] > P_PGID ||
+	    (a[0] == P_PID && which <= 0) || (a[0] == P_PGID && which < 0))
+		return -EINVAL;
+	pid = wait_for(a[0] == P_PGID ? -which : which, options, &status, &usage);
+	if (pid < 0)
+		return pid;
+	if (pid) {
+		info.signal = SIGCHLD;
+		info.pid = (int32_t)pid;
+		info.code = status == 0xffff	      ? CLD_CONTINUED
+			    : (status & 0xff) == 0x7f ? CLD_STOPPED
+			    : status & 0x7f	      ? CLD_KILLED
+						      : CLD_EXITED;
+		info.status = info.code == CLD_CONTINUED ? SIGCONT
+			      : info.code == CLD_KILLED	 ? status & 0x7f
+							 : status >> 8 & 0xff;
+	}
+	if ((a[2] && user_put(a[2], &info)) || (pid && a[4] && user_put(a[4], &usage)))
+		return -EFAULT;
+	return 0;
 }

@@ -148,6 +148,23 @@ SYSCALL(3, close)
 	return files_close((int)a[0]);
 }
 
+SYSCALL(436, close_range)
+{
+	enum { CLOSE_RANGE_CLOEXEC = 4 };
+	uint32_t first = (uint32_t)a[0], last = (uint32_t)a[1];
+
+	if (a[2] & ~(uint64_t)CLOSE_RANGE_CLOEXEC || first > last)
+		return -EINVAL;
+	last = MIN(last, process_current()->files->size);
+	for (uint32_t fd = first; fd <= last; fd++) {
+		if (a[2])
+			(void)files_set_cloexec((int)fd, true);
+		else
+			(void)files_close((int)fd);
+	}
+	return 0;
+}
+
 static int64_t seek(struct stream *s, int64_t offset, uint64_t whence)
 {
 	int64_t base = 0, at = -EINVAL;

@@ -47,6 +47,32 @@ bool socket_same_place(const ip_addr_t *a, const ip_addr_t *b); // one packet ma
 bool socket_may_bind(const ip_addr_t *ip); // -EADDRNOTAVAIL if not. WTDs off.
 int socket_error_of(int8_t err);	   // lwIP's err_t as a negative errno
 
+// ---- socket_iface.c ----
+// Calls about network interfaces, on any socket. -ENOTTY: none of them.
+int socket_iface_ioctl(unsigned request, uintptr_t argument);
+int socket_iface_number(const struct netif *netif); // as programs have it
+
+// ---- socket_udp_option.c ----
+// What UDP sockets tell of a datagram beside its bytes, and are told: IP_PKTINFO and its kin.
+struct udp_notes { // of a datagram that came
+	ip_addr_t to;
+	int interface;
+	uint8_t ttl, tos;
+};
+struct udp_options {
+	bool tell_to, tell_ttl, tell_tos; // (W)
+};
+struct udp_pcb;
+void socket_udp_note(struct udp_notes *out); // in lwIP's receive callback
+void socket_udp_tell(bool v6, const struct udp_options *o, const struct udp_notes *notes,
+		     struct socket_message *m);
+// The address that a message is to be sent from: 1; 0: it says nothing about that; -EINVAL.
+int socket_udp_source(const struct socket_message *m, ip_addr_t *from) MUST_CHECK;
+int socket_udp_set(bool v6, struct udp_options *o, struct udp_pcb *pcb, int level, int name,
+		   int n); // -ENOPROTOOPT
+int socket_udp_get(bool v6, const struct udp_options *o, const struct udp_pcb *pcb, int level,
+		   int name, int *n);
+
 // Options that both kinds have. -ENOPROTOOPT: not one of them.
 int socket_set_common(struct stream *s, int level, int name, const void *value, uint32_t len);
 int socket_get_common(struct stream *s, int level, int name, int type, void *value, uint32_t *len);

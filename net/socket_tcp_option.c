@@ -300,7 +300,7 @@ int tcp_socket_ioctl(struct stream *s, unsigned request, uintptr_t argument)
 	int n;
 
 	if (request != FIONREAD && request != TIOCOUTQ)
-		return -ENOTTY;
+		return socket_iface_ioctl(request, argument);
 	wtd_disable();
 	pcb = connection(t);
 	if (request == FIONREAD)

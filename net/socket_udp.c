@@ -21,6 +21,7 @@
 struct sender { // the control part
 	ip_addr_t ip;
 	uint16_t port;
+	struct udp_notes notes;
 };
 struct datagram {
 	struct message message; // first
@@ -30,6 +31,7 @@ struct datagram {
 struct udp_socket {
 	struct socket_common common; // first
 	struct udp_pcb *pcb;	     // (W)
+	struct udp_options options;  // (W)
 	struct message_queue messages;
 	bool connected, bound, deaf; // (W)
 };
@@ -127,7 +129,8 @@ static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip
 					   .bytes = p->tot_len,
 					   .cost = cost},
 			       .p = p,
-			       .from = {*from, port}};
+			       .from = {.ip = *from, .port = port}};
+	socket_udp_note(&d->from.notes);
 	message_put(&u->messages, &d->message);
 }
 
@@ -217,6 +220,8 @@ static void tell_sender(struct message *message, void *arg)
 
 	if (r->m && r->m->name)
 		socket_from_ip(&r->socket->common, &from->ip, from->port, r->m->name);
+	if (r->m)
+		socket_udp_tell(r->socket->common.v6, &r->socket->options, &from->notes, r->m);
 }
 
 static int64_t receive(struct udp_socket *u, struct stream_io *io, struct socket_message *m)
@@ -251,30 +256,49 @@ static int64_t udp_socket_receive(struct stream *s, struct socket_message *m)
 
 // ---- sending ----
 
-// WTDs off.
-static err_t send_to(struct udp_socket *u, struct pbuf *p, ip_addr_t *ip, uint16_t port)
+// WTDs off. `wanted`: the address it is to be from; null: what the socket and the way say.
+static err_t send_to(struct udp_socket *u, struct pbuf *p, ip_addr_t *ip, uint16_t port,
+		     const ip_addr_t *wanted)
 {
 	ip_addr_t from;
-	struct netif *lo;
+	struct netif *netif;
 
 	socket_peer_ip(ip);
-	lo = loopback_source(ip, &from);
-	if (!lo)
+	netif = loopback_source(ip, &from);
+	if (!netif && !wanted)
 		return udp_sendto(u->pcb, p, ip, port);
-	return udp_sendto_if_src(u->pcb, p, ip, port, lo,
-				 ip_addr_isany(&u->pcb->local_ip) ? &from : &u->pcb->local_ip);
+	if (!ip_addr_isany(&u->pcb->local_ip))
+		from = u->pcb->local_ip;
+	if (wanted)
+		from = *wanted;
+	if (!netif)
+		netif = ip_route(&from, ip);
+	if (!netif)
+		return ERR_RTE;
+	return IP_GET_TYPE(&from) == IP_GET_TYPE(ip)
+		   ? udp_sendto_if_src(u->pcb, p, ip, port, netif, &from)
+		   : ERR_VAL;
 }
 
-static int64_t send(struct udp_socket *u, struct stream_io *io, const struct socket_address *name)
+// `m` null: write(), to the peer.
+static int64_t send(struct udp_socket *u, struct stream_io *io, const struct socket_message *m)
 {
+	const struct socket_address *name = m ? m->name : NULL;
 	uint64_t bytes = io->left;
 	struct pbuf *p;
-	ip_addr_t ip;
+	ip_addr_t ip, from;
 	uint16_t port;
 	int error = name	   ? socket_to_ip(&u->common, name, &ip, &port)
 		    : u->connected ? 0
 				   : -EDESTADDRREQ;
+	int wanted = 0;
 
+	if (!error && m && m->control_len) {
+		wtd_disable();
+		wanted = socket_udp_source(m, &from);
+		wtd_enable();
+		error = MIN(wanted, 0);
+	}
 	if (error)
 		return error;
 	if (bytes > DATAGRAM_MAX)
@@ -293,7 +317,7 @@ static int64_t send(struct udp_socket *u, struct stream_io *io, const struct soc
 		port = u->pcb->remote_port;
 	}
 	if (!error)
-		error = socket_error_of(send_to(u, p, &ip, port));
+		error = socket_error_of(send_to(u, p, &ip, port, wanted ? &from : NULL));
 	u->bound |= !error;
 	pbuf_free(p);
 	stack_flush();
@@ -307,7 +331,7 @@ static int64_t udp_write(struct stream *s, struct stream_io *io, uint64_t offset
 }
 static int64_t udp_socket_send(struct stream *s, struct socket_message *m)
 {
-	return send(udp_of(s), &m->io, m->name);
+	return send(udp_of(s), &m->io, m);
 }
 
 // ---- state ----
@@ -332,8 +356,26 @@ static int udp_socket_shutdown(struct stream *s, int how)
 	return 0;
 }
 
+static int udp_set_option(struct stream *s, int level, int name, const void *value, uint32_t len)
+{
+	struct udp_socket *u = udp_of(s);
+	int n, error = -ENOPROTOOPT;
+
+	if (!socket_get_int(value, len, &n)) {
+		wtd_disable();
+		error = socket_udp_set(u->common.v6, &u->options, u->pcb, level, name, n);
+		wtd_enable();
+	}
+	return error == -ENOPROTOOPT ? socket_set_common(s, level, name, value, len) : error;
+}
+
 static int udp_get_option(struct stream *s, int level, int name, void *value, uint32_t *len)
 {
+	const struct udp_socket *u = udp_of(s);
+	int n;
+
+	if (!socket_udp_get(u->common.v6, &u->options, u->pcb, level, name, &n))
+		return socket_put_int(value, len, n);
 	return socket_get_common(s, level, name, SOCK_DGRAM, value, len);
 }
 
@@ -344,7 +386,7 @@ static int udp_ioctl(struct stream *s, unsigned request, uintptr_t argument)
 	int n;
 
 	if (request != FIONREAD && request != TIOCOUTQ)
-		return -ENOTTY;
+		return socket_iface_ioctl(request, argument);
 	wtd_disable();
 	first = message_first(&udp_of(s)->messages);
 	n = request == FIONREAD && first ? (int)first->bytes : 0;
@@ -369,7 +411,7 @@ static const struct socket_ops udp_socket_ops = {.bind = udp_socket_bind,
 						 .send = udp_socket_send,
 						 .receive = udp_socket_receive,
 						 .shutdown = udp_socket_shutdown,
-						 .set_option = socket_set_common,
+						 .set_option = udp_set_option,
 						 .get_option = udp_get_option,
 						 .error = socket_take_error,
 						 .receive_timeout_ns = socket_receive_timeout,

@@ -9,7 +9,7 @@ import pytest
 from held import Held
 from vm import ROOT, VM, make_volume
 
-PROGRAMS = ("space", "maps", "pipes")
+PROGRAMS = ("space", "maps", "pipes", "ifaces")
 LETTERS = 100 * 4096
 MODES = {"unmapped": dict(append="write=on cache=unmapped", mem=128), "late": dict(append="write=on nic=late", cpu="max")}
 POOLS = ("process", "task", "address space", "region", "pipe", "program file", "program mapping", "shared memory")
@@ -20,6 +20,7 @@ def volume(tmp_path_factory):
     root = tmp_path_factory.mktemp("calls")
     (root / "bin").mkdir()
     (root / "d").mkdir()
+    subprocess.run(["cp", "/bin/busybox", root / "bin"], check=True)
     (root / "index.html").write_text("hello\n")
     (root / "letters").write_bytes(b"a" * LETTERS)
     for name in PROGRAMS:
@@ -88,3 +89,9 @@ def test_a_shared_file_is_served_while_a_program_changes_it(machine, volume):
 
 def test_pipes_pass_on_what_they_hold(machine, volume, tmp_path):
     says_what_linux_says(machine, volume, tmp_path, "pipes")
+
+
+def test_sockets_tell_of_interfaces_and_of_datagrams(machine, volume, tmp_path):
+    says_what_linux_says(machine, volume, tmp_path, "ifaces")
+    addresses = machine.command("LOAD busybox ifconfig")
+    assert "inet addr:127.0.0.1" in addresses and "52:54:00:12:34:56" in addresses, addresses

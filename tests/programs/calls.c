@@ -30,6 +30,9 @@
 #include <unistd.h>
 #include <utime.h>
 
+#ifndef SYS_close_range // Linux 5.9
+#define SYS_close_range 436
+#endif
 #ifndef SYS_fchmodat2 // Linux 6.6
 #define SYS_fchmodat2 452
 #endif
@@ -120,6 +123,51 @@ static void descriptors(void)
 	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	IS(!msync(map, 4096, MS_SYNC) && FAILS(msync(map + 1, 1, MS_SYNC), EINVAL));
 	close(ends[0]), close(ends[1]), close(fd), close(epoll);
+}
+
+static void ranges(void)
+{
+	int fd = open("/dev/null", O_RDONLY);
+
+	IS(dup2(fd, 50) == 50 && dup2(fd, 51) == 51 && dup2(fd, 60) == 60);
+	IS(!syscall(SYS_close_range, 51, 55, 0) && FAILS(fcntl(51, F_GETFD), EBADF) &&
+	   !fcntl(50, F_GETFD));
+	IS(!syscall(SYS_close_range, 50, ~0U, 4) && fcntl(60, F_GETFD) == FD_CLOEXEC);
+	IS(!syscall(SYS_close_range, 50, ~0U, 0) && FAILS(fcntl(60, F_GETFD), EBADF));
+	IS(FAILS(syscall(SYS_close_range, 5, 4, 0), EINVAL) &&
+	   FAILS(syscall(SYS_close_range, 50, 51, 64), EINVAL));
+	close(fd);
+}
+
+static void children(void)
+{
+	siginfo_t info = {0};
+	pid_t pid = fork();
+
+	if (!pid) {
+		raise(SIGSTOP);
+		_exit(7);
+	}
+	IS(!waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOWAIT) && info.si_pid == pid &&
+	   info.si_signo == SIGCHLD);
+	IS(!waitid(P_ALL, 0, &info, WSTOPPED) && info.si_code == CLD_STOPPED &&
+	   info.si_status == SIGSTOP);
+	IS(!waitid(P_PGID, 0, &info, WEXITED | WNOHANG) && info.si_pid == 0 && info.si_signo == 0);
+	kill(pid, SIGCONT);
+	IS(!waitid(P_PID, (id_t)pid, &info, WCONTINUED) && info.si_code == CLD_CONTINUED &&
+	   info.si_status == SIGCONT);
+	IS(!waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) && info.si_code == CLD_EXITED &&
+	   info.si_status == 7);
+	IS(!waitid(P_PID, (id_t)pid, &info, WEXITED) && info.si_pid == pid && info.si_status == 7);
+	IS(FAILS(waitid(P_PID, (id_t)pid, &info, WEXITED), ECHILD) &&
+	   FAILS(waitid(P_ALL, 0, &info, 0), EINVAL));
+	pid = fork();
+	if (!pid)
+		for (;;)
+			pause();
+	kill(pid, SIGKILL);
+	IS(!waitid(P_PID, (id_t)pid, &info, WEXITED) && info.si_code == CLD_KILLED &&
+	   info.si_status == SIGKILL);
 }
 
 static void rings(void)
@@ -261,6 +309,8 @@ int main(int argc, char **argv)
 		return 64;
 	files(dir);
 	descriptors();
+	ranges();
+	children();
 	rings();
 	nothing_wanted();
 	nothing_urgent();
