@@ -128,9 +128,18 @@ static void write_crtc(uint8_t index, uint8_t value)
 	outb(CRTC_INDEX + 1, value);
 }
 
+// The rows that changed, and those that the cursor left and came to: most writes are one line.
 static void paint(void)
 {
-	for (unsigned y = 0; y < terminal.rows; y++)
+	static unsigned cursor;
+	unsigned from, to;
+	bool on = irq_save();
+	terminal_changed(&terminal, &from, &to);
+	from = MIN(from, MIN(cursor, terminal.y));
+	to = MAX(to, MAX(cursor, terminal.y) + 1);
+	cursor = terminal.y;
+	irq_restore(on);
+	for (unsigned y = from; y < to; y++)
 		paint_row(y);
 	if (framebuffer)
 		return;
@@ -158,6 +167,8 @@ static void write_text(struct kprintf_sink *sink, const char *text, size_t len)
 static void paint_last_words(struct kprintf_sink *sink)
 {
 	direct = true;
+	terminal.changed_from = 0;
+	terminal.changed_to = terminal.rows;
 	for (size_t n = 0; n < (size_t)terminal.columns * terminal.rows; n++)
 		painted[n].code = 0;
 	paint();

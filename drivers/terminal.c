@@ -27,11 +27,26 @@ static void reset_attribute(struct terminal *t)
 	set_attribute(t);
 }
 
+static void mark_changed(struct terminal *t, unsigned from, unsigned to)
+{
+	t->changed_from = MIN(t->changed_from, from);
+	t->changed_to = MAX(t->changed_to, to);
+}
+
+void terminal_changed(struct terminal *t, unsigned *from, unsigned *to)
+{
+	*from = t->changed_from;
+	*to = t->changed_to;
+	t->changed_from = t->rows;
+	t->changed_to = 0;
+}
+
 static void clear(struct terminal *t, unsigned row, unsigned from, unsigned to)
 {
 	struct terminal_cell *cells = terminal_row(t, row);
 	for (unsigned x = from; x < to; x++)
 		cells[x] = (struct terminal_cell){.code = ' ', .attribute = TERMINAL_NORMAL};
+	mark_changed(t, row, row + 1);
 }
 
 static void clear_rows(struct terminal *t, unsigned from, unsigned to)
@@ -55,6 +70,7 @@ static void line_feed(struct terminal *t)
 		return;
 	}
 	t->first_row = (t->first_row + 1) % t->rows;
+	mark_changed(t, 0, t->rows);
 	clear(t, t->rows - 1, 0, t->columns);
 }
 
@@ -62,6 +78,7 @@ static void put_code(struct terminal *t, uint32_t code)
 {
 	if (t->x >= t->columns)
 		line_feed(t);
+	mark_changed(t, t->y, t->y + 1);
 	terminal_row(t, t->y)[t->x++] = (struct terminal_cell){
 	    .code = code > 0xffff ? REPLACEMENT : (uint16_t)code, .attribute = t->attribute};
 }

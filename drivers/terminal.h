@@ -33,13 +33,16 @@ struct terminal {
 	bool private;  // CSI ?
 	uint32_t code; // UTF-8 sequence so far
 	unsigned code_left;
-	uint64_t lost; // control sequences not understood
+	uint64_t lost;			   // control sequences not understood
+	unsigned changed_from, changed_to; // rows whose cells were written since terminal_changed
 };
 
 // The caller brings the memory: columns x rows cells.
 void terminal_init(struct terminal *t, struct terminal_cell *cells, unsigned columns,
 		   unsigned rows);
 void terminal_write(struct terminal *t, const char *text, size_t len);
+// The rows from .. to-1 hold all cells that may show something else than at the last call; none: from >= to.
+void terminal_changed(struct terminal *t, unsigned *from, unsigned *to);
 static inline struct terminal_cell *terminal_row(const struct terminal *t, unsigned row)
 {
 	return t->cells + (t->first_row + row) % t->rows * t->columns;

@@ -469,7 +469,7 @@ void inode_init(void)
 	idle_max = MAX(stats.frames_total / 4, (uint64_t)IDLE_MIN);
 	inode_pool.maximum = (uint32_t)(stats.frames_total + idle_max + 8192);
 	uint64_t size = 1024;
-	while (size < stats.frames_total / 2 && size < BUCKETS_MAX)
+	while (size < idle_max && size < BUCKETS_MAX) // the idle ones: one to a bucket
 		size *= 2;
 	bucket_mask = size - 1;
 	seed = cpu_random();

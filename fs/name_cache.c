@@ -277,7 +277,7 @@ void name_cache_init(void)
 	short_pool.maximum = (uint32_t)most;
 	long_pool.maximum = (uint32_t)MAX(most / 8, (uint64_t)ENTRIES_MIN);
 	uint64_t size = 1024;
-	while (size < most && size < BUCKETS_MAX)
+	while (size < most / 2 && size < BUCKETS_MAX) // two to a bucket when it is full
 		size *= 2;
 	bucket_mask = size - 1;
 	seed[0] = cpu_random();

@@ -94,7 +94,7 @@ static void forget(struct remembered *r)
 
 void http_recall_forget(void)
 {
-	for (unsigned i = 0; i < SETS * WAYS; i++)
+	for (unsigned i = 0; remembered && i < SETS * WAYS; i++)
 		if (table[i])
 			forget(table[i]);
 	memset(seen, 0, sizeof(seen));

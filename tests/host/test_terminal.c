@@ -144,8 +144,24 @@ static void unknown_sequences_print_nothing(void **state)
 	expect_screen("Bx||||");
 }
 
-static void noise_stays_on_the_grid(void **state)
+// Painting only what terminal_changed names shows what is there.
+static void paint_changed(struct terminal_cell shown[ROWS][COLUMNS])
 {
+	unsigned from, to;
+
+	terminal_changed(&t, &from, &to);
+	for (unsigned row = 0; row < ROWS; row++) {
+		if (row >= from && row < to)
+			memcpy(shown[row], terminal_row(&t, row), sizeof(shown[row]));
+		assert_memory_equal(shown[row], terminal_row(&t, row), sizeof(shown[row]));
+	}
+	terminal_changed(&t, &from, &to);
+	assert_true(from >= to);
+}
+
+static void noise_stays_on_the_grid_and_is_painted(void **state)
+{
+	static struct terminal_cell shown[ROWS][COLUMNS];
 	static const char likely[] = "\x1b[;?0123456789ABCDGHfJKmsuhl\b\t\n\r\xc3\xe2\xf0\x80";
 	shim_seed();
 	for (unsigned n = 0; n < 300000; n++) {
@@ -154,6 +170,8 @@ static void noise_stays_on_the_grid(void **state)
 		terminal_write(&t, &c, 1);
 		assert_in_range(t.x, 0, COLUMNS);
 		assert_in_range(t.y, 0, ROWS - 1);
+		if (!shim_random_below(3))
+			paint_changed(shown);
 	}
 }
 
@@ -169,7 +187,7 @@ int main(void)
 	    cmocka_unit_test_setup(utf8_is_decoded_and_damage_shows, fresh),
 	    cmocka_unit_test_setup(the_cursor_hides_and_comes_back, fresh),
 	    cmocka_unit_test_setup(unknown_sequences_print_nothing, fresh),
-	    cmocka_unit_test_setup(noise_stays_on_the_grid, fresh),
+	    cmocka_unit_test_setup(noise_stays_on_the_grid_and_is_painted, fresh),
 	};
 	return cmocka_run_group_tests_name("terminal", tests, NULL, NULL);
 }
