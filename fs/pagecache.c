@@ -16,7 +16,11 @@ struct pagecache cache = {.lock = SPINLOCK_INIT("pagecache", RANK_PAGECACHE)};
 
 void page_owner_init(struct page_owner *owner, struct inode *inode, struct volume *volume)
 {
-	*owner = (struct page_owner){.inode = inode, .volume = volume, .key = cpu_random()};
+	// The same each time that the inode comes into memory: pages are remembered by it when they went.
+	uint64_t name = (inode ? inode->number : 0) << 8 ^ volume->id;
+	uint64_t key = (name ^ cache.seed[0]) * (cache.seed[1] | 1);
+	key = (key ^ key >> 32) * 0xd6e8feb86659fd93UL;
+	*owner = (struct page_owner){.inode = inode, .volume = volume, .key = key ^ key >> 32};
 }
 
 // Fibonacci hashing: neighbours in a file land far apart, and the key moves the whole file.
@@ -48,6 +52,7 @@ struct page *cache_claim(struct page_owner *owner, uint64_t index)
 	}
 	frame_join(page, !owner->inode);
 	cache_insert(page, owner, index);
+	lru_recall(page);
 	page->state = PAGE_READING;
 	cache.reading++;
 	page_wire_get(page);
@@ -106,12 +111,11 @@ void cache_unhash(struct page *page)
 
 static inline void touch(struct page *page, uint64_t now)
 {
-	if (now - page->stamp_ns < cache.touch_ns || page->flags & PAGE_HELD)
+	if (now - page->stamp_ns <= cache.touch_ns || page->flags & PAGE_HELD)
 		return;
 	if (UNLIKELY(page->state != PAGE_CLEAN)) // on its file's list, or the disk's: on no LRU
 		return;
-	cache_unlru(page);
-	cache_lru_add(page);
+	lru_hit_again(page);
 }
 
 void cache_touch(struct page *page)
@@ -131,9 +135,9 @@ struct page *pagecache_probe(struct inode *inode, uint64_t index)
 	spin_lock_wtd(&cache.lock);
 	struct page *page = cache_find(owner, index);
 	if (LIKELY(page && page_readable(page))) {
-		cache_touch(page);
 		if (UNLIKELY(page->flags & PAGE_LOOK))
 			cache_looked_at(page);
+		cache_touch(page);
 	} else {
 		page = owner_hole(owner, index) ? cache.zero : NULL;
 	}
@@ -221,10 +225,13 @@ void pagecache_init(void)
 	uint64_t per_chunk = MIN(buckets, BIT(HASH_CHUNK_SHIFT));
 	for (uint64_t i = 0; i < buckets / per_chunk; i++) {
 		cache.chunk[i] = kpages_alloc(per_chunk * sizeof(uint32_t));
-		if (!cache.chunk[i])
+		cache.went[i] = kpages_alloc(per_chunk * sizeof(uint32_t));
+		if (!cache.chunk[i] || !cache.went[i])
 			PANIC("no memory for the page cache's hash table (%lu buckets)",
 			      (unsigned long)buckets);
 	}
+	cache.seed[0] = cpu_random();
+	cache.seed[1] = cpu_random();
 	cache.queued_last = &cache.queued;
 	page_set_release_hook(released);
 }
@@ -236,7 +243,8 @@ void pagecache_stop(void)
 	ASSERT(!cache.pages && !cache.reads && !cache.queued);
 	for (unsigned i = 0; i < HASH_CHUNKS && cache.chunk[i]; i++) {
 		kpages_free(cache.chunk[i], per_chunk * sizeof(uint32_t));
-		cache.chunk[i] = NULL;
+		kpages_free(cache.went[i], per_chunk * sizeof(uint32_t));
+		cache.chunk[i] = cache.went[i] = NULL;
 	}
 	spin_lock_wtd(&cache.lock);
 	frame_give(cache.zero);

@@ -239,6 +239,7 @@ void ahead_used(struct page *page)
 	if (page->flags & PAGE_READAHEAD) {
 		cache.ahead_used++;
 		cache.ahead_unread--;
+		lru_hit_first(page);
 	}
 	page->flags &= (uint16_t) ~(PAGE_READAHEAD | PAGE_AHEAD_MARK);
 	if (mark)

@@ -1,60 +1,29 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The page cache's memory: every frame that nothing else needs. Frames come from the pmm while more
 // than its reserve is free, in blocks of 64 KB where it has them, so that pages read one after the
-// other lie one after the other; then from the least recently used pages. They go back when others ask
-// (the pmm's reclaimer) and when less than the reserve is free.
-//
-// Pages with wire references are never evicted: they are moved to the most recently used end instead,
-// which is what being on the wire means.
+// other lie one after the other; then from pages that go out of the cache (pagecache_lru.c). They go back
+// when others ask (the pmm's reclaimer) and when less than the reserve is free.
 #include "fs/pagecache_private.h"
 
 #include "kernel/cpu.h"
 #include "kernel/kstring.h"
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
-#include "kernel/timer.h"
 #include "kernel/vmm.h"
 
-#define BLOCK_ORDER    4   // frames taken at a time: 16, what the smallest read-ahead windows need
-#define EVICT_LOOK_MAX 512 // pages looked at for one eviction: bounds the time under the lock
-#define GIVE_BACK      4   // frames given back with each page taken while below the reserve
-#define TOUCH_NS_MAX   NS_PER_SEC
+#define BLOCK_ORDER 4 // frames taken at a time: 16, what the smallest read-ahead windows need
+#define GIVE_BACK   4 // frames given back with each page taken while below the reserve
 
-void cache_unlru(struct page *page)
-{
-	*(page->lru_prev ? &page->lru_prev->lru_next : &cache.lru_first) = page->lru_next;
-	*(page->lru_next ? &page->lru_next->lru_prev : &cache.lru_last) = page->lru_prev;
-	page->lru_next = page->lru_prev = NULL;
-	cache.lru_pages--;
-}
-
-void cache_lru_add(struct page *page)
-{
-	page->stamp_ns = clock_ns();
-	page->lru_prev = NULL;
-	page->lru_next = cache.lru_first;
-	*(cache.lru_first ? &cache.lru_first->lru_prev : &cache.lru_last) = page;
-	cache.lru_first = page;
-	cache.lru_pages++;
-}
-
-// Takes the oldest page that may go out of the cache; it keeps its mapping as it was.
+// Takes a page that may go out of the cache; it keeps its mapping as it was.
 static struct page *evict(void)
 {
-	for (unsigned look = 0; look < EVICT_LOOK_MAX && look < cache.lru_pages; look++) {
-		struct page *page = cache.lru_last;
-		if (page->wire) {
-			cache_unlru(page);
-			cache_lru_add(page);
-			continue;
-		}
-		// A page is worth moving once in an eighth of the time that pages stay.
-		cache.touch_ns = MIN((clock_ns() - page->stamp_ns) / 8, TOUCH_NS_MAX);
-		cache_unhash(page);
-		cache.evictions++;
-		return page;
-	}
-	return NULL;
+	struct page *page = lru_oldest();
+	if (!page)
+		return NULL;
+	lru_remember(page);
+	cache_unhash(page);
+	cache.evictions++;
+	return page;
 }
 
 void frame_join(struct page *page, bool meta)
@@ -170,7 +139,7 @@ void frames_init(void)
 	pmm_stats(&stats);
 	cache.frames_total = stats.frames_total;
 	cache.dirty_max = MAX(MIN(cache.frames_total / 4, DIRTY_PAGES_MAX), 1UL);
-	cache.touch_ns = TOUCH_NS_MAX;
+	lru_init();
 	cache.zero = pmm_alloc(0);
 	if (!cache.zero)
 		PANIC("no memory for the page cache");

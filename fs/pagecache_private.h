@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What the page cache's files share with each other and with inode.c, meta.c and volume.c.
 //
-//	pagecache.c        identity -> page: the hash, the LRU; probe; detach and replace
+//	pagecache.c        identity -> page: the hash; probe; detach and replace
+//	pagecache_lru.c    the lists of CLEAN pages: which one goes when a frame is needed
 //	pagecache_frame.c  where frames come from (pmm, eviction) and go to (pmm, reclaim)
 //	pagecache_run.c    pages whose frames lie behind each other
 //	pagecache_get.c    pagecache_get and cancel: who waits for a page
@@ -38,29 +39,35 @@ struct page_owner *inode_page_owner(struct inode *inode); // inode.c
 #define HASH_CHUNK_SHIFT 20 // buckets in a chunk of the hash table: 4 MB, the largest pmm block
 #define HASH_CHUNKS	 64 // 64 Mi buckets, one a frame: 256 GB of RAM; chains grow beyond that
 
+struct page_list {
+	struct page *first, *last; // (C) most, least recently used
+	uint64_t pages;		   // (C)
+};
+
 struct pagecache {
 	struct spinlock lock;
 	uint32_t *chunk[HASH_CHUNKS]; // bucket: frame number of the first page, 0: none
 	unsigned hash_shift;	      // 64 - log2(buckets)
 	uint64_t buckets;
-	struct page *lru_first, *lru_last; // (C) most, least recently used; CLEAN pages
-	uint64_t lru_pages;		   // (C)
-	struct page *spare;		   // (C) frames taken in blocks, not used yet, in order
-	uint64_t spare_pages;		   // (C)
-	struct page *zero;		   // what every whole-page hole reads as; never in the hash
-	uint64_t pages;			   // (C) in the hash
-	uint64_t reading;		   // (C) of them READING
-	uint64_t dirty;			   // (C) of them DIRTY or WRITING
-	uint64_t ended;			   // (C) times that pages left READING or WRITING
-	uint64_t dirty_max;		   // constant: the ceiling for all volumes together
-	uint64_t touch_ns;		   // (C) a page moved within this time is not moved again
-	uint64_t frames_total;		   // constant
-	uint64_t ahead_unread;		   // (C) pages read ahead and not yet asked for
+	uint64_t seed[2];	      // of owners' keys
+	uint32_t *went[HASH_CHUNKS];  // (C) pagecache_lru.c's: what went out; an entry a bucket
+	struct page_list once, again; // (C) CLEAN pages: asked for once, or not yet; PAGE_AGAIN
+	struct page *spare;	      // (C) frames taken in blocks, not used yet, in order
+	uint64_t spare_pages;	      // (C)
+	struct page *zero;	      // what every whole-page hole reads as; never in the hash
+	uint64_t pages;		      // (C) in the hash
+	uint64_t reading;	      // (C) of them READING
+	uint64_t dirty;		      // (C) of them DIRTY or WRITING
+	uint64_t ended;		      // (C) times that pages left READING or WRITING
+	uint64_t dirty_max;	      // constant: the ceiling for all volumes together
+	uint64_t touch_ns;	      // (C) a page moved within this time is not moved again
+	uint64_t frames_total;	      // constant
+	uint64_t ahead_unread;	      // (C) pages read ahead and not yet asked for
 	struct page_get *queued, **queued_last; // (C) gets that wait for a struct page_read
 	uint64_t reads;				// (W) struct page_read in being
 	// Figures, all (C).
 	uint64_t hits, misses, underway, ahead_pages, ahead_used, ahead_lost;
-	uint64_t evictions, no_page, read_errors, detached;
+	uint64_t evictions, promoted, returned, no_page, read_errors, detached;
 	uint64_t holes, queued_total, retried;
 };
 extern struct pagecache cache;
@@ -96,12 +103,21 @@ static inline bool owner_hole(const struct page_owner *owner, uint64_t index)
 struct page *frame_take(void);		       // from the pmm while there is plenty, else evicted
 void frame_give(struct page *page);	       // to the pmm; off the wire, no identity
 void frame_join(struct page *page, bool meta); // hide or show as it must be in the cache
-void cache_unlru(struct page *page);
-void cache_lru_add(struct page *page);
 bool frames_tight(void);	    // too much is on the wire or being read for read-ahead
 uint64_t frames_for_cache(void);    // that it has or could have if it took all that nobody needs
 size_t cache_shrink(size_t frames); // evicts; returns how many frames went to the pmm
 void frames_init(void);
+
+// ---- pagecache_lru.c; lock held, but for lru_sitting_ns ----
+void cache_unlru(struct page *page);
+void cache_lru_add(struct page *page); // at the young end of its list
+void lru_hit_first(struct page *page); // was read ahead, and is asked for now
+void lru_hit_again(struct page *page); // on a list, and asked for some time after it came there
+struct page *lru_oldest(void);	       // that may go; null: none
+void lru_remember(const struct page *page); // it goes
+void lru_recall(struct page *page);	    // with its identity, new: has it been here lately?
+uint64_t lru_sitting_ns(void);
+void lru_init(void);
 
 // ---- pagecache_get.c ----
 // Lock not held. get->done set; as pagecache_get, for any owner.

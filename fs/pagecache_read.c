@@ -53,7 +53,6 @@ static void finish_page(struct page_read *read, uint32_t n)
 {
 	struct page *page = read->page[n];
 	if (read->status) {
-		page->flags |= PAGE_ERROR;
 		get_finish_all(page, NULL, read->status);
 		abandon(page);
 	} else if (read->hole & BIT(n)) {

@@ -7,14 +7,6 @@
 #include "kernel/pmm.h"
 #include "kernel/timer.h"
 
-static uint64_t sitting_ns(void)
-{
-	spin_lock_wtd(&cache.lock);
-	uint64_t age = cache.lru_last ? clock_ns() - cache.lru_last->stamp_ns : 0;
-	spin_unlock_wtd(&cache.lock);
-	return age;
-}
-
 static uint64_t long_term_hits_pm(void)
 {
 	uint64_t hits = cache.hits, all = hits + cache.misses;
@@ -36,7 +28,7 @@ void pagecache_stats(struct pagecache_stats *out)
 	    .readahead_unread = cache.ahead_unread,
 	    .evictions = cache.evictions,
 	    .no_page = cache.no_page,
-	    .lru_sitting_ns = sitting_ns(),
+	    .lru_sitting_ns = lru_sitting_ns(),
 	    .long_term_hits_pm = long_term_hits_pm(),
 	    .reads_in_flight = cache.reads,
 	};
@@ -51,7 +43,7 @@ static uint64_t pages_max(void)
 
 static uint64_t sitting_seconds(void)
 {
-	return sitting_ns() / NS_PER_SEC;
+	return lru_sitting_ns() / NS_PER_SEC;
 }
 
 KSTAT_ROW(pages, .name = "pagewire_cache_pages", .type = KSTAT_GAUGE_T,
@@ -82,6 +74,15 @@ KSTAT_ROW(ahead_unread, .name = "pagewire_cache_readahead_unread_pages", .type =
 KSTAT_ROW(evictions, .name = "pagewire_cache_evictions_total", .type = KSTAT_COUNTER_T,
 	  .help = "Pages that gave their frame to another, least recently used first.",
 	  .value = &cache.evictions);
+KSTAT_ROW(once_pages, .name = "pagewire_cache_once_pages", .type = KSTAT_GAUGE_T,
+	  .help = "Pages that were asked for once, or not yet: the first ones to go.",
+	  .value = &cache.once.pages);
+KSTAT_ROW(again_pages, .name = "pagewire_cache_again_pages", .type = KSTAT_GAUGE_T,
+	  .help = "Pages that were asked for again.", .value = &cache.again.pages);
+KSTAT_ROW(promoted, .name = "pagewire_cache_promoted_total", .type = KSTAT_COUNTER_T,
+	  .help = "Times that a page was asked for again.", .value = &cache.promoted);
+KSTAT_ROW(returned, .name = "pagewire_cache_returned_total", .type = KSTAT_COUNTER_T,
+	  .help = "Pages read again soon after they went.", .value = &cache.returned);
 KSTAT_ROW(no_page, .name = "pagewire_cache_no_page_total", .type = KSTAT_COUNTER_T,
 	  .help = "Reads refused: every page was on the wire, or no memory.",
 	  .value = &cache.no_page);
@@ -102,7 +103,7 @@ KSTAT_GAUGE_FN(pages_max, "pagewire_cache_pages_max", NULL,
 	       "Pages the cache could have now if it took all memory that nothing else needs.",
 	       pages_max);
 KSTAT_GAUGE_FN(sitting, "pagewire_cache_lru_sitting_seconds", NULL,
-	       "Age of the least recently used page.", sitting_seconds);
+	       "How long the next page to go has not been used.", sitting_seconds);
 KSTAT_GAUGE_FN(long_term, "pagewire_cache_long_term_hits_permille", NULL,
 	       "Hits in 1000 look-ups since boot; below 900: add memory.", long_term_hits_pm);
 
@@ -155,8 +156,11 @@ static void print_memory(void)
 		       (unsigned long)s.dirty, (unsigned long)cache.dirty_max,
 		       (unsigned long)writeback_figures.pages,
 		       (unsigned long)writeback_figures.lost_pages);
-	console_printf("  %lu evictions, %lu refused\n", (unsigned long)s.evictions,
-		       (unsigned long)s.no_page);
+	console_printf(
+	    "  %lu asked for once, %lu again; %lu evictions, %lu of them came back soon, %lu "
+	    "refused\n",
+	    (unsigned long)cache.once.pages, (unsigned long)cache.again.pages,
+	    (unsigned long)s.evictions, (unsigned long)cache.returned, (unsigned long)s.no_page);
 	console_printf("  %lu pages read ahead: %lu were used, %lu went unused, %lu wait\n",
 		       (unsigned long)s.readahead_pages, (unsigned long)s.readahead_used,
 		       (unsigned long)s.readahead_lost, (unsigned long)s.readahead_unread);

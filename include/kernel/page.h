@@ -30,7 +30,7 @@ enum page_flag {
 	PAGE_CACHE = BIT(0),	  // belongs to the page cache
 	PAGE_DETACHED = BIT(1),	  // lives only until it is off the wire
 	PAGE_HIDDEN = BIT(2),	  // not mapped in the direct map (cache=unmapped)
-	PAGE_ERROR = BIT(3),	  // the last read failed; EMPTY, waiters are told
+	PAGE_AGAIN = BIT(3),	  // was asked for again, some time after the first time
 	PAGE_READAHEAD = BIT(4),  // read ahead and not yet asked for
 	PAGE_META = BIT(5),	  // file-system metadata: read by the CPU, stays mapped
 	PAGE_HEAD = BIT(6),	  // pmm: first frame of a free block
@@ -44,7 +44,7 @@ enum page_flag {
 	PAGE_MAPPED = BIT(15),	 // programs share it, or did: page_maps knows who
 };
 
-_Static_assert(PAGE_CACHE + PAGE_DETACHED + PAGE_HIDDEN + PAGE_ERROR + PAGE_READAHEAD + PAGE_META +
+_Static_assert(PAGE_CACHE + PAGE_DETACHED + PAGE_HIDDEN + PAGE_AGAIN + PAGE_READAHEAD + PAGE_META +
 		       PAGE_HEAD + PAGE_AHEAD_MARK + 15 * PAGE_VERIFIED + PAGE_HELD +
 		       PAGE_RESERVED + PAGE_USER + PAGE_MAPPED ==
 		   0xffff,

@@ -148,20 +148,28 @@ static void disturb(void)
 	}
 }
 
-// Every page of the LRU has one identity, is found under it, and the counts agree.
-static void check(void)
+// Every page of the list has one identity, is found under it, and bears the list's flag. Returns how many there are.
+static uint64_t check_list(const struct page_list *list, unsigned flag)
 {
-	uint64_t lru = 0, owned = 0;
+	uint64_t n = 0;
 	struct page *before = NULL;
-	spin_lock_wtd(&cache.lock);
-	for (struct page *page = cache.lru_first; page; before = page, page = page->lru_next) {
+	for (struct page *page = list->first; page; before = page, page = page->lru_next) {
 		ASSERT(page->lru_prev == before && (page->flags & PAGE_CACHE));
+		ASSERT((page->flags & PAGE_AGAIN) == flag);
 		ASSERT(!(page->flags & PAGE_DETACHED) && page_readable(page) && !page->waiters);
 		ASSERT(cache_find(page->owner, page->index) == page);
-		lru++;
+		n++;
 	}
-	ASSERT(cache.lru_last == before && lru == cache.lru_pages);
-	ASSERT(lru + cache.reading == cache.pages);
+	ASSERT(list->last == before && n == list->pages);
+	return n;
+}
+
+static void check(void)
+{
+	uint64_t listed, owned = 0;
+	spin_lock_wtd(&cache.lock);
+	listed = check_list(&cache.once, 0) + check_list(&cache.again, PAGE_AGAIN);
+	ASSERT(listed + cache.reading == cache.pages);
 	for (unsigned i = 0; i < FILES; i++)
 		owned += inode_page_owner(files[i].inode)->pages;
 	ASSERT(owned == cache.pages);
