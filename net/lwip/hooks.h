@@ -21,6 +21,10 @@ uint32_t rxpool_window_limit(void);
 // net/pagebuf.c: bytes that all connections together may have queued beyond TCP_SND_BUF each (tcp_sndbuf.h).
 uint64_t tcp_sndbuf_most(void);
 
+// net/icmp_limit.c: whether another ICMP or ICMPv6 error message may go out now.
+int icmp_error_allowed(void);
+#define LWIP_HOOK_ICMP_ERROR() icmp_error_allowed()
+
 // net/netdev.c: TCP could not send because a card holds the segment, or memory was short; tcp_txnow is
 // wanted when the card has completed something.
 void netdev_tcp_waits(void);

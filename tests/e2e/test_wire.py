@@ -2,11 +2,14 @@
 """A hostile or broken host is on the wire: no root and no tap needed (see relay.py). Wires that do harm to frames are in
 test_network.py."""
 import random
+import re
+import signal
 import struct
 
 import pytest
 
 from relay import is_echo
+from tcp_peer import connections
 from vm import PATIENCE
 
 
@@ -69,4 +72,41 @@ def test_frames_of_every_length_and_kind_do_no_harm(lone, seed):
         if n % 16 == 0:  # and the socket between us is not flooded
             peer.echo(10000 + n)
             assert peer.hear(PATIENCE, lambda f: is_echo(f, 10000 + n)), f"dead after frame {n}"
+    vm.assert_alive()
+
+
+def test_icmp_errors_are_limited_and_echoes_are_not(lone):
+    """All come at once, though the host may be slow: they wait in the wire. A machine that stands still in the middle is
+    given some more, and asked again."""
+    vm, peer = lone
+    count = 150
+
+    def held():
+        with connections(lone) as connection:
+            asker = connection()
+            asker.open()
+            asker.ask("/.pagewire/metrics", close=True)
+            return int(re.search(rb"\npagewire_icmp_errors_held_total (\d+)", asker.collect()).group(1))
+
+    for _ in range(10):
+        before = held()
+        peer.until_quiet()
+        vm.process.send_signal(signal.SIGSTOP)
+        for _ in range(count):
+            peer.ip(17, struct.pack("!HHHH", 30000, 9, 12, 0) + b"what")
+        vm.process.send_signal(signal.SIGCONT)
+        errors = len([f for f in peer.until_quiet() if f[23] == 1 and f[34] == 3])
+        assert held() - before == count - errors
+        if errors < count:
+            break
+    assert 0 < errors < count
+    seen = set()
+    vm.process.send_signal(signal.SIGSTOP)
+    for number in range(10000, 10000 + count):
+        peer.echo(number)
+    vm.process.send_signal(signal.SIGCONT)
+    while len(seen) < count:
+        answer = peer.hear(PATIENCE, lambda f: f[12:14] == b"\x08\0" and f[23] == 1 and f[34] == 0)
+        assert answer, f"{count - len(seen)} echoes were not answered"
+        seen.add(answer[40:42])
     vm.assert_alive()

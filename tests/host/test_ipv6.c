@@ -209,9 +209,33 @@ static void a_page_goes_out(void **state)
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
+// RFC 5952, 4.
+static void addresses_are_written_in_lower_case(void **state)
+{
+	static const struct {
+		uint32_t words[4];
+		const char *text;
+	} addresses[] = {
+	    {{0xfe800000, 0, 0x505400ff, 0xfe12abcd}, "fe80::5054:ff:fe12:abcd"},
+	    {{0x20010db8, 0, 0, 0x0000000a}, "2001:db8::a"},
+	    {{0, 0, 0xffff, 0x0a580002}, "::ffff:10.88.0.2"},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(addresses); i++) {
+		ip6_addr_t address = {0};
+		char text[IP6ADDR_STRLEN_MAX];
+
+		for (unsigned w = 0; w < 4; w++)
+			address.addr[w] = lwip_htonl(addresses[i].words[w]);
+		assert_non_null(ip6addr_ntoa_r(&address, text, sizeof(text)));
+		assert_string_equal(text, addresses[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    TEST(addresses_are_written_in_lower_case),
 	    TEST(a_neighbour_is_answered),
 	    TEST(a_solicitation_from_afar_is_ignored),
 	    TEST(a_router_gives_an_address),

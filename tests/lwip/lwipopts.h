@@ -34,6 +34,9 @@
 #define PPP_NUM_TIMEOUTS 0
 #endif
 
+// ip6: compares addresses with capitals
+#define LWIP_IP6_ADDR_CAPITALS 1
+
 // tcp: two ticks to a slow one, eleven to the first time-out
 #undef TCP_SLOW_INTERVAL
 #undef LWIP_TCP_RTO_TIME

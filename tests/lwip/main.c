@@ -113,6 +113,11 @@ uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const
 void netdev_tcp_waits(void);
 void netdev_tcp_waits(void) {}
 
+int icmp_error_allowed(void)
+{
+	return 1;
+}
+
 uint32_t rxpool_window_limit(void);
 uint32_t rxpool_window_limit(void)
 {
