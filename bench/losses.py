@@ -48,7 +48,10 @@ def rate_bars(figures):
         yield Bar(f"{figures.title(ident)}, to the floor", "50 %", ratio(ident, FLOOR), least(0.5), "{:.0%}", ident)
     yield Bar("1 KB, 1 connection: Linux's median time to ours", "5x", ratio("1KBx1", LINUX, "p50"), least(5), why="1KBx1")
     for ident in ("1MBx16", "100MBx1"):
-        yield Bar(f"{figures.title(ident)}, to Linux", "2x", ratio(ident, LINUX), least(2), why=ident)
+        bar = Bar(f"{figures.title(ident)}, to Linux", "2x", ratio(ident, LINUX), least(2), why=ident)
+        if ratio(ident, LINUX) and ratio(ident, FLOOR):
+            bar.why += f"the floor itself reaches {ratio(ident, LINUX) / ratio(ident, FLOOR):.2f}x."
+        yield bar
     for ident in ("64KBx16", "1MBx16", "10MBx4", "100MBx1"):
         yield Bar(f"{figures.title(ident)}, to the floor", "75 %", ratio(ident, FLOOR), least(0.75), "{:.0%}", ident)
 

@@ -19,8 +19,8 @@
 #define CANNED	65000
 #define HEADERS 54 // Ethernet, IPv4, TCP without options
 
-#define SMALL	  60000	     // answers without state
-#define PIECE	  (44 * MSS) // of a larger one, in one packet of the card's
+#define SMALL	  60000		 // answers without state
+#define PIECE	  (44 * MSS - 4) // of a larger one; behind whole segments the card sends an empty one
 #define IN_FLIGHT (4 * PIECE)
 
 enum reg {

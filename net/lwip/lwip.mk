@@ -37,6 +37,7 @@ endif
 # them. While they are unpacked the files are not there: without these rules make would take that for its end.
 $(LWIP_SRC)/src/include/%.h: $(LWIP_READY) ;
 $(LWIP_SRC)/%.c: $(LWIP_READY) ;
+$(LWIP_SRC)/%.d: ; # or make would link one from a %.d.c
 
 # lwIP's own sources take their few libc headers from port/libc and fewer warnings than ours.
 $(LWIP_UPSTREAM_OBJS): $(LWIP_SRC)/%.o: $(LWIP_READY) $(LWIP_HOME)/lwip.mk

@@ -22,6 +22,8 @@
 #define MSS  1460
 #define MOST 65521 // what the e1000 cuts
 
+#define FULL (44 * MSS - 4) // bytes of the longest packet
+
 static void open_wide(struct stream *stream)
 {
 	bed_tso(MOST);
@@ -48,19 +50,20 @@ static void a_big_segment_is_not_fragmented(void **state)
 	uint32_t bytes = 0;
 
 	open_wide(&stream);
-	stream_fill(&stream, 44 * MSS);
+	stream_fill(&stream, FULL);
 	stream_push(&stream);
 	segment = stream_look(&stream);
 	assert_int_equal(segment.packet->offload.mss, MSS);
 	assert_int_equal(segment.packet->offload.header_bytes, 54);
 	assert_int_equal(segment.packet->count, 1 + 16);
-	assert_int_equal(segment.packet->bytes, 54 + 44 * MSS);
+	assert_int_equal(segment.packet->bytes, 54 + FULL);
 	for (; segment.packet; segment = stream_look(&stream)) {
-		assert_int_equal(segment.len, MSS);
 		bytes += segment.len;
+		// No whole number of segments: QEMU's card would send an empty one behind them.
+		assert_int_equal(segment.len, bytes < FULL ? MSS : MSS - 4);
 		assert_true(stream_take(&stream, &segment));
 	}
-	assert_int_equal(bytes, 44 * MSS);
+	assert_int_equal(bytes, FULL);
 	assert_int_equal(stream.big, 1);
 	stream_finish(&stream);
 	stream_done(&stream);
@@ -113,7 +116,7 @@ static void a_full_send_buffer_waits_for_more(void **state)
 	open_wide(&stream);
 	stream_fill(&stream, TCP_SND_BUF);
 	stream_push(&stream);
-	assert_int_equal(lose_all(&stream), 4 * 44 * MSS); // four full packets
+	assert_int_equal(lose_all(&stream), 4 * FULL); // four full packets
 	for (unsigned i = 1; i <= 2; i++) {
 		stream_ack_at(&stream, i * 20000, 300000);
 		stream_fill(&stream, 20000);
@@ -123,11 +126,11 @@ static void a_full_send_buffer_waits_for_more(void **state)
 	stream_ack_at(&stream, 60000, 300000);
 	stream_fill(&stream, 20000);
 	stream_push(&stream);
-	assert_int_equal(lose_all(&stream), 44 * MSS);
+	assert_int_equal(lose_all(&stream), FULL);
 	stream_ack_at(&stream, 70000, 300000);
 	assert_true(stream_generated(&stream, 5000)); // the end: pushed
 	stream_push(&stream);
-	assert_int_equal(lose_all(&stream), TCP_SND_BUF + 65000 - 5 * 44 * MSS);
+	assert_int_equal(lose_all(&stream), TCP_SND_BUF + 65000 - 5 * FULL);
 	stream_finish(&stream);
 	stream_done(&stream);
 }
