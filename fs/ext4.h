@@ -245,6 +245,8 @@ int ext4_indirect_root_runs(const struct ext4 *fs, const struct ext4_node *node,
 // Checks what lies in the inode: the root of the extent tree, the direct blocks.
 int ext4_extent_check_root(struct ext4 *fs, const struct ext4_node *node) MUST_CHECK;
 int ext4_indirect_check_root(struct ext4 *fs, const struct ext4_node *node) MUST_CHECK;
+// How many blocks a file mapped by block numbers may have, holes included.
+uint64_t ext4_indirect_blocks_max(const struct ext4 *fs);
 
 // ---- ext4_dir.c ----
 enum ext4_dir_block_kind { EXT4_DIR_LEAF, EXT4_DIR_INDEX };

@@ -42,6 +42,15 @@ static int pointer_runs(const struct ext4 *fs, const uint32_t *pointers, uint32_
 	return n;
 }
 
+uint64_t ext4_indirect_blocks_max(const struct ext4 *fs)
+{
+	const uint32_t shift = fs->block_shift - 2;
+	uint64_t blocks = DIRECT;
+	for (unsigned depth = 1; depth <= 3; depth++)
+		blocks += 1UL << shift * depth;
+	return MIN(blocks, EXT4_LOGICAL_LIMIT);
+}
+
 int ext4_indirect_root_runs(const struct ext4 *fs, const struct ext4_node *node, uint32_t block,
 			    struct ext4_run *runs)
 {

@@ -38,10 +38,20 @@ static uint32_t links_max(const struct inode *inode)
 	return uncounted ? UINT32_MAX : EXT4_LINK_MAX;
 }
 
+static uint64_t size_max(struct inode *inode)
+{
+	const struct ext4 *fs = ext4_of(inode);
+	const struct ext4_node *node = inode_format_data(inode);
+	uint64_t blocks =
+	    node->flags & EXT4_EXTENTS_FL ? EXT4_LOGICAL_LIMIT : ext4_indirect_blocks_max(fs);
+	return blocks << fs->block_shift;
+}
+
 const struct filesystem_writing ext4_writing = {
     .finish_inode = file_finish,
     .reload = ext4_reload,
     .links_max = links_max,
+    .size_max = size_max,
     .write_inode = ext4_write_inode,
     .new_inode = ext4_new_inode,
     .free_inode = ext4_free_inode,

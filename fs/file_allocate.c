@@ -29,7 +29,9 @@ int file_allocate(struct inode *file, uint64_t from, uint64_t bytes, bool keep_s
 	int error = 0;
 	if (file->type != INODE_FILE)
 		return file->type == INODE_DIRECTORY ? -EISDIR : -ENODEV;
-	if (end < from || end > (uint64_t)UINT32_MAX * per_block)
+	if (!volume_filesystem(file->volume)->writing)
+		return -EROFS;
+	if (end < from || end > volume_filesystem(file->volume)->writing->size_max(file))
 		return -EFBIG;
 	pagecache_truncate_begin(file);
 	for (; block < last && !error; block += count) {

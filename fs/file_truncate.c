@@ -87,8 +87,10 @@ int file_truncate(struct inode *file, uint64_t size)
 	assert_may_sleep("file_truncate");
 	if (file->type != INODE_FILE)
 		return file->type == INODE_DIRECTORY ? -EISDIR : -EINVAL;
-	if (size > (uint64_t)UINT32_MAX * file->volume->block_bytes)
-		return -EFBIG; // as a write there: no map has blocks so far out
+	if (!volume_filesystem(file->volume)->writing)
+		return -EROFS;
+	if (size > volume_filesystem(file->volume)->writing->size_max(file))
+		return -EFBIG; // as a write there
 	pagecache_truncate_begin(file);
 	uint64_t old = file->size;
 	int error = size > old ? file_extend_held(file, size) : move_end(file, size);

@@ -65,7 +65,8 @@ struct filesystem_writing {
 	void (*finish_inode)(struct inode *inode);
 	int (*reload)(struct inode *inode);
 	uint32_t (*links_max)(
-	    const struct inode *inode); // names it may have; subdirectories, and 2
+	    const struct inode *inode);		   // names it may have; subdirectories, and 2
+	uint64_t (*size_max)(struct inode *inode); // bytes: a file ends where its map does
 	int (*write_inode)(struct transaction *t, struct inode *inode);
 	int (*new_inode)(struct transaction *t, struct inode *dir, enum inode_type type,
 			 uint16_t mode, struct inode **out);

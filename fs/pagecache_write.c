@@ -364,12 +364,13 @@ static struct piece next_piece(const struct file_write *w, bool filled, bool *ga
 static int may_write(const struct file_write *w)
 {
 	struct volume *volume = w->inode->volume;
-	uint64_t limit = (uint64_t)UINT32_MAX * volume->block_bytes;
+	uint64_t limit;
 	struct writeback *wb = writeback_of(volume);
 	if (w->inode->type != INODE_FILE)
 		return w->inode->type == INODE_DIRECTORY ? -EISDIR : -EINVAL;
 	if (!volume_filesystem(volume)->writing || !volume_writable(volume) || wb->closed)
 		return -EROFS;
+	limit = volume_filesystem(volume)->writing->size_max(w->inode);
 	if (w->offset > limit || w->len > limit - w->offset)
 		return -EFBIG;
 	return writeback_prepare(wb);

@@ -161,7 +161,13 @@ static uint32_t fake_credits(const struct volume *volume, enum filesystem_change
 	return change == CHANGE_ALLOCATE ? 3 : 1;
 }
 
+static uint64_t fake_size_max(struct inode *inode)
+{
+	return (uint64_t)UINT32_MAX * inode->volume->block_bytes;
+}
+
 const struct filesystem_writing fake_writing = {
+    .size_max = fake_size_max,
     .write_inode = fake_write_inode,
     .allocate = fake_allocate,
     .reserve = fake_reserve,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // SOURCES: tests/host/ext4_bed.c fs/*.c kernel/block.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // Directories that grow: a hundred thousand names and their end, indexes of two and three levels and of every
-// hash, names of one hash in many leaves, more subdirectories than can be counted. e2fsck is the judge.
+// hash, names of one hash in many leaves, more subdirectories than can be counted; and where a file ends. e2fsck is
+// the judge.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -285,6 +286,31 @@ static void as_many_links_as_a_file_may_have(void **state)
 	bed_finish();
 }
 
+// Neither a write nor a truncation goes beyond the last byte that three levels of block numbers reach. e2fsck knows
+// the same limit.
+static void a_file_ends_where_its_block_numbers_do(void **state)
+{
+	static const char word[] = "end";
+	start("-b 1024 -O ^extents,^64bit", "8m");
+	struct inode *root = volume_root_inode(bed_volume), *file = make_file(root, "f");
+	uint64_t end = (12 + 256 + 256 * 256 + 256UL * 256 * 256) * 1024;
+	struct file_write w = {.inode = file, .offset = end - 2, .bytes = word, .len = 3};
+	assert_int_equal(file_write(&w), -EFBIG);
+	w = (struct file_write){.inode = file, .offset = end, .bytes = word, .len = 1};
+	assert_int_equal(file_write(&w), -EFBIG);
+	assert_int_equal(file_truncate(file, end + 1), -EFBIG);
+	assert_int_equal(file->size, 0);
+	assert_int_equal(file_truncate(file, end), 0);
+	assert_int_equal(file->size, end);
+	assert_int_equal(file_truncate(file, 10), 0);
+	inode_put(file);
+	file = make_file(root, "g");
+	assert_int_equal(file_truncate(file, end), 0);
+	inode_put(file);
+	inode_put(root);
+	bed_finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +321,7 @@ int main(void)
 	    cmocka_unit_test(names_of_one_hash_fill_many_leaves),
 	    cmocka_unit_test(more_subdirectories_than_can_be_counted),
 	    cmocka_unit_test(as_many_links_as_a_file_may_have),
+	    cmocka_unit_test(a_file_ends_where_its_block_numbers_do),
 	};
 	if (getenv("FILTER"))
 		cmocka_set_test_filter(getenv("FILTER"));
