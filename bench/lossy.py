@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Pagewire and this host's Linux as senders over a path that loses and delays (bench/relay, the same seeds), to the
 same receiver: goodput of large files, time of short answers, what was sent again, time-outs. Root, for network
-namespaces of its own. Prints a table.
+namespaces of its own. The table goes to the standard output and, for the report of `make bench`, to
+build/bench/lossy.json.
 
     bench/lossy.py            about five minutes
     bench/lossy.py --quick    one seed, shorter files"""
@@ -20,6 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "tests/e2e"))
 sys.dont_write_bytecode = True
 
 import path
+import tables
 
 PATHS = [(0.0, 50), (0.01, 50), (0.01, 10), (0.03, 20)]  # loss of each direction, round trip in ms
 SHORT = 20000
@@ -178,14 +180,21 @@ def main():
         tap("tap0")
         run("ip", "addr", "add", "10.77.0.1/24", "dev", "tap0")
         run("ip", "link", "set", "tap0", "up")
-        print(f"| loss, round trip | sender | {large >> 20} MB, KB/s | sent again | time-outs | {SHORT // 1000} KB, median ms "
-              "| 95 % | time-outs |\n|---|---|---|---|---|---|---|---|")
+        table = []
         for loss, rtt in PATHS:
             rates = loss, rtt / 1000
             for kind in (Linux, Pagewire):
                 rows = [measure(kind, top, rates, seed, shorts) for seed in seeds]
-                figures = " | ".join(f"{statistics.median(c):.0f}" for c in zip(*(row for _, row in rows)))
-                print(f"| {loss * 100:g} %, {rtt} ms | {rows[0][0]} | {figures} |", flush=True)
+                figures = [f"{statistics.median(c):.0f}" for c in zip(*(row for _, row in rows))]
+                table.append([f"{loss * 100:g} %, {rtt} ms", rows[0][0], *figures])
+                print(*table[-1], file=sys.stderr, flush=True)
+    os.makedirs(tables.OUT, exist_ok=True)
+    tables.keep("lossy", {
+        "title": "Loss, one connection at a time", "machine": f"{time.strftime('%Y-%m-%d')}, {len(seeds)} runs of each, medians",
+        "columns": ["loss, round trip", "sender", f"{large >> 20} MB, KB/s", "sent again", "time-outs",
+                    f"{SHORT // 1000} KB, median ms", "95 %", "time-outs"],
+        "rows": table, "notes": [f"Linux is the measuring machine's own, {os.uname().release.split('-')[0]}, without QEMU. The same part of "
+                                 "the frames is lost, each way, but not the same frames: senders differ in what they send."]})
 
 
 if __name__ == "__main__":
