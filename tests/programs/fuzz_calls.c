@@ -359,7 +359,10 @@ static uint64_t mapping(struct fuzz *f)
 		return edge(f);
 	if (fuzz_below(f, 12) == 0)
 		return (uint64_t)(uintptr_t)arena->room + fuzz_below(f, ARENA_PAGES) * 4096 - 8;
-	if (!some[n])
+	if (!some[n] && n % 4 == 3) // every child has it, and calls write into it and cut it off
+		some[n] = (uint64_t)(uintptr_t)mmap(NULL, 8 * 4096, PROT_READ | PROT_WRITE,
+						    MAP_SHARED, open("/f/data", O_RDWR), 0);
+	else if (!some[n])
 		some[n] = (uint64_t)(uintptr_t)mmap(
 		    NULL, 8 * 4096, PROT_READ | PROT_WRITE,
 		    (n & 1 ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
@@ -420,7 +423,7 @@ static uint64_t by_letter(struct fuzz *f, char letter)
 	case 'd':
 		return fuzz_below(f, 2) ? (uint64_t)AT_FDCWD : fuzz_below(f, 28);
 	case 'p':
-		return fuzz_below(f, 10) ? room(f) : 0;
+		return fuzz_below(f, 10) ? room(f) : fuzz_below(f, 2) ? mapping(f) : 0;
 	case 's':
 		return path(f);
 	case 'n':
