@@ -153,7 +153,7 @@ static int64_t wait(uintptr_t address, const struct key *key, uint32_t expected,
 		else if (!waitq_sleep_interruptible(&w.waitq, &lock,
 						    end == UINT64_MAX ? end : end - now) &&
 			 !w.woken)
-			result = end == UINT64_MAX ? -ERESTART : -EINTR;
+			result = end == UINT64_MAX ? -ERESTART : syscall_again(end);
 	}
 	if (w.woken)
 		result = 0;
@@ -234,7 +234,7 @@ static int get_end(unsigned op, bool realtime, uintptr_t at, uint64_t *end)
 		return error;
 	now = clock_ns();
 	if (op == WAIT)
-		*end = now + ns;
+		*end = syscall_end(ns);
 	else if (realtime)
 		*end = now + (ns > clock_realtime_ns() ? ns - clock_realtime_ns() : 0);
 	else

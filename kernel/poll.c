@@ -71,7 +71,7 @@ static int sleep_for_news(struct poller *p, uint64_t end)
 			error = -ETIMEDOUT;
 		else if (!waitq_sleep_interruptible(&p->waitq, &p->lock,
 						    end == UINT64_MAX ? end : end - now))
-			error = -EINTR;
+			error = -ERESTART_UNHANDLED;
 	}
 	p->told = false;
 	spin_unlock_wtd(&p->lock);
@@ -104,6 +104,8 @@ static int64_t poll_until(struct pollfd *fds, uint64_t count, uint64_t end)
 			stream_put(items[n].watch.stream);
 		}
 	kpages_free(items, MAX(count, 1UL) * sizeof(*items));
+	if (error == -ERESTART_UNHANDLED && end != UINT64_MAX)
+		error = (int)syscall_again(end);
 	return hits ? hits : error == -ETIMEDOUT ? 0 : error;
 }
 
@@ -131,7 +133,7 @@ SYSCALL(7, poll)
 	int ms = (int)a[2];
 
 	return poll_user(a[0], a[1] & 0xffffffff,
-			 ms < 0 ? UINT64_MAX : clock_ns() + (uint64_t)ms * NS_PER_MS);
+			 ms < 0 ? UINT64_MAX : syscall_end((uint64_t)ms * NS_PER_MS));
 }
 
 int syscall_take_mask(uintptr_t at, uint64_t bytes)
@@ -166,7 +168,7 @@ static int get_end(uintptr_t at, uint64_t *end)
 		return 0;
 	error = syscall_get_time(at, &ns);
 	if (!error)
-		*end = clock_ns() + ns;
+		*end = syscall_end(ns);
 	return error;
 }
 
@@ -273,8 +275,8 @@ SYSCALL(23, select)
 			return -EFAULT;
 		if (t.sec < 0 || t.usec < 0)
 			return -EINVAL;
-		end = clock_ns() + (uint64_t)MIN(t.sec, 1L << 32) * NS_PER_SEC +
-		      (uint64_t)t.usec * NS_PER_US;
+		end = syscall_end((uint64_t)MIN(t.sec, 1L << 32) * NS_PER_SEC +
+				  (uint64_t)t.usec * NS_PER_US);
 	}
 	return select_until(a[0], at, end);
 }

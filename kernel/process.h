@@ -120,6 +120,7 @@ struct task {
 	volatile bool attention;	 // (T) something to do before ring 3: a signal, the end
 	uint64_t blocked, saved_blocked; // (T)
 	bool restore_blocked; // own: sigsuspend, ppoll: saved_blocked comes back after the handler
+	uint64_t resume_end; // own: when a sleep ends that starts again (syscall_end); 0: none does
 	struct signal_pending pending; // (T) for this task
 	struct signal_stack alternate; // own
 	uintptr_t clear_tid;	       // own: set to 0 and woken at the end (CLONE_CHILD_CLEARTID)

@@ -88,20 +88,23 @@ static int wait_for_news(struct process *self, int which, int options, struct pr
 			 int *status)
 {
 	int error = 0;
-	bool any;
+	bool any, interrupted = false;
 
 	spin_lock_wtd(&process_lock);
 	while (!(*child = find_news(self, which, options, status, &any)) && !error) {
 		if (!any)
-			error = -ECHILD;
+			error = -ECHILD; // also where the last one left no zombie (SA_NOCLDWAIT)
 		else if (options & WNOHANG)
 			break;
-		else if (!waitq_sleep_interruptible(&self->waiters, &process_lock, UINT64_MAX))
+		else if (interrupted) // by another signal than that of a child who is waited for
 			error = -ERESTART;
+		else
+			interrupted =
+			    !waitq_sleep_interruptible(&self->waiters, &process_lock, UINT64_MAX);
 	}
 	if (*child) {
 		(*child)->references++;
-		error = 0; // the signal that broke off the sleep may be the child's
+		error = 0;
 	}
 	spin_unlock_wtd(&process_lock);
 	return error;

@@ -56,6 +56,8 @@ enum {
 // is no handler). Never seen by programs.
 #undef ERESTART // the host's, in its tests
 #define ERESTART 512
+// The same without a handler only: after one it is EINTR, whatever SA_RESTART says (Linux' ERESTARTNOHAND).
+#define ERESTART_UNHANDLED 514
 
 struct signal_info { // the head of siginfo_t, enough for every sender we have
 	int32_t signal, error, code, pad;

@@ -175,9 +175,12 @@ static void run_handler(struct task *t, struct trap_frame *f, const struct signa
 // A call that was interrupted starts again, or says so.
 static void settle_call(struct trap_frame *f, const struct signal_action *a)
 {
-	if (f->vector != TRAP_SYSCALL || f->rax != (uint64_t)-ERESTART)
+	if (a)
+		task_current()->resume_end = 0;
+	if (f->vector != TRAP_SYSCALL ||
+	    (f->rax != (uint64_t)-ERESTART && f->rax != (uint64_t)-ERESTART_UNHANDLED))
 		return;
-	if (a && !(a->flags & SA_RESTART)) {
+	if (a && (f->rax == (uint64_t)-ERESTART_UNHANDLED || !(a->flags & SA_RESTART))) {
 		f->rax = (uint64_t)-EINTR;
 	} else {
 		f->rax = f->error; // the call's number

@@ -70,6 +70,10 @@ struct linux_itimerspec {
 int syscall_get_itimer(uintptr_t at, uint64_t *due, uint64_t *interval) MUST_CHECK;
 // When that is on clock_ns: from `now` on, or (absolute) by either clock. Never 0.
 uint64_t syscall_due(uint64_t due, bool absolute, bool by_realtime, uint64_t now);
+// When a call that began now ends `ns` later, on clock_ns; one that a signal without a handler broke off, and that
+// starts again, keeps the end that it had. What syscall_again returns is what the broken-off call returns.
+uint64_t syscall_end(uint64_t ns) MUST_CHECK;
+int64_t syscall_again(uint64_t end) MUST_CHECK;
 void syscall_fill_usage(struct linux_rusage *usage, const struct cpu_time *time);
 // 0 or -EFAULT, -EINVAL (not a time). *ns: the time as nanoseconds.
 int syscall_get_time(uintptr_t at, uint64_t *ns) MUST_CHECK;

@@ -5,6 +5,7 @@
 #include "kernel/usercopy.h"
 
 #define SET_BYTES   8
+#define SI_TKILL    (-6)
 #define UNBLOCKABLE (SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP))
 
 static bool valid(uint64_t signal)
@@ -91,6 +92,8 @@ SYSCALL(131, sigaltstack)
 		return -EINVAL;
 	if (!(fresh.flags & SS_DISABLE) && fresh.size < 2048)
 		return -ENOMEM;
+	if (fresh.flags & SS_DISABLE)
+		fresh.base = fresh.size = 0;
 	t->alternate = fresh;
 	return 0;
 }
@@ -112,7 +115,7 @@ static int64_t suspend(uint64_t mask)
 	}
 	t->attention = true;
 	spin_unlock_wtd(&process_lock);
-	return -EINTR;
+	return -ERESTART_UNHANDLED;
 }
 
 SYSCALL(130, rt_sigsuspend)
@@ -219,10 +222,8 @@ SYSCALL(62, kill)
 	return signal_group(pid ? -pid : self->group, signal, &info) ? 0 : -ESRCH;
 }
 
-static int64_t send_to_task(int group, int tid, int signal)
+static int64_t send_to_task(int group, int tid, int signal, const struct signal_info *info)
 {
-	enum { SI_TKILL = -6 };
-	struct signal_info info = {.pid = process_current()->pid, .code = SI_TKILL};
 	struct task *t;
 
 	if (tid <= 0 || (signal && !valid((uint64_t)signal)))
@@ -232,17 +233,54 @@ static int64_t send_to_task(int group, int tid, int signal)
 	if (t && group && t->process->pid != group)
 		t = NULL;
 	if (t && signal)
-		signal_task_locked(t, signal, &info);
+		signal_task_locked(t, signal, info);
 	spin_unlock_wtd(&process_lock);
 	return t ? 0 : -ESRCH;
 }
 
+static int64_t kill_task(int group, int tid, int signal)
+{
+	struct signal_info info = {.pid = process_current()->pid, .code = SI_TKILL};
+
+	return send_to_task(group, tid, signal, &info);
+}
+
 SYSCALL(200, tkill)
 {
-	return send_to_task(0, (int)a[0], (int)a[1]);
+	return kill_task(0, (int)a[0], (int)a[1]);
 }
 
 SYSCALL(234, tgkill)
 {
-	return (int)a[0] <= 0 ? -EINVAL : send_to_task((int)a[0], (int)a[1], (int)a[2]);
+	return (int)a[0] <= 0 ? -EINVAL : kill_task((int)a[0], (int)a[1], (int)a[2]);
+}
+
+// What a program says came with its signal; only to itself may it say what the kernel says, or kill and tkill.
+static int get_info(uintptr_t at, int signal, int to, struct signal_info *info)
+{
+	if (user_get(info, at))
+		return -EFAULT;
+	info->signal = signal;
+	return (info->code >= 0 || info->code == SI_TKILL) && to != process_current()->pid ? -EPERM
+											   : 0;
+}
+
+SYSCALL(129, rt_sigqueueinfo)
+{
+	int pid = (int)a[0], signal = (int)a[1];
+	struct signal_info info;
+	int error = get_info(a[2], signal, pid, &info);
+
+	if (!error && signal && !valid((uint64_t)signal))
+		error = -EINVAL;
+	return error ? error : send_to_process(pid, signal, &info);
+}
+
+SYSCALL(297, rt_tgsigqueueinfo)
+{
+	int group = (int)a[0], tid = (int)a[1], signal = (int)a[2];
+	struct signal_info info;
+	int error = group <= 0 || tid <= 0 ? -EINVAL : get_info(a[3], signal, group, &info);
+
+	return error ? error : send_to_task(group, tid, signal, &info);
 }

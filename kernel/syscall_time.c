@@ -50,6 +50,21 @@ uint64_t syscall_due(uint64_t due, bool absolute, bool by_realtime, uint64_t now
 	return MAX(due, 1UL);
 }
 
+uint64_t syscall_end(uint64_t ns)
+{
+	struct task *t = task_current();
+	uint64_t now = clock_ns(), end = t->resume_end;
+
+	t->resume_end = 0;
+	return end ? end : ns > INT64_MAX - now ? INT64_MAX : now + ns;
+}
+
+int64_t syscall_again(uint64_t end)
+{
+	task_current()->resume_end = end;
+	return -ERESTART_UNHANDLED;
+}
+
 // Of the running task, or of its process.
 static uint64_t cpu_ns(bool task)
 {
@@ -144,7 +159,7 @@ SYSCALL(201, time)
 	return a[0] && user_put(a[0], &seconds) ? -EFAULT : seconds;
 }
 
-// Until `end` on the monotonic clock. 0, or -EINTR with what is left written to `left`.
+// Until `end` on the monotonic clock. 0, or broken off, with what is left written to `left`.
 static int64_t sleep_until(uint64_t end, uintptr_t left, bool relative)
 {
 	struct process *p = process_current();
@@ -159,9 +174,9 @@ static int64_t sleep_until(uint64_t end, uintptr_t left, bool relative)
 	if (now >= end)
 		return 0;
 	if (!relative)
-		return -ERESTART;
+		return -ERESTART_UNHANDLED;
 	rest = timespec_of(end - now);
-	return left && user_put(left, &rest) ? -EFAULT : -EINTR;
+	return left && user_put(left, &rest) ? -EFAULT : syscall_again(end);
 }
 
 SYSCALL(35, nanosleep)
@@ -169,7 +184,7 @@ SYSCALL(35, nanosleep)
 	uint64_t ns;
 	int error = syscall_get_time(a[0], &ns);
 
-	return error ? error : sleep_until(clock_ns() + ns, a[1], true);
+	return error ? error : sleep_until(syscall_end(ns), a[1], true);
 }
 
 SYSCALL(230, clock_nanosleep)
@@ -182,6 +197,6 @@ SYSCALL(230, clock_nanosleep)
 	if (error)
 		return error;
 	if (!(a[1] & TIMER_ABSTIME))
-		return sleep_until(clock_ns() + ns, a[3], true);
+		return sleep_until(syscall_end(ns), a[3], true);
 	return sleep_until(clock_ns() + (ns > now ? ns - now : 0), 0, false);
 }

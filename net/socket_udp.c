@@ -190,18 +190,36 @@ static int udp_socket_connect(struct stream *s, const struct socket_address *nam
 	return error;
 }
 
+// Where its datagrams come from: a connected socket that is bound to no address has, as on Linux, the one that leads to its
+// peer. Programs find their machine's address so.
+static ip_addr_t local_ip(const struct udp_socket *u)
+{
+	const struct udp_pcb *pcb = u->pcb;
+	ip_addr_t own = pcb->local_ip;
+	const ip_addr_t *ip = NULL;
+	struct netif *netif;
+
+	if (!u->connected || !ip_addr_isany(&own) || loopback_source(&pcb->remote_ip, &own))
+		return own;
+	netif = ip_route(&pcb->local_ip, &pcb->remote_ip);
+	ip = netif ? ip_netif_get_local_ip(netif, &pcb->remote_ip) : NULL;
+	return ip ? *ip : own;
+}
+
 static int udp_socket_name(struct stream *s, bool peer, struct socket_address *out)
 {
 	struct udp_socket *u = udp_of(s);
+	ip_addr_t ip;
 	int error = 0;
 
 	wtd_disable();
+	ip = local_ip(u);
 	if (peer && !u->connected)
 		error = -ENOTCONN;
 	else if (peer)
 		socket_from_ip(&u->common, &u->pcb->remote_ip, u->pcb->remote_port, out);
 	else
-		socket_from_ip(&u->common, &u->pcb->local_ip, u->pcb->local_port, out);
+		socket_from_ip(&u->common, &ip, u->pcb->local_port, out);
 	wtd_enable();
 	return error;
 }

@@ -69,7 +69,7 @@ def programs(tmp_path_factory):
     subprocess.run(["cp", "/bin/busybox", root / "bin"], check=True)
     for name in APPLETS:
         os.symlink("busybox", root / "bin" / name)
-    for name in ("harm", "threads", "files", "clocks", "limits", "calls"):
+    for name in ("harm", "threads", "files", "clocks", "limits", "calls", "again"):
         subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / name,
                         os.path.join(ROOT, "tests", "programs", name + ".c"), "-lpthread"], check=True)
     build_starts(root / "bin")
@@ -185,6 +185,11 @@ def test_clocks_are_read_without_a_call(machine):
         assert "clocks agree" in run(machine, f"clocks {count}")
         return machine.metrics()["pagewire_syscalls_total"] - before
     assert calls(0) == calls(1000)
+
+
+def test_a_stop_ends_no_sleep_and_signals_carry_values(machine, programs):
+    assert subprocess.run([programs[0] / "bin" / "again"], check=True, capture_output=True).stdout == b"ok\n"
+    assert run(machine, "again") == "ok"
 
 
 def test_limits_processor_time_and_timers(machine):

@@ -94,6 +94,16 @@ def test_iperf3_counts_what_was_sent(machine):
     held.stop()
 
 
+def test_iperf3_receives_and_sends_datagrams_test_after_test(machine):
+    held = Held(machine, POOLS)
+    machine.command("LOAD iperf3 -s &")
+    for more in ((), ("-R", "-P", "2"), ("-b", "0"), ("-R",)):
+        for stream in iperf("-u", "-n", "1M", *more)["streams"]:
+            assert stream["udp"]["packets"] > stream["udp"]["lost_packets"], (more, stream)
+    assert iperf("-n", "1M")["sum_received"]["bytes"] > 0
+    held.stop()
+
+
 def test_busybox_nc_sends_a_file_and_prints_what_comes(machine):
     held = Held(machine, POOLS)
     got = []
