@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// mlock and its kin. A program's memory never goes to a disk, so locking it is bringing it in; what it maps of files stays
-// wired while it is mapped. There is nothing to undo.
+// mlock and its kin. A program's memory never goes to a disk, so locking it is bringing it in; what it maps of files
+// stays wired while it is mapped. There is nothing to undo.
 #include "kernel/syscall.h"
 #include "kernel/uspace.h"
 #include "kernel/usercopy.h"

@@ -190,8 +190,8 @@ static int udp_socket_connect(struct stream *s, const struct socket_address *nam
 	return error;
 }
 
-// Where its datagrams come from: a connected socket that is bound to no address has, as on Linux, the one that leads to its
-// peer. Programs find their machine's address so.
+// Where its datagrams come from: a connected socket that is bound to no address has, as on Linux, the one that leads
+// to its peer. Programs find their machine's address so.
 static ip_addr_t local_ip(const struct udp_socket *u)
 {
 	const struct udp_pcb *pcb = u->pcb;

@@ -18,6 +18,8 @@ from vm import BUILD, ROOT, VM, make_volume
 DOCUMENT = os.path.join(ROOT, "docs", "linux-abi.md")
 BEGIN, END = "<!-- posix-list: made by `make abi-list` -->", "<!-- posix-list end -->"
 BESIDE, SECONDS = 16, 30
+# One makes eight million calls; one wants the overruns of a timer of 2 ns to the hundredth, which is chance.
+NOT_RUN = {"clock.1-1", "timer_getoverrun.2-3"}
 # They say themselves that they tested nothing.
 UNTESTED = ("4", "5")
 TRIES = 3
@@ -45,7 +47,7 @@ def build(root, but=()):
         os.symlink("busybox", os.path.join(root, "bin", name))
     with open(os.path.join(root, "run.sh"), "w") as f:
         f.write(SCRIPT)
-    names = sorted(n for n in os.listdir(os.path.join(root, "posix")) if re.fullmatch(r"[a-z]\S*\.\S+", n) and not n.endswith(".log") and n not in but)
+    names = sorted(n for n in os.listdir(os.path.join(root, "posix")) if re.fullmatch(r"[a-z]\S*\.\S+", n) and not n.endswith(".log") and n not in NOT_RUN.union(but))
     with open(os.path.join(root, "posix", "list"), "w") as f:
         f.write("\n".join(names) + "\n")
     return names

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// again: calls that a signal broke off. Stopping and continuing a program must not end its sleeps; a handler does. Then signals
-// that carry a value, children that nobody waits for, and memory that is locked. It says "ok" on Linux, too.
+// again: calls that a signal broke off. Stopping and continuing a program must not end its sleeps; a handler does.
+// Then signals that carry a value, children that nobody waits for, memory that is locked. It says "ok" on Linux, too.
 #define _GNU_SOURCE
 #include <poll.h>
 #include <signal.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// trial FOLDER BESIDE SECONDS: runs every program that FOLDER/list names, a line each, BESIDE of them at a time, each in a
-// session and a working directory of its own (/tmp/NAME), and prints "NAME RESULT" as they end: the exit status, "signal N",
-// or "late" for one that was ended after SECONDS. What they print is in FOLDER/NAME.out. The same program runs on
-// Pagewire and on Linux (tests/e2e/posixsuite.py): nothing of it knows on which.
+// trial FOLDER BESIDE SECONDS: runs every program that FOLDER/list names, a line each, BESIDE of them at a time, each
+// in a session and a working directory of its own (/tmp/NAME), and prints "NAME RESULT" as they end: the exit status,
+// "signal N", or "late" for one that was ended after SECONDS. What they print is in FOLDER/NAME.out. The same program
+// runs on Pagewire and on Linux (tests/e2e/posixsuite.py): nothing of it knows on which.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
