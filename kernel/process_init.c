@@ -10,6 +10,7 @@
 #define PATIENCE (2 * NS_PER_SEC) // between SIGTERM and SIGKILL at DOWN
 
 void device_init(void);
+void shm_init(void);
 
 void process_init(void)
 {
@@ -19,6 +20,7 @@ void process_init(void)
 	syscall_init();
 	tty_init();
 	device_init();
+	shm_init();
 	procfs_init();
 }
 

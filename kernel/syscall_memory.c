@@ -58,12 +58,15 @@ static int file_backing(int fd, uint64_t flags, uint64_t prot, struct uspace_bac
 		*out = s->ops->backing(s);
 		*file_bytes = st.size;
 		error = *out ? 0 : -ENODEV;
+		if (!error && uspace_is_shared_memory(*out))
+			*file_bytes = UINT64_MAX; // it may grow while it is mapped
 	}
 	if (!error && flags & MAP_SHARED) {
 		*access |= USPACE_SHARED;
 		if ((s->flags & STREAM_ACCMODE) != STREAM_RDWR)
 			*access |= USPACE_READ_ONLY;
-		if (prot & PROT_WRITE && !(*out)->file) { // made by the kernel, for reading
+		if (prot & PROT_WRITE && !(*out)->file &&
+		    !uspace_is_shared_memory(*out)) { // made by the kernel, for reading
 			backing_put(*out);
 			error = -ENODEV;
 		}

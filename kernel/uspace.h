@@ -48,6 +48,9 @@ void backing_get(struct uspace_backing *backing);
 void backing_put(struct uspace_backing *backing);
 struct uspace_backing *
 uspace_shared_new(uint64_t bytes); // memory that fork shares; null: none to be had
+bool uspace_is_shared_memory(const struct uspace_backing *backing);
+// Its end is elsewhere; what is mapped already of pages that go stays with who mapped it. 0, -EFBIG, -ENOSPC.
+int uspace_shared_resize(struct uspace_backing *backing, uint64_t bytes) MUST_CHECK;
 
 // Lock key. M: uspace.lock.
 struct uspace_region {

@@ -9,10 +9,23 @@ import pytest
 from held import Held
 from vm import ROOT, VM, make_volume
 
+<<<<<<< HEAD
+<<<<<<< HEAD
 PROGRAMS = ("space", "maps", "pipes", "ifaces")
+=======
+<<<<<<< HEAD
+PROGRAMS = ("space", "maps", "pipes")
+=======
+PROGRAMS = ("space", "maps", "shm")
+>>>>>>> 3f73a83 (Programs: memory with names in /dev/shm, for shm_open and sem_open, and without (memfd_create))
+>>>>>>> 27267e1 (Programs: memory with names in /dev/shm, for shm_open and sem_open, and without (memfd_create))
+=======
+PROGRAMS = ("space", "maps", "pipes", "shm")
+>>>>>>> 458549a (Programs: tests' list)
 LETTERS = 100 * 4096
 MODES = {"unmapped": dict(append="write=on cache=unmapped", mem=128), "late": dict(append="write=on nic=late", cpu="max")}
-POOLS = ("process", "task", "address space", "region", "pipe", "program file", "program mapping", "shared memory")
+POOLS = ("process", "task", "address space", "region", "pipe", "program file", "program mapping", "shared memory",
+         "shm object", "shm name", "shm file")
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +83,10 @@ def test_what_programs_write_into_a_shared_file_everybody_sees(machine, volume, 
     assert machine.down() == 0
     subprocess.run(["/usr/sbin/debugfs", "-R", f"dump /d/model {tmp_path}/model", machine.image], check=True, capture_output=True)
     assert (tmp_path / "model").read_bytes() == model
+
+
+def test_memory_with_a_name_is_shared_and_goes_with_it(machine, volume, tmp_path):
+    says_what_linux_says(machine, volume, tmp_path, "shm")
 
 
 def test_a_shared_file_is_served_while_a_program_changes_it(machine, volume):
