@@ -9,19 +9,7 @@ import pytest
 from held import Held
 from vm import ROOT, VM, make_volume
 
-<<<<<<< HEAD
-<<<<<<< HEAD
-PROGRAMS = ("space", "maps", "pipes", "ifaces")
-=======
-<<<<<<< HEAD
-PROGRAMS = ("space", "maps", "pipes")
-=======
-PROGRAMS = ("space", "maps", "shm")
->>>>>>> 3f73a83 (Programs: memory with names in /dev/shm, for shm_open and sem_open, and without (memfd_create))
->>>>>>> 27267e1 (Programs: memory with names in /dev/shm, for shm_open and sem_open, and without (memfd_create))
-=======
-PROGRAMS = ("space", "maps", "pipes", "shm")
->>>>>>> 458549a (Programs: tests' list)
+PROGRAMS = ("space", "maps", "pipes", "ifaces", "shm")
 LETTERS = 100 * 4096
 MODES = {"unmapped": dict(append="write=on cache=unmapped", mem=128), "late": dict(append="write=on nic=late", cpu="max")}
 POOLS = ("process", "task", "address space", "region", "pipe", "program file", "program mapping", "shared memory",
