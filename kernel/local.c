@@ -43,7 +43,6 @@ struct local_socket *local_make(int type)
 	t->references = 1;
 	t->type = (uint8_t)type;
 	t->rights_end = &t->rights;
-	t->queue_end = &t->queue;
 	message_queue_init(&t->messages, &t->stream, RECEIVE_BYTES, has_room);
 	t->receive_ns = t->send_ns = UINT64_MAX;
 	t->send_bytes = RECEIVE_BYTES;
@@ -142,7 +141,7 @@ static unsigned local_poll(struct stream *s)
 	unsigned events = t->error ? STREAM_ERR : 0;
 
 	if (t->state == LOCAL_LISTENING)
-		return t->queue ? STREAM_IN : 0;
+		return t->queue.first ? STREAM_IN : 0;
 	events |= message_events(&t->messages);
 	if (t->fin_seen || t->deaf)
 		events |= STREAM_IN;
@@ -214,8 +213,7 @@ static void local_close(struct stream *s)
 	local_unname(t);
 	wtd_disable();
 	leave(t);
-	while ((waiting = t->queue)) {
-		t->queue = waiting->queue_next;
+	while ((waiting = local_unaccepted(accept_queue_take(&t->queue)))) {
 		wtd_enable();
 		if (waiting->peer)
 			waiting->peer->error = ECONNRESET;

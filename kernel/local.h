@@ -46,17 +46,17 @@ struct local_socket {
 	uint8_t state;				  // (W) enum local_state
 	bool closed, fin_seen, no_more_out, deaf; // (W) closed: the stream is gone
 	bool pass_credentials;
-	int error;				   // (W) SO_ERROR; positive
-	struct local_socket *peer;		   // (W) a reference
-	struct local_credentials of, peer_of;	   // as bound to a connection
-	struct message_queue messages;		   // received
-	struct local_rights *rights, **rights_end; // (W) of these messages, in the same order
-	struct local_socket *queue, **queue_end, *queue_next; // (W) listening: to be accepted
-	uint32_t queued, backlog;			      // (W)
-	struct local_socket *waits_for;			      // (W) a reference: has no room for us
-	struct local_socket *waiting, *waiting_next;	      // (W) who waits for us
-	uint64_t receive_ns, send_ns;			      // SO_RCVTIMEO, SO_SNDTIMEO
-	uint32_t send_bytes;				      // SO_SNDBUF
+	int error;				     // (W) SO_ERROR; positive
+	struct local_socket *peer;		     // (W) a reference
+	struct local_credentials of, peer_of;	     // as bound to a connection
+	struct message_queue messages;		     // received
+	struct local_rights *rights, **rights_end;   // (W) of these messages, in the same order
+	struct accept_queue queue;		     // (W) listening
+	struct accept_entry unaccepted;		     // (W) in such a queue
+	struct local_socket *waits_for;		     // (W) a reference: has no room for us
+	struct local_socket *waiting, *waiting_next; // (W) who waits for us
+	uint64_t receive_ns, send_ns;		     // SO_RCVTIMEO, SO_SNDTIMEO
+	uint32_t send_bytes;			     // SO_SNDBUF
 	// Names (local_name.c).
 	struct socket_address name; // (W) len 0: none
 	struct local_socket *name_next;
@@ -73,6 +73,11 @@ extern const struct stream_ops local_stream_ops;
 static inline struct local_socket *local_of(struct stream *s)
 {
 	return CONTAINER_OF(s, struct local_socket, stream);
+}
+// Who waits to be accepted by that entry of a queue; null: nobody.
+static inline struct local_socket *local_unaccepted(struct accept_entry *entry)
+{
+	return entry ? CONTAINER_OF(entry, struct local_socket, unaccepted) : NULL;
 }
 
 // ---- for syscall_socket.c: thread context of a program ----

@@ -262,7 +262,7 @@ static int meet(struct local_socket *t, struct local_socket *listener, struct lo
 		return t->state == LOCAL_CONNECTED ? -EISCONN : -EINVAL;
 	if (listener->closed || listener->state != LOCAL_LISTENING)
 		return -ECONNREFUSED;
-	if (listener->queued >= listener->backlog) {
+	if (listener->queue.queued >= listener->queue.backlog) {
 		local_wait_for(t, listener);
 		return -EAGAIN;
 	}
@@ -272,9 +272,7 @@ static int meet(struct local_socket *t, struct local_socket *listener, struct lo
 	server->pass_credentials = listener->pass_credentials;
 	t->of = local_self();
 	local_join(t, server);
-	*listener->queue_end = server;
-	listener->queue_end = &server->queue_next;
-	listener->queued++;
+	accept_queue_add(&listener->queue, &server->unaccepted);
 	stream_notify(&listener->stream);
 	return 0;
 }
@@ -313,7 +311,7 @@ int local_listen(struct stream *s, int backlog)
 	if (!t->name.len || t->state == LOCAL_CONNECTED) {
 		error = -EINVAL;
 	} else {
-		t->backlog = (uint32_t)MIN(MAX(backlog, 0), BACKLOG_MOST - 1) + 1;
+		t->queue.backlog = (uint32_t)MIN(MAX(backlog, 0), BACKLOG_MOST - 1) + 1;
 		t->state = LOCAL_LISTENING;
 		t->of = local_self();
 		local_has_room(t);
@@ -329,12 +327,8 @@ int local_accept(struct stream *s, struct stream **out, struct socket_address *n
 	if (l->type == SOCK_DGRAM)
 		return -EOPNOTSUPP;
 	wtd_disable();
-	t = l->queue;
+	t = local_unaccepted(accept_queue_take(&l->queue));
 	if (t) {
-		l->queue = t->queue_next;
-		if (!l->queue)
-			l->queue_end = &l->queue;
-		l->queued--;
 		*name = (struct socket_address){.family = AF_UNIX, .len = sizeof(name->family)};
 		if (t->peer && t->peer->name.len)
 			*name = t->peer->name;

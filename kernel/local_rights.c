@@ -139,7 +139,7 @@ void local_rights_drop(struct local_rights *r)
 // Each local socket in question that lies in t's queues: in its own, and in those of sockets it has not accepted yet.
 static void visit(struct local_socket *t, void (*fn)(struct local_socket *, void *), void *arg)
 {
-	struct local_socket *holder = t, *waiting = t->queue;
+	struct local_socket *holder = t, *waiting = local_unaccepted(t->queue.first);
 
 	while (holder) {
 		for (const struct local_rights *r = holder->rights; r; r = r->next)
@@ -150,7 +150,7 @@ static void visit(struct local_socket *t, void (*fn)(struct local_socket *, void
 					fn(other, arg);
 			}
 		holder = waiting;
-		waiting = waiting ? waiting->queue_next : NULL;
+		waiting = waiting ? local_unaccepted(waiting->unaccepted.next) : NULL;
 	}
 }
 
@@ -170,7 +170,7 @@ static void found_alive(struct local_socket *t, void *arg)
 
 static struct local_rights *take_rights(struct local_socket *t, struct local_rights *list)
 {
-	struct local_socket *holder = t, *waiting = t->queue;
+	struct local_socket *holder = t, *waiting = local_unaccepted(t->queue.first);
 	struct local_rights *r;
 
 	while (holder) {
@@ -180,7 +180,7 @@ static struct local_rights *take_rights(struct local_socket *t, struct local_rig
 			list = r;
 		}
 		holder = waiting;
-		waiting = waiting ? waiting->queue_next : NULL;
+		waiting = waiting ? local_unaccepted(waiting->unaccepted.next) : NULL;
 	}
 	return list;
 }

@@ -65,7 +65,7 @@ static struct tcp_socket *choose(struct tcp_socket *first, const struct tcp_pcb 
 		count++;
 	for (which = (uint32_t)((uint64_t)pcb->node.hash * count >> 32); which; which--)
 		m = m->next_listener;
-	while (count-- && m->queued >= m->backlog)
+	while (count-- && m->queue.queued >= m->queue.backlog)
 		m = m->next_listener;
 	return m;
 }
@@ -77,7 +77,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	if (err != ERR_OK || !pcb)
 		return ERR_VAL;
 	l = choose(arg, pcb);
-	t = l->queued < l->backlog ? tcp_socket_make(l->common.v6) : NULL;
+	t = l->queue.queued < l->queue.backlog ? tcp_socket_make(l->common.v6) : NULL;
 	if (!t) {
 		refused++;
 		tcp_abort(pcb);
@@ -91,9 +91,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	t->common.receive_ns = l->common.receive_ns;
 	t->common.send_ns = l->common.send_ns;
 	tcp_socket_apply(t);
-	*l->queue_end = t;
-	l->queue_end = &t->queue_next;
-	l->queued++;
+	accept_queue_add(&l->queue, &t->unaccepted);
 	stream_notify(stream_of(l));
 	return ERR_OK;
 }
@@ -130,7 +128,8 @@ static int start(struct tcp_socket *t)
 		t->next_listener = first->next_listener;
 		first->next_listener = t;
 	} else {
-		listener = tcp_listen_with_backlog_and_err(own, (u8_t)MIN(t->backlog, 255U), &err);
+		listener =
+		    tcp_listen_with_backlog_and_err(own, (u8_t)MIN(t->queue.backlog, 255U), &err);
 		if (!listener) {
 			tcp_socket_attach(t, own);
 			return socket_error_of(err);
@@ -149,7 +148,7 @@ int tcp_socket_listen(struct stream *s, int backlog)
 	int error = 0;
 
 	wtd_disable();
-	t->backlog = (uint32_t)MIN(MAX(backlog, 1), 4096);
+	t->queue.backlog = (uint32_t)MIN(MAX(backlog, 1), 4096);
 	if (t->state != LISTENING) {
 		error = t->state != FRESH ? -EINVAL : tcp_socket_need_pcb(t);
 		if (!error && !t->pcb->local_port)
@@ -161,17 +160,21 @@ int tcp_socket_listen(struct stream *s, int backlog)
 	return error;
 }
 
+// WTDs off. The oldest that waits, or null.
+static struct tcp_socket *take(struct tcp_socket *l)
+{
+	struct accept_entry *entry = accept_queue_take(&l->queue);
+
+	return entry ? CONTAINER_OF(entry, struct tcp_socket, unaccepted) : NULL;
+}
+
 int tcp_socket_accept(struct stream *s, struct stream **out, struct socket_address *name)
 {
 	struct tcp_socket *l = tcp_of(s), *t;
 
 	wtd_disable();
-	t = l->queue;
+	t = take(l);
 	if (t) {
-		l->queue = t->queue_next;
-		if (!l->queue)
-			l->queue_end = &l->queue;
-		l->queued--;
 		if (t->pcb)
 			socket_from_ip(&t->common, &t->pcb->remote_ip, t->pcb->remote_port, name);
 		else
@@ -188,8 +191,7 @@ void tcp_socket_stop_listening(struct tcp_socket *t)
 {
 	struct tcp_socket *waiting, *other = t->next_listener;
 
-	while ((waiting = t->queue)) {
-		t->queue = waiting->queue_next;
+	while ((waiting = take(t))) {
 		if (waiting->pcb) {
 			orphaned++;
 			tcp_socket_detach(waiting->pcb);

@@ -106,7 +106,6 @@ struct tcp_socket *tcp_socket_make(bool v6)
 					   .receive_bytes = TCP_WND,
 					   .send_bytes = TCP_SND_BUF};
 	stream_init(stream_of(t), &tcp_stream_ops, STREAM_RDWR);
-	t->queue_end = &t->queue;
 	t->next_listener = t;
 	t->reader = (struct mutex)MUTEX_INIT("socket reader");
 	t->sender = (struct mutex)MUTEX_INIT("socket sender");

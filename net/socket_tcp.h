@@ -38,9 +38,8 @@ struct tcp_socket {
 	bool cork, linger_on;
 	struct tcp_options options; // (W)
 	int linger_seconds;
-	struct tcp_socket *queue, **queue_end,
-	    *queue_next;	  // (W) listening: accepted by lwIP, not yet by the program
-	uint32_t queued, backlog; // (W)
+	struct accept_queue queue;	// (W) listening: accepted by lwIP, not yet by the program
+	struct accept_entry unaccepted; // (W) in such a queue
 	// (W) Listening: a ring of those that share one port and one pcb of lwIP's (SO_REUSEPORT), itself among them.
 	struct tcp_socket *next_listener;
 	struct mutex reader, sender;
@@ -90,7 +89,8 @@ int64_t tcp_socket_take_loan(struct stream *s, const struct stream_loan *loan, b
 unsigned tcp_socket_poll(struct stream *s);
 // Bytes that can be queued now; -EAGAIN, or an error when there never will be room. WTDs off.
 int64_t tcp_socket_room(struct tcp_socket *t);
-void tcp_socket_push(struct tcp_socket *t); // what is queued goes
+int64_t tcp_socket_room_seen(struct tcp_socket *t); // the same with WTDs on: may be less later
+void tcp_socket_push(struct tcp_socket *t);	    // what is queued goes
 
 // ---- socket_zerocopy.c ----
 int64_t tcp_zerocopy_send(struct tcp_socket *t,

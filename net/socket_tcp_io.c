@@ -163,6 +163,16 @@ int64_t tcp_socket_room(struct tcp_socket *t)
 	return tcp_sndbuf(t->pcb) ? (int64_t)tcp_sndbuf(t->pcb) : -EAGAIN;
 }
 
+int64_t tcp_socket_room_seen(struct tcp_socket *t)
+{
+	int64_t n;
+
+	wtd_disable();
+	n = tcp_socket_room(t);
+	wtd_enable();
+	return n;
+}
+
 // (S) A frame with room for more, wired for us.
 static bool need_page(struct tcp_socket *t)
 {
@@ -183,13 +193,10 @@ static bool need_page(struct tcp_socket *t)
 static int64_t send_piece(struct tcp_socket *t, struct stream_io *io, bool more)
 {
 	struct stream_io before = *io;
-	int64_t n;
+	int64_t n = tcp_socket_room_seen(t);
 	err_t err = ERR_CONN;
 	int error;
 
-	wtd_disable();
-	n = tcp_socket_room(t);
-	wtd_enable();
 	if (n <= 0)
 		return n;
 	if (!need_page(t))
@@ -309,7 +316,7 @@ unsigned tcp_socket_poll(struct stream *s)
 	unsigned events = tcp_zerocopy_told(t) ? STREAM_NOTICE : 0;
 
 	if (t->state == LISTENING)
-		return t->queue ? STREAM_IN : 0;
+		return t->queue.first ? STREAM_IN : 0;
 	if (t->state == FRESH)
 		return STREAM_OUT | STREAM_HUP;
 	if (t->in || t->fin_seen || t->deaf)

@@ -126,12 +126,9 @@ static int64_t lend(struct tcp_socket *t, struct zerocopy_send *send, struct str
 	size_t bytes = stream_io_piece(io, PAGE_SIZE, &address);
 	uint32_t offset = address & (PAGE_SIZE - 1);
 	struct page *page;
-	int64_t n;
+	int64_t n = tcp_socket_room_seen(t);
 	int error;
 
-	wtd_disable();
-	n = tcp_socket_room(t);
-	wtd_enable();
 	if (n <= 0)
 		return n;
 	n = MIN(n, (int64_t)MIN(bytes, PAGE_SIZE - offset));

@@ -64,6 +64,32 @@ int control_next(const struct socket_message *m, uint32_t *at, struct control *o
 void control_put(struct socket_message *m, int level, int type, const void *data, uint32_t len);
 uint32_t control_room(const struct socket_message *m); // bytes of data that the next may have
 
+// ---- what a listening socket was told of and its program has not accepted yet: oldest first; WTDs off ----
+struct accept_entry { // in the socket that waits
+	struct accept_entry *next;
+};
+struct accept_queue { // all zero: empty
+	struct accept_entry *first, *last;
+	uint32_t queued, backlog; // how many wait, and how many may
+};
+static inline void accept_queue_add(struct accept_queue *q, struct accept_entry *entry)
+{
+	entry->next = NULL;
+	*(q->first ? &q->last->next : &q->first) = entry;
+	q->last = entry;
+	q->queued++;
+}
+static inline struct accept_entry *accept_queue_take(struct accept_queue *q) // null: none waits
+{
+	struct accept_entry *entry = q->first;
+
+	if (entry) {
+		q->first = entry->next;
+		q->queued--;
+	}
+	return entry;
+}
+
 struct socket_ops {
 	int (*bind)(struct stream *s, const struct socket_address *name);
 	int (*connect)(
