@@ -36,6 +36,7 @@ endif
 	@touch $@
 
 $(CRYPTO_SRC)/%.h: $(CRYPTO_READY) ;
+$(CRYPTO_FILES:%=$(CRYPTO_SRC)/%.c): $(CRYPTO_READY) ;
 CRYPTO_FLAGS := -DARGON2_NO_THREADS -DBR_USE_UNIX_TIME=0 -DBR_USE_URANDOM=0 -DBR_USE_GETENTROPY=0 -DBR_AES_X86NI=0 -DBR_SSE2=0 \
                 -Wno-missing-prototypes -Wno-strict-prototypes -I$(CRYPTO_SRC)/bearssl/src
 $(CRYPTO_OBJS): $(CRYPTO_SRC)/%.o: $(CRYPTO_READY) $(CRYPTO_HOME)/crypto.mk
