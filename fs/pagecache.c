@@ -109,6 +109,7 @@ void cache_unhash(struct page *page)
 	page->owner = NULL;
 }
 
+// `now` is not before any stamp: those are clock_ns's.
 static inline void touch(struct page *page, uint64_t now)
 {
 	if (now - page->stamp_ns <= cache.touch_ns || page->flags & PAGE_HELD)
@@ -120,7 +121,7 @@ static inline void touch(struct page *page, uint64_t now)
 
 void cache_touch(struct page *page)
 {
-	touch(page, clock_ns());
+	touch(page, clock_recent_ns());
 }
 
 void cache_touch_run(struct page *page, const struct page *end)

@@ -76,6 +76,11 @@ uint64_t clock_ns(void)
 	return ns;
 }
 
+uint64_t clock_recent_ns(void)
+{
+	return last_ns;
+}
+
 // Programs read meanwhile, on this processor after an interrupt at the most: the sequence tells them.
 static void publish(void)
 {

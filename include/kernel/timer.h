@@ -7,6 +7,8 @@
 #include "kernel/base.h"
 
 uint64_t clock_ns(void); // nanoseconds since kernel entry; any context
+// What clock_ns last told anybody, which costs a load: for what may be a batch of work late.
+uint64_t clock_recent_ns(void);
 // TSC; any context; the cheapest time stamp
 #ifdef PAGEWIRE_HOST
 uint64_t clock_cycles(void);
