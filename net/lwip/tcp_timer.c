@@ -126,7 +126,7 @@ static uint32_t slow_ticks(const struct tcp_pcb *pcb)
 {
 	uint32_t ticks = state_ends(pcb);
 
-	if (tcp_given_up(pcb) && pcb->rtime >= pcb->rto)
+	if (pcb->rtime >= pcb->rto && tcp_given_up(pcb))
 		return 1;
 	if (pcb->persist_backoff)
 		ticks = MIN(ticks, pcb->persist_probe >= TCP_MAXRTX
