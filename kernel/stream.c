@@ -330,6 +330,17 @@ static uint64_t time_limit(struct stream *s, bool in)
 		       : socket->receive_timeout_ns(s);
 }
 
+int64_t stream_result(struct stream *s, int64_t done, int64_t last)
+{
+	const struct socket_ops *socket = s->ops->socket;
+
+	if (done)
+		return done;
+	if (last < 0 && socket && socket->told)
+		socket->told(s, (int)-last);
+	return last;
+}
+
 // Calls the operation until it moves something, or may not wait. What was moved counts before an error.
 static int64_t transfer(struct stream *s, struct stream_io *io, uint64_t offset, bool in)
 {
@@ -349,7 +360,7 @@ static int64_t transfer(struct stream *s, struct stream_io *io, uint64_t offset,
 			continue;
 		}
 		if (moved <= 0)
-			return done ? done : moved;
+			return stream_result(s, done, moved);
 		done += moved;
 		if (!in && s->ops->kind != STREAM_FILE)
 			break; // a reader takes what there is
@@ -456,7 +467,7 @@ int64_t stream_send_file(struct stream *to, struct stream *from, uint64_t *offse
 				continue;
 		}
 		if (moved <= 0)
-			return done ? (int64_t)done : moved;
+			return stream_result(to, (int64_t)done, moved);
 		done += (uint64_t)moved;
 		*offset += (uint64_t)moved;
 	}

@@ -47,7 +47,7 @@ static int64_t send_message(struct stream *s, struct socket_message *m)
 	} while (m->io.left && (m->flags & MSG_DONTWAIT ? n > 0 : true));
 	if (!done && n == -EPIPE && !(m->flags & MSG_NOSIGNAL))
 		signal_task(task_current(), SIGPIPE, NULL);
-	return done ? done : n;
+	return stream_result(s, done, n);
 }
 
 static int64_t receive_message(struct stream *s, struct socket_message *m)
@@ -63,7 +63,7 @@ static int64_t receive_message(struct stream *s, struct socket_message *m)
 				continue;
 		}
 		if (n <= 0)
-			return done ? done : n;
+			return stream_result(s, done, n);
 		done += n;
 		if (!m->io.left || !(m->flags & MSG_WAITALL) || m->flags & MSG_PEEK ||
 		    m->control_len)

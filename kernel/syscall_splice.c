@@ -67,7 +67,7 @@ static int64_t into_pipe(struct splice *x, uint64_t most)
 			break;
 		done += n;
 	}
-	return done ? done : n;
+	return stream_result(x->from, done, n);
 }
 
 // ---- out of a pipe ----
@@ -129,7 +129,7 @@ static int64_t out_of_pipe(struct splice *x, uint64_t most)
 			break;
 		done += n;
 	}
-	return done ? done : n;
+	return stream_result(x->to, done, n);
 }
 
 // ---- from pipe to pipe ----

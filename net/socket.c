@@ -234,6 +234,12 @@ int socket_take_error(struct stream *s)
 	return __atomic_exchange_n(&socket_common(s)->error, 0, __ATOMIC_ACQ_REL);
 }
 
+void socket_told(struct stream *s, int error)
+{
+	(void)__atomic_compare_exchange_n(&socket_common(s)->error, &error, 0, false,
+					  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
 uint64_t socket_receive_timeout(struct stream *s)
 {
 	return socket_common(s)->receive_ns;

@@ -77,5 +77,6 @@ int socket_udp_get(bool v6, const struct udp_options *o, const struct udp_pcb *p
 int socket_set_common(struct stream *s, int level, int name, const void *value, uint32_t len);
 int socket_get_common(struct stream *s, int level, int name, int type, void *value, uint32_t *len);
 int socket_take_error(struct stream *s);
+void socket_told(struct stream *s, int error); // struct socket_ops
 uint64_t socket_receive_timeout(struct stream *s);
 uint64_t socket_send_timeout(struct stream *s);

@@ -283,6 +283,7 @@ static const struct socket_ops tcp_socket_ops = {.bind = tcp_socket_bind,
 						 .set_option = tcp_socket_set_option,
 						 .get_option = tcp_socket_get_option,
 						 .error = socket_take_error,
+						 .told = socket_told,
 						 .receive_timeout_ns = socket_receive_timeout,
 						 .send_timeout_ns = socket_send_timeout};
 static const struct stream_ops tcp_stream_ops = {.kind = STREAM_SOCKET,

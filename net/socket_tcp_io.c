@@ -36,7 +36,7 @@ static int64_t nothing(struct tcp_socket *t)
 
 	if (t->state == FRESH || t->state == LISTENING)
 		return -ENOTCONN;
-	error = socket_take_error(stream_of(t));
+	error = t->common.error; // the head says when it was told
 	if (error)
 		return -error;
 	return t->fin_seen || t->deaf || !t->pcb ? 0 : -EAGAIN;
@@ -149,12 +149,9 @@ int64_t tcp_socket_room(struct tcp_socket *t)
 	if (t->no_more_out)
 		return -EPIPE;
 	if (!t->pcb) {
-		int error = socket_take_error(stream_of(t));
+		int error = t->common.error;
 
-		return t->state == FRESH	      ? -ENOTCONN
-		       : error && error != ECONNRESET ? -error
-		       : error			      ? -error
-						      : -EPIPE;
+		return t->state == FRESH ? -ENOTCONN : error ? -error : -EPIPE;
 	}
 	if (t->state != OPEN)
 		return t->state == CONNECTING ? -EAGAIN : -ENOTCONN;
@@ -193,7 +190,7 @@ static bool need_page(struct tcp_socket *t)
 static int64_t send_piece(struct tcp_socket *t, struct stream_io *io, bool more)
 {
 	struct stream_io before = *io;
-	int64_t n = tcp_socket_room_seen(t);
+	int64_t n = tcp_socket_room_seen(t), room;
 	err_t err = ERR_CONN;
 	int error;
 
@@ -206,13 +203,14 @@ static int64_t send_piece(struct tcp_socket *t, struct stream_io *io, bool more)
 	if (error)
 		return error;
 	wtd_disable();
-	if (t->pcb)
+	room = tcp_socket_room(t); // it may have ended meanwhile
+	if (room > 0)
 		err = pagebuf_write(t->pcb, t->page, (uint16_t)t->page_used, (uint16_t)n,
 				    more || io->left);
 	wtd_enable();
 	if (err != ERR_OK) {
 		*io = before;
-		return err == ERR_MEM ? -EAGAIN : -EPIPE;
+		return err == ERR_MEM ? -EAGAIN : room < 0 ? room : -EPIPE;
 	}
 	t->page_used += (uint32_t)n;
 	return n;

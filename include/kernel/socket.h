@@ -104,6 +104,9 @@ struct socket_ops {
 	int (*set_option)(struct stream *s, int level, int name, const void *value, uint32_t len);
 	int (*get_option)(struct stream *s, int level, int name, void *value, uint32_t *len);
 	int (*error)(struct stream *s); // SO_ERROR: told once
+	// The head has told the program that error (positive), which read, write, send, receive or take_page had
+	// answered: a pending one that it was is over. Null: who answers with an error has ended it.
+	void (*told)(struct stream *s, int error);
 	// Time-outs of SO_RCVTIMEO and SO_SNDTIMEO, which the head obeys; UINT64_MAX: none.
 	uint64_t (*receive_timeout_ns)(struct stream *s);
 	uint64_t (*send_timeout_ns)(struct stream *s);

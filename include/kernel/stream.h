@@ -200,6 +200,9 @@ int64_t stream_read(struct stream *s, struct stream_io *io);
 int64_t stream_write(struct stream *s, struct stream_io *io);
 int64_t stream_read_at(struct stream *s, struct stream_io *io, uint64_t offset);
 int64_t stream_write_at(struct stream *s, struct stream_io *io, uint64_t offset);
+// What a call comes to that moved `done` bytes before `last` came: the bytes. A socket's error is then told by the
+// next one.
+int64_t stream_result(struct stream *s, int64_t done, int64_t last);
 int64_t stream_send_file(struct stream *to, struct stream *from, uint64_t *offset, uint64_t bytes);
 
 // ---- names: who has files ----------------------------------------------------------------------------
