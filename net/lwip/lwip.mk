@@ -33,11 +33,8 @@ endif
 			{ echo "lwip: $$p does not apply" >&2; exit 1; }; done
 	@touch $@
 
-# Whoever includes a header of lwIP's, and its own sources, are compiled again in the same run in which the patches changed
-# them. While they are unpacked the files are not there: without these rules make would take that for its end.
+# Whoever includes a header of lwIP's is compiled again in the same run in which the patches changed it.
 $(LWIP_SRC)/src/include/%.h: $(LWIP_READY) ;
-$(LWIP_SRC)/%.c: $(LWIP_READY) ;
-$(LWIP_SRC)/%.d: ; # or make would link one from a %.d.c
 
 # lwIP's own sources take their few libc headers from port/libc and fewer warnings than ours.
 $(LWIP_UPSTREAM_OBJS): $(LWIP_SRC)/%.o: $(LWIP_READY) $(LWIP_HOME)/lwip.mk
@@ -77,6 +74,9 @@ LWIP_TEST_OBJS   := $(patsubst %,$(LWIP_TEST)/%.o,$(LWIP_FILES) src/core/mem src
                       $(LWIP_TEST_UNITS))
 LWIP_TEST_CFLAGS := -Itests/lwip -Inet/lwip -Inet/lwip/port -I$(LWIP_SRC)/src/include -I$(LWIP_SRC)/test/unit \
                     -fno-sanitize=alignment
+
+# And so are its sources. While they are unpacked they are not there, which without this rule would be make's end.
+$(sort $(LWIP_FILES:%=$(LWIP_SRC)/%.c) $(LWIP_TEST_OBJS:$(LWIP_TEST)/%.o=$(LWIP_SRC)/%.c)): $(LWIP_READY) ;
 
 $(LWIP_TEST_OBJS): $(LWIP_TEST)/%.o: $(LWIP_READY) $(LWIP_HOME)/lwip.mk
 	@mkdir -p $(@D)
