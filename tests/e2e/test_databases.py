@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """SQLite and Lua, unchanged: a database on a volume, written in transactions with fsync, by one process and by several at once
-under record locks, with crashes in between (SQLite's own tester of that, mptest), and read again by this machine's
-SQLite from the volume; a language that lives on its allocator, files and the clock."""
+under record locks or through a write-ahead log whose index they share as mapped memory, with crashes in between (SQLite's
+own tester of that, mptest), and read again by this machine's SQLite from the volume; a language that lives on its allocator, files and the clock."""
 import os
 import re
 import sqlite3
@@ -28,13 +28,26 @@ select count(*), sum(n), count(distinct word) from t;
 """
 # One transaction each, so that several of them really wait for each other.
 COUNT = "pragma busy_timeout=600000;\n" + "update counter set n = n + 1;\n" * 20
+# What a reader must never see half of.
+STEP = "begin immediate; update pair set a = a + 1; insert into log values(randomblob(700)); update pair set b = b - 1; commit;"
 SCRIPTS = {
     "fill": "sqlite3 /db/$1.db < /fill.sql",
     "together": """sqlite3 /db/many.db 'create table counter(n); insert into counter values(0)'
 for n in 1 2 3; do sqlite3 /db/many.db < /count.sql > /dev/null & done; wait
 sqlite3 /db/many.db 'select n from counter; pragma integrity_check'""",
     "several": "cd /db; mptester $1.db /mptest/$1.test --journalmode $2 > /db/$1.out 2>&1; tail -n 2 /db/$1.out",
+    "wal": """cd /db
+reach() { while [ $n -lt $1 ]; do
+set -- $1 $(sqlite3 -separator ' ' -cmd '.timeout 600000' wal.db 'select a, a + b from pair'); n=$2; [ $3 = 0 ] || echo torn $3
+done; }
+write() { yes "$STEP" | sqlite3 -cmd '.timeout 600000' -cmd 'pragma wal_autocheckpoint=20' wal.db > /dev/null & }
+sqlite3 wal.db 'pragma journal_mode=wal; create table log(noise); create table pair(a, b); insert into pair values(0, 0)'
+n=0; write; first=$!; write; second=$!
+reach 60; kill -9 $first; wait $first; reach $((n + 40)); kill -9 $second; wait; echo stopped""",
+    "recover": """cd /db; sqlite3 wal.db 'pragma journal_mode; pragma integrity_check; select a + b, a from pair; select count(*) from log;
+pragma wal_checkpoint(truncate)'""",
 }
+SCRIPTS["wal"] = "STEP='" + STEP + "'\n" + SCRIPTS["wal"]
 LUA = """local f <close> = assert(io.open("/db/lines", "w"))
 local sum = 0
 for n = 1, 20000 do f:write(n, "\\n") sum = sum + n end
@@ -58,7 +71,7 @@ def volume(tmp_path_factory):
     sqlite = os.path.join(BUILD, "programs", "sqlite")
     subprocess.run(["cp", "/bin/busybox", f"{sqlite}/sqlite3", f"{sqlite}/mptester", f"{BUILD}/programs/lua", root / "bin"], check=True)
     subprocess.run(["cp", *(f"{sqlite}/{n}" for n in os.listdir(sqlite) if n.endswith("test")), root / "mptest"], check=True)
-    for name in ("sh", "tail", "echo"):
+    for name in ("sh", "tail", "echo", "yes"):
         os.symlink("busybox", root / "bin" / name)
     for name, text in SCRIPTS.items():
         (root / f"{name}.sh").write_text(text + "\n")
@@ -113,10 +126,26 @@ def test_sqlite_processes_at_once_count_every_transaction(machine):
     assert out.split()[:2] == ["60", "ok"], out
 
 
-@pytest.mark.parametrize("script, journal", [("multiwrite01", "DELETE"), ("crash01", "DELETE"), ("multiwrite01", "TRUNCATE")])
+@pytest.mark.parametrize("script, journal", [("multiwrite01", "DELETE"), ("crash01", "DELETE"), ("multiwrite01", "TRUNCATE"),
+                                             ("multiwrite01", "WAL"), ("crash01", "WAL")])
 def test_sqlite_s_own_tester_of_several_processes(machine, script, journal):
     out = said(machine, f"sh /several.sh {script} {journal}")
     assert re.search(r"Summary: 0 errors out of \d+ tests", out), out + machine.get(f"/db/{script}.out").decode(errors="replace")[-3000:]
+
+
+def test_sqlite_s_write_ahead_log_outlives_writers_that_are_killed(machine, tmp_path):
+    out = said(machine, "sh /wal.sh")
+    assert out.split()[0] == "wal" and "stopped" in out.split() and "torn" not in out and "rror" not in out, out
+    # The index is there, and as the writers left it in their mappings: its version (the WAL format's 3007000), twice.
+    index = machine.get("/db/wal.db-shm")
+    assert len(index) % 32768 == 0 and [int.from_bytes(index[at:at + 4], "little") for at in (0, 48)] == [3007000, 3007000]
+    for name in ("wal.db", "wal.db-wal"):
+        (tmp_path / name).write_bytes(machine.get(f"/db/{name}"))
+    with sqlite3.connect(tmp_path / "wal.db") as db:
+        assert db.execute("pragma integrity_check").fetchall() == [("ok",)]
+        a, b, count = db.execute("select a, b, (select count(*) from log) from pair").fetchone()
+    assert a == -b == count >= 100
+    assert said(machine, "sh /recover.sh").split()[:5] == ["wal", "ok", f"0|{a}", str(a), "0|0|0"]
 
 
 def test_lua_runs(machine):
