@@ -210,7 +210,7 @@ static void a_page_goes_out(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 // RFC 5952, 4.
-static void addresses_are_written_in_lower_case(void **state)
+static void addresses_are_written_as_rfc_5952_has_them(void **state)
 {
 	static const struct {
 		uint32_t words[4];
@@ -219,6 +219,15 @@ static void addresses_are_written_in_lower_case(void **state)
 	    {{0xfe800000, 0, 0x505400ff, 0xfe12abcd}, "fe80::5054:ff:fe12:abcd"},
 	    {{0x20010db8, 0, 0, 0x0000000a}, "2001:db8::a"},
 	    {{0, 0, 0xffff, 0x0a580002}, "::ffff:10.88.0.2"},
+	    // RFC 5952: 4.2.2, one group is not shortened; 4.2.3, the longest run, and the first of two
+	    {{0x20010db8, 0x00000001, 0x00010001, 0x00010001}, "2001:db8:0:1:1:1:1:1"},
+	    {{0x20010000, 0x00000001, 0, 1}, "2001:0:0:1::1"},
+	    {{0x20010db8, 0, 0x00010000, 0x00000001}, "2001:db8::1:0:0:1"},
+	    {{0x20010db8, 0x00000001, 0, 0}, "2001:db8:0:1::"},
+	    {{0, 0, 0, 1}, "::1"},
+	    {{0, 0, 0, 0}, "::"},
+	    {{0, 1, 0, 0x00010000}, "::1:0:0:1:0"},
+	    {{0x00010000, 0x00010000, 0x00010000, 0x00010000}, "1:0:1:0:1:0:1:0"},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(addresses); i++) {
@@ -235,7 +244,7 @@ static void addresses_are_written_in_lower_case(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(addresses_are_written_in_lower_case),
+	    TEST(addresses_are_written_as_rfc_5952_has_them),
 	    TEST(a_neighbour_is_answered),
 	    TEST(a_solicitation_from_afar_is_ignored),
 	    TEST(a_router_gives_an_address),
