@@ -20,8 +20,9 @@ enum tcp_socket_state { FRESH, LISTENING, CONNECTING, OPEN };
 struct tcp_options {
 	bool nodelay, keepalive;
 	int keep_idle, keep_interval, keep_count; // seconds, seconds, probes; 0: the stack's own
-	int tos, ttl;				  // IP_TOS or IPV6_TCLASS; ttl 0: the stack's own
-	int defer;				  // TCP_DEFER_ACCEPT: a hint, remembered
+	int user_timeout; // TCP_USER_TIMEOUT: ms, RFC 5482; 0: the stack's own
+	int tos, ttl;	  // IP_TOS or IPV6_TCLASS; ttl 0: the stack's own
+	int defer;	  // TCP_DEFER_ACCEPT: a hint, remembered
 };
 
 struct tcp_socket {

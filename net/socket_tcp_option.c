@@ -21,7 +21,8 @@ enum {
 	TCP_DEFER_ACCEPT = 9,
 	TCP_INFO = 11,
 	TCP_QUICKACK,
-	TCP_CONGESTION
+	TCP_CONGESTION,
+	TCP_USER_TIMEOUT = 18
 };
 #define KEEP_SECONDS_MOST 32767 // as Linux has it
 #define KEEP_COUNT_MOST	  127
@@ -55,6 +56,7 @@ void tcp_socket_apply(struct tcp_socket *t)
 		pcb->keep_intvl = (u32_t)o->keep_interval * 1000;
 	if (o->keep_count)
 		pcb->keep_cnt = (u32_t)o->keep_count;
+	pcb->timers.user_timeout = (u32_t)o->user_timeout;
 	pcb->tos = (u8_t)o->tos;
 	if (o->ttl)
 		pcb->ttl = (u8_t)o->ttl;
@@ -94,6 +96,8 @@ static int set_tcp(struct tcp_socket *t, int name, int n)
 	case TCP_DEFER_ACCEPT:
 		o->defer = MAX(n, 0);
 		return 0;
+	case TCP_USER_TIMEOUT:
+		return within(&o->user_timeout, n, 0, INT32_MAX);
 	case TCP_QUICKACK:
 		return 0; // a hint
 	default:
@@ -224,6 +228,9 @@ static int get_tcp(const struct tcp_socket *t, int name, int *n)
 		return 0;
 	case TCP_DEFER_ACCEPT:
 		*n = o->defer;
+		return 0;
+	case TCP_USER_TIMEOUT:
+		*n = o->user_timeout;
 		return 0;
 	case TCP_QUICKACK:
 		*n = 1;

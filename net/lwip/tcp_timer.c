@@ -121,15 +121,55 @@ static uint32_t state_ends(const struct tcp_pcb *pcb)
 	}
 }
 
+// ---- the user's time-out --------------------------------------------------------------------------------
+
+enum { NOTHING, ACKNOWLEDGEMENT, WINDOW };
+
+// An acknowledgement, and what begins or ends to wait, start its time anew.
+static void user_progress(struct tcp_pcb *pcb)
+{
+	struct tcp_timers *t = &pcb->timers;
+	uint8_t waits = pcb->persist_backoff ? WINDOW : pcb->unacked ? ACKNOWLEDGEMENT : NOTHING;
+
+	if (waits && waits == t->user_waits && pcb->lastack == t->user_acked)
+		return;
+	t->user_waits = waits;
+	t->user_acked = pcb->lastack;
+	t->user_since = tcp_ticks;
+}
+
+// Slow ticks until it is over: 0 or less, it is. Not before something was sent again or probed: a path may be slower
+// than its user thinks.
+static int64_t user_left(const struct tcp_pcb *pcb)
+{
+	const struct tcp_timers *t = &pcb->timers;
+
+	if (!t->user_timeout || t->user_waits == NOTHING ||
+	    (t->user_waits == WINDOW ? pcb->persist_backoff < 2 : !pcb->nrtx))
+		return INT64_MAX;
+	return (int64_t)t->user_timeout / TCP_SLOW_INTERVAL + 1 - (tcp_ticks - t->user_since);
+}
+
+bool tcp_timer_user_over(struct tcp_pcb *pcb)
+{
+	if (!pcb->timers.user_timeout)
+		return false;
+	user_progress(pcb);
+	return user_left(pcb) <= 0;
+}
+
 // What tcp_slow_look does.
 static uint32_t slow_ticks(const struct tcp_pcb *pcb)
 {
 	uint32_t ticks = state_ends(pcb);
+	int64_t user = user_left(pcb);
 
+	if (user != INT64_MAX)
+		ticks = (uint32_t)MIN((int64_t)ticks, MAX(user, 1));
 	if (pcb->rtime >= pcb->rto && tcp_given_up(pcb))
 		return 1;
 	if (pcb->persist_backoff)
-		ticks = MIN(ticks, pcb->persist_probe >= TCP_MAXRTX
+		ticks = MIN(ticks, pcb->persist_probe >= tcp_rexmit_most(pcb)
 				       ? 1
 				       : ticks_until(tcp_persist_ticks(pcb) - pcb->persist_cnt));
 	else if (pcb->unsent && !pcb->unacked)
@@ -161,6 +201,8 @@ void tcp_timer_settle(struct tcp_pcb *pcb)
 {
 	uint32_t ticks = fast_ticks(pcb);
 
+	if (pcb->timers.user_timeout)
+		user_progress(pcb);
 	settle_slow(pcb);
 	if (ticks == 1)
 		return; // stays touched

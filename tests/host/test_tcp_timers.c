@@ -99,6 +99,90 @@ static void timeouts_double_until_the_peer_is_given_up(void **state)
 	assert_int_equal(peer->error, ERR_ABRT);
 }
 
+static void set_user_timeout(struct bed_peer *peer, uint32_t ms)
+{
+	tcp_timed(peer->pcb);
+	peer->pcb->timers.user_timeout = ms;
+}
+
+// Milliseconds until the connection is given up; 0: it is not, in so many.
+static uint32_t until_given_up(struct bed_peer *peer, uint32_t longest)
+{
+	for (uint32_t ms = STEP_MS; ms <= longest; ms += STEP_MS) {
+		shim_advance(STEP_MS * NS_PER_MS);
+		bed_skip();
+		if (!peer->pcb)
+			return ms;
+	}
+	return 0;
+}
+
+static void a_users_timeout_is_counted_from_the_last_progress(void **state)
+{
+	struct bed_peer *peer = bed_connect(MSS, 65535);
+	struct bed_segment first, second;
+
+	set_user_timeout(peer, 3000);
+	assert_int_equal(until_given_up(peer, 10000), 0); // nothing waits
+	send_bytes(peer, 2 * MSS);
+	first = bed_next_tcp();
+	second = first.len > MSS ? first : bed_next_tcp();
+	assert_int_equal(second.seq + second.len, first.seq + 2 * MSS);
+	assert_int_equal(until_given_up(peer, 2500), 0);
+	bed_ack(peer, first.seq + MSS);
+	assert_in_range(until_given_up(peer, 10000), 3000, 3300);
+	assert_int_equal(peer->error, ERR_ABRT);
+}
+
+static void a_users_timeout_waits_for_one_that_is_sent_again(void **state)
+{
+	struct bed_peer *peer = bed_connect(MSS, 65535);
+	uint32_t resent;
+
+	for (unsigned i = 0; i < 30; i++)
+		round_trip(peer, 400);
+	set_user_timeout(peer, 1);
+	round_trip(peer, 400);
+	assert_non_null(peer->pcb);
+	send_bytes(peer, MSS);
+	assert_int_equal(bed_next_tcp().len, MSS);
+	resent = until_next(2000);
+	assert_in_range(resent, 400, 1000);
+	assert_in_range(until_given_up(peer, 2000), 10, 700);
+}
+
+static void a_users_timeout_may_be_longer_than_the_stacks(void **state)
+{
+	struct bed_peer *peer = bed_connect(MSS, 65535);
+
+	set_user_timeout(peer, 400000);
+	send_bytes(peer, MSS);
+	assert_in_range(until_given_up(peer, 500000), 400000, 400300);
+}
+
+static void a_users_timeout_ends_the_wait_for_a_window(void **state)
+{
+	struct bed_peer *peer = bed_connect(MSS, 65535);
+	struct bed_segment segment;
+
+	set_user_timeout(peer, 5000);
+	send_bytes(peer, MSS);
+	segment = bed_next_tcp();
+	peer->window = 0;
+	bed_ack(peer, segment.seq + segment.len);
+	send_bytes(peer, 100);
+	for (unsigned ms = 0; ms < 8000 && peer->pcb; ms += STEP_MS) { // each probe is answered
+		shim_advance(STEP_MS * NS_PER_MS);
+		while (peer->pcb && (segment = bed_next_tcp()).packet) {
+			assert_in_range(segment.len, 0, 1);
+			bed_ack(peer, peer->pcb->lastack);
+		}
+		assert_true(peer->pcb || ms >= 5000 - STEP_MS);
+	}
+	assert_null(peer->pcb);
+	assert_int_equal(peer->error, ERR_ABRT);
+}
+
 // The time-out learnt from the handshake is too short: Karn's rule lets it grow until a sample is taken.
 static void a_path_that_becomes_slow_is_learnt(void **state)
 {
@@ -137,6 +221,10 @@ int main(void)
 	    TEST(the_first_sample_replaces_the_guess),
 	    TEST(a_steady_path_of_50_ms_times_out_after_250),
 	    TEST(timeouts_double_until_the_peer_is_given_up),
+	    TEST(a_users_timeout_is_counted_from_the_last_progress),
+	    TEST(a_users_timeout_waits_for_one_that_is_sent_again),
+	    TEST(a_users_timeout_may_be_longer_than_the_stacks),
+	    TEST(a_users_timeout_ends_the_wait_for_a_window),
 	    TEST(a_path_that_becomes_slow_is_learnt),
 	    TEST(a_repeated_syn_ack_makes_the_first_timeout_long),
 	};

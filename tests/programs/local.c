@@ -2,6 +2,7 @@
 // local talk OWN       TCP and UDP between two processes over 127.0.0.0/8, ::1 and the machine's own address; the
 //                      errors that belong to it. "ok", or what went wrong.
 // local options        options of TCP sockets, and that connections have their listener's; runs on Linux too. "ok"
+// local stuck          TCP_USER_TIMEOUT ends a connection whose peer does not read; runs on Linux too. "ok"
 // local put FILE PATH  puts a file on the machine's own server, by sendfile; prints the answer's first line
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -17,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "must.h"
@@ -194,6 +196,8 @@ static void options(void)
 	MUST(!set_option(l, IPPROTO_TCP, TCP_KEEPCNT, 9));
 	MUST(set_option(l, IPPROTO_TCP, TCP_KEEPCNT, 128) && errno == EINVAL);
 	MUST(!set_option(l, IPPROTO_TCP, TCP_DEFER_ACCEPT, 0));
+	MUST(!set_option(l, IPPROTO_TCP, TCP_USER_TIMEOUT, 12345));
+	MUST(set_option(l, IPPROTO_TCP, TCP_USER_TIMEOUT, -1) && errno == EINVAL);
 	MUST(!setsockopt(c, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
 	MUST(!set_option(c, IPPROTO_IP, IP_TOS, 0x10));
 	MUST(!connect(c, (void *)&at.at, at.len) && (s = accept(l, NULL, NULL)) >= 0);
@@ -205,6 +209,8 @@ static void options(void)
 	MUST(get_option(s, IPPROTO_TCP, TCP_KEEPINTVL) == 8);
 	MUST(get_option(s, IPPROTO_TCP, TCP_KEEPCNT) == 9);
 	MUST(get_option(s, IPPROTO_TCP, TCP_MAXSEG) > 500);
+	MUST(get_option(s, IPPROTO_TCP, TCP_USER_TIMEOUT) == 12345);
+	MUST(get_option(c, IPPROTO_TCP, TCP_USER_TIMEOUT) == 0);
 	MUST(get_option(c, IPPROTO_TCP, TCP_NODELAY) == 0);
 	MUST(get_option(c, IPPROTO_IP, IP_TOS) == 0x10);
 	MUST(get_option(c, SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
@@ -229,6 +235,31 @@ static void options(void)
 	MUST(read(s, text, 3) == 3);
 	close(s);
 	close(c);
+	puts("ok");
+}
+
+// The peer is there and acknowledges, but reads nothing: what waits for its window waits so long and no longer.
+static void stuck(void)
+{
+	static const char zeros[65536];
+	struct name at = name_of("127.0.0.1", 7011);
+	int l = listener_at(&at), c = socket(AF_INET, SOCK_STREAM, 0), s;
+	struct timespec from, to;
+	char byte;
+
+	MUST(!set_option(c, IPPROTO_TCP, TCP_USER_TIMEOUT, 1500));
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	MUST(!connect(c, (void *)&at.at, at.len) && (s = accept(l, NULL, NULL)) >= 0);
+	while (send(c, zeros, sizeof(zeros), MSG_NOSIGNAL) > 0)
+		;
+	MUST(errno == ETIMEDOUT);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	MUST((to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000 >= 1500);
+	MUST(send(c, zeros, 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
+	MUST(read(s, &byte, 1) == 1 && !byte);
+	close(s);
+	close(c);
+	close(l);
 	puts("ok");
 }
 
@@ -260,6 +291,8 @@ int main(int argc, char **argv)
 		talk(argv[2]);
 	else if (argc == 2 && !strcmp(argv[1], "options"))
 		options();
+	else if (argc == 2 && !strcmp(argv[1], "stuck"))
+		stuck();
 	else if (argc == 4 && !strcmp(argv[1], "put"))
 		put(argv[2], argv[3]);
 	else
