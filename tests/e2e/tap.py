@@ -2,7 +2,7 @@
 """A tap device for a machine that thousands of connections are made to."""
 import subprocess
 
-from vm import VM
+from vm import PATIENCE, VM
 
 
 class Tap:
@@ -17,6 +17,8 @@ class Tap:
         run("ip", "link", "set", name, "txqueuelen", "30000")  # a flood waits there for QEMU; none of it is lost
         run("ip", "addr", "add", self.HOST + "/24", "dev", name)
         run("ip", "link", "set", name, "up")
+        for table in ("arp_cache", "ndisc_cache"):  # Linux asks thrice, a second apart: a machine may stand still for longer
+            run("ip", "ntable", "change", "name", table, "dev", name, "mcast_probes", str(PATIENCE), "ucast_probes", str(PATIENCE))
 
     def vm(self, disks, append="cache=unmapped", **options):
         return VM(disks=disks, address=self.GUEST,
