@@ -83,11 +83,11 @@ def volume(tmp_path_factory):
 
 @pytest.fixture
 def machine(volume, tmp_path):
-    """Its clock goes by instructions: who waits for a lock waits for those, whatever the host does. Afterwards e2fsck finds the
-    volume sound."""
+    """Its clock goes by instructions, and no flush of its disk waits for the host's: who waits for a lock waits for those,
+    whatever the host does. Afterwards e2fsck finds the volume sound."""
     image = tmp_path / "databases.img"
     subprocess.run(["cp", "--sparse=always", volume, image], check=True)
-    with VM(disks=[str(image)], name="databases", append="write=on cache=unmapped", snapshot=False, extra=["-icount", "shift=3"]) as vm:
+    with VM(disks=[f"file={image},format=raw,cache=unsafe"], name="databases", append="write=on cache=unmapped", snapshot=False, extra=["-icount", "shift=3"]) as vm:
         vm.image = image
         held = Held(vm, POOLS)
         yield vm
