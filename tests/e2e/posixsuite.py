@@ -4,8 +4,9 @@ asynchronous I/O; the Linux Test Project carries it on), static with musl, as a 
 is the suite's or musl's own, on the Linux of this machine. tests/programs/trial.c runs them on both. What came of it stands in
 docs/linux-abi.md between two markers; `make abi-list` writes it anew, tests/e2e/test_posix.py holds the kernel to it.
 
-On Pagewire QEMU's clock goes by instructions (-icount), so that a host that stands still does not make a test late. A
-test that does not pass is tried again, with little beside it: it passes if it passes once."""
+On Pagewire QEMU's clock goes by instructions (-icount), and when nothing is to be done on to the next timer (sleep=off), so
+that a host that stands still does not make a test late. A test that does not pass is tried again, with little beside
+it: it passes if it passes once."""
 import os
 import re
 import subprocess
@@ -65,7 +66,7 @@ def passing(found):
 def run_on_pagewire(root, image):
     """What each test comes to, and a function that says what a test said."""
     vm = VM(disks=[make_volume(root, image, size="128M")], name="posix", append="write=on", mem=512, snapshot=False,
-            extra=["-icount", "shift=3"])
+            extra=["-icount", "shift=3,sleep=off"])
     with vm:
         vm.command("LOAD sh /run.sh &")
         end = time.monotonic() + 1800
