@@ -59,7 +59,7 @@ class Cost:
                         raise RuntimeError("the server closed")
                     got += piece
 
-    def measure(self, tries=5, rounds=150):
+    def measure(self, tries=15, rounds=150):
         sockets = [socket.create_connection(self.machine.peer, timeout=60) for _ in range(16)]
         self.once(sockets, 5)
         costs = []
