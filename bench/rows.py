@@ -5,6 +5,7 @@ A row's measure(machine, seconds) returns a measurement (bench/client.py), or ra
 client on the tap device; those of group `path` behind a relay (bench/relay) that holds every frame back for half
 a round trip and, where the row says so, loses some. Cold rows come first, while nothing has been read."""
 import dataclasses
+import statistics
 import time
 from typing import Callable
 
@@ -84,12 +85,14 @@ def beside_bulk(machine, seconds):
 
 def steps(machine, seconds):
     """Median time of one connection's answers round one and two segments; the row's figure is dearest to cheapest."""
-    probe, curve = Probe(), []
+    probe, asked = Probe(), {size: [] for size in STEPS}
     for size in STEPS:
         probe.times(f"{size}.bin", 20)
-    for size in STEPS:
-        curve.append(probe.times(f"{size}.bin", 100 * seconds))
+    for _ in range(20):  # of each size some at a time, so that what the machine does meanwhile falls on all of them
+        for size in STEPS:
+            asked[size] += [probe.ask(f"{size}.bin") for _ in range(5 * seconds)]
     probe.close()
+    curve = [(statistics.median(t for t, _ in got), got[0][1]) for got in asked.values()]
     medians = [t for t, _ in curve]
     return {"p50": sorted(medians)[len(medians) // 2], "errors": "", "curve": [(n, t) for t, n in curve],
             "also": f"{max(medians) / min(medians):.2f} between dearest and cheapest"}
