@@ -153,6 +153,18 @@ static int64_t between_pipes(struct splice *x, uint64_t most, bool keep)
 	return n;
 }
 
+// What the call answers: its streams are let go of.
+static int64_t ended(struct splice *x, int64_t done)
+{
+	if (x->from)
+		stream_put(x->from);
+	if (x->to)
+		stream_put(x->to);
+	if (done == -EPIPE)
+		signal_task(task_current(), SIGPIPE, NULL);
+	return done;
+}
+
 SYSCALL(276, tee)
 {
 	struct splice x = {
@@ -166,13 +178,7 @@ SYSCALL(276, tee)
 		done = -EINVAL;
 	else if (a[2])
 		done = between_pipes(&x, a[2], true);
-	if (x.from)
-		stream_put(x.from);
-	if (x.to)
-		stream_put(x.to);
-	if (done == -EPIPE)
-		signal_task(task_current(), SIGPIPE, NULL);
-	return done;
+	return ended(&x, done);
 }
 
 // ---- a program's pages into a pipe ----
@@ -232,11 +238,7 @@ SYSCALL(278, vmsplice)
 					  : stream_read(s, &io);
 		syscall_put_parts(&io, a[2]);
 	}
-	if (s)
-		stream_put(s);
-	if (done == -EPIPE)
-		signal_task(task_current(), SIGPIPE, NULL);
-	return done;
+	return ended(&x, done);
 }
 
 static int64_t both_ends(struct splice *x, const uint64_t a[6])
@@ -279,11 +281,5 @@ SYSCALL(275, splice)
 	    .from = files_find((int)a[0]), .to = files_find((int)a[2]), .flags = (unsigned)a[5]};
 	int64_t done = !x.from || !x.to ? -EBADF : a[4] ? both_ends(&x, a) : 0;
 
-	if (x.from)
-		stream_put(x.from);
-	if (x.to)
-		stream_put(x.to);
-	if (done == -EPIPE)
-		signal_task(task_current(), SIGPIPE, NULL);
-	return done;
+	return ended(&x, done);
 }

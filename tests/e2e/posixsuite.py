@@ -14,9 +14,9 @@ import sys
 import tempfile
 import time
 
+from suite import between, write_between
 from vm import BUILD, ROOT, VM, make_volume
 
-DOCUMENT = os.path.join(ROOT, "docs", "linux-abi.md")
 BEGIN, END = "<!-- posix-list: made by `make abi-list` -->", "<!-- posix-list end -->"
 BESIDE, SECONDS = 16, 30
 # One makes eight million calls; one wants the overruns of a timer of 2 ns to the hundredth, which is chance.
@@ -134,8 +134,7 @@ def listing(here, linux):
 
 def recorded():
     """By the document: which tests do not pass, and how many do of each interface."""
-    with open(DOCUMENT) as f:
-        text = f.read().split(BEGIN)[1].split(END)[0]
+    text = between(BEGIN, END)
     failing, counts = set(), {}
     for interface, count, *cells in re.findall(r"^\| (\S+) \| (\d+) \| (.*?) ?\| (.*?) ?\| (.*?) ?\|$", text, re.M):
         counts[interface] = int(count)
@@ -155,11 +154,7 @@ def main():
         with open(os.path.join(BUILD, "posix-suite.log"), "w") as f:
             f.writelines(f"== {name} {here[name]}\n{text}\n" for name, text in sorted(said.items()))
         linux = run_on_linux(roots[1])
-    with open(DOCUMENT) as f:
-        document = f.read()
-    before, rest = document.split(BEGIN)
-    with open(DOCUMENT, "w") as f:
-        f.write(before + listing(here, linux) + rest.split(END)[1])
+    write_between(BEGIN, END, listing(here, linux))
     print(f"{len(passing(here))} of {len(here)} pass; {len(passing(linux) - passing(here))} fail here only")
 
 

@@ -97,10 +97,23 @@ def listing(here, linux):
     return "\n".join(lines + ["", END])
 
 
+def between(begin, end):
+    """What stands in the document between two markers."""
+    with open(DOCUMENT) as f:
+        return f.read().split(begin)[1].split(end)[0]
+
+
+def write_between(begin, end, text):
+    """Puts `text`, which brings the markers along, in the place of what stands there."""
+    with open(DOCUMENT) as f:
+        before, rest = f.read().split(begin)
+    with open(DOCUMENT, "w") as f:
+        f.write(before + text + rest.split(end)[1])
+
+
 def recorded():
     """What the document says: how many pass in each group, and which tests fail."""
-    with open(DOCUMENT) as f:
-        text = f.read().split(BEGIN)[1].split(END)[0]
+    text = between(BEGIN, END)
     passing, failing = {}, Counter()
     for key, count, *cells in re.findall(r"^\| (\S+) \| (\d+) \| (.*?) ?\| (.*?) ?\|$", text, re.M):
         passing[key] = int(count)
@@ -119,11 +132,7 @@ def main():
         linux = on_linux(roots[1])
     with open(os.path.join(BUILD, "busybox-suite.log"), "w") as f:
         f.write(text)
-    with open(DOCUMENT) as f:
-        document = f.read()
-    before, rest = document.split(BEGIN)
-    with open(DOCUMENT, "w") as f:
-        f.write(before + listing(here, linux) + rest.split(END)[1])
+    write_between(BEGIN, END, listing(here, linux))
     print(f"{sum(here[0].values())} pass, {sum(here[1].values())} fail; {sum((here[1] - linux[1]).values())} of them here only")
 
 

@@ -104,3 +104,7 @@ struct page *bed_run(uint8_t seed,
 void bed_page_done(struct page *page); // drops the test's own reference
 extern unsigned bed_pages_released;
 uint8_t bed_pattern(uint8_t seed, unsigned offset);
+
+// For frames of a test's own. seal: right checksums for a frame of `bytes` bytes with TCP over IPv4 without options.
+void bed_put16(uint8_t *to, uint16_t value); // network byte order
+void bed_seal(uint8_t *frame, uint32_t bytes);

@@ -121,6 +121,22 @@ static uint16_t checksum(const uint8_t *data, uint32_t len, uint32_t sum)
 	return ~sum;
 }
 
+void bed_put16(uint8_t *to, uint16_t value)
+{
+	put16(to, value);
+}
+
+void bed_seal(uint8_t *frame, uint32_t bytes)
+{
+	uint8_t *ip = frame + 14, *tcp = ip + 20;
+	uint32_t segment = bytes - 14 - 20;
+
+	put16(ip + 10, 0);
+	put16(ip + 10, checksum(ip, 20, 0));
+	put16(tcp + 16, 0);
+	put16(tcp + 16, checksum(tcp, segment, (uint16_t)~checksum(ip + 12, 8, 6 + segment)));
+}
+
 static void transmit_segment(struct bed_peer *peer, uint32_t seq, uint8_t flags,
 			     const void *options, unsigned option_bytes, const void *data,
 			     uint32_t len)
@@ -136,7 +152,6 @@ static void transmit_segment(struct bed_peer *peer, uint32_t seq, uint8_t flags,
 	ip[8] = 64;
 	ip[9] = 6;
 	memcpy(ip + 12, addresses, sizeof(addresses));
-	put16(ip + 10, checksum(ip, 20, 0));
 	put16(tcp, peer->port);
 	put16(tcp + 2, 80);
 	put32(tcp + 4, seq);
@@ -146,8 +161,7 @@ static void transmit_segment(struct bed_peer *peer, uint32_t seq, uint8_t flags,
 	put16(tcp + 14, peer->window);
 	memcpy(tcp + 20, options, option_bytes);
 	memcpy(tcp + header, data, len);
-	put16(tcp + 16,
-	      checksum(tcp, header + len, (uint16_t)~checksum(addresses, 8, 6 + header + len)));
+	bed_seal(frame, 14 + 20 + header + len);
 	bed_receive(frame, 14 + 20 + header + len);
 }
 

@@ -26,38 +26,12 @@
 #include "netbed_private.h"
 #include "shim.h"
 
-static uint16_t checksum(const uint8_t *p, uint32_t bytes, uint32_t sum)
-{
-	for (uint32_t i = 0; i < bytes; i++)
-		sum += i & 1 ? p[i] : (uint32_t)p[i] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
-static void put(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-// A changed header often gets a right checksum again, so that the change itself is what is judged.
-static void seal(uint8_t *f, uint32_t bytes)
-{
-	uint32_t segment = bytes - 34;
-
-	put(f + 24, 0);
-	put(f + 24, checksum(f + 14, 20, 0));
-	put(f + 50, 0);
-	put(f + 50,
-	    checksum(f + 34, segment, 6 + segment + (uint32_t)(uint16_t)~checksum(f + 26, 8, 0)));
-}
-
 // Source addresses that nobody can have: this network's and all broadcasts, a group, nobody.
 static const uint8_t no_station[4][4] = {
     {10, 0, 0, 255}, {255, 255, 255, 255}, {224, 0, 0, 1}, {0, 0, 0, 0}};
 
 // A third of the frames: one byte of the headers or of the payload, the length, or the tail.
+// A changed header often gets a right checksum again, so that the change itself is what is judged.
 static uint32_t harm(uint8_t *frame, uint32_t bytes)
 {
 	// The sequence number differs between the runs (it is random): leave the numbers alone.
@@ -73,7 +47,7 @@ static uint32_t harm(uint8_t *frame, uint32_t bytes)
 		else
 			memcpy(frame + 26, no_station[bed_draw(4)], 4);
 		if (bed_draw(2))
-			seal(frame, bytes);
+			bed_seal(frame, bytes);
 		return bytes;
 	case 1: // ports, and what follows the numbers
 		place = bed_draw(2) ? 34 + bed_draw(4) : 46 + bed_draw(bytes - 46);
@@ -81,7 +55,7 @@ static uint32_t harm(uint8_t *frame, uint32_t bytes)
 		// But for the upper half of a time stamp, after which all would be from long ago, and
 		// what is echoed, which differs between the runs.
 		if (bed_draw(2) && place < 62 && place != 58 && place != 59)
-			seal(frame, bytes);
+			bed_seal(frame, bytes);
 		return bytes;
 	case 2: // cut short
 		return 14 + bed_draw(bytes - 14);

@@ -43,32 +43,6 @@ static const uint8_t body[10 * 1448];
 static struct rxbuf bufs[ROW];
 static struct netbuf row[ROW];
 
-static void put(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static uint16_t checksum(const uint8_t *p, uint32_t bytes, uint32_t sum)
-{
-	for (uint32_t i = 0; i < bytes; i++)
-		sum += i & 1 ? p[i] : (uint32_t)p[i] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
-static void seal(uint8_t *f, uint32_t bytes)
-{
-	uint32_t segment = bytes - PORTS;
-
-	put(f + IP_SUM, 0);
-	put(f + IP_SUM, checksum(f + 14, 20, 0));
-	put(f + SUM, 0);
-	put(f + SUM, checksum(f + PORTS, segment,
-			      6 + segment + (uint32_t)(uint16_t)~checksum(f + SOURCE, 8, 0)));
-}
-
 // From 10.0.0.2:5000 to us, port 80, each acknowledging 1,448 bytes more than the one before.
 static void make(uint32_t bytes)
 {
@@ -79,27 +53,27 @@ static void make(uint32_t bytes)
 		memset(f, 0, RXBUF_BYTES);
 		memcpy(f, iface_first()->netif.hwaddr, 6);
 		memset(f + 6, 2, 6);
-		put(f + TYPE, 0x0800);
+		bed_put16(f + TYPE, 0x0800);
 		f[14] = 0x45;
-		put(f + IP_LEN, (uint16_t)(bytes - 14));
-		put(f + 18, (uint16_t)n); // identification
-		put(f + IP_PART, 0x4000);
+		bed_put16(f + IP_LEN, (uint16_t)(bytes - 14));
+		bed_put16(f + 18, (uint16_t)n); // identification
+		bed_put16(f + IP_PART, 0x4000);
 		f[22] = 64;
 		f[PROTO] = 6;
 		memcpy(f + SOURCE, (uint8_t[]){10, 0, 0, 2}, 4);
 		memcpy(f + SOURCE + 4, &mine, 4);
-		put(f + PORTS, 5000);
-		put(f + PORTS + 2, 80);
-		put(f + ACKNO, 0xffff); // and over the end of the numbers
-		put(f + ACKNO + 2, (uint16_t)(0xf000 + n * 1448));
+		bed_put16(f + PORTS, 5000);
+		bed_put16(f + PORTS + 2, 80);
+		bed_put16(f + ACKNO, 0xffff); // and over the end of the numbers
+		bed_put16(f + ACKNO + 2, (uint16_t)(0xf000 + n * 1448));
 		if (0xf000 + n * 1448 > 0xffff)
-			put(f + ACKNO, 0);
+			bed_put16(f + ACKNO, 0);
 		f[46] = (uint8_t)((bytes - PORTS) / 4 << 4);
 		f[FLAGS] = TCP_ACK;
-		put(f + WINDOW, (uint16_t)(500 - n));
+		bed_put16(f + WINDOW, (uint16_t)(500 - n));
 		if (bytes == TIMES)
 			memcpy(f + OPTIONS, (uint8_t[]){1, 1, 8, 10, 0, 0, 0, (uint8_t)n}, 8);
-		seal(f, bytes);
+		bed_seal(f, bytes);
 		bufs[n].data = f;
 		row[n] = (struct netbuf){.cookie = &bufs[n]};
 	}
@@ -180,7 +154,7 @@ static void what_says_anything_else_ends_the_row(void **state)
 			uint32_t count;
 			make(TIMES);
 			data[n][ends[i].at] ^= ends[i].change;
-			seal(data[n], TIMES);
+			bed_seal(data[n], TIMES);
 			count = passed(TIMES);
 			if (count != (n ? n - 1 : 0))
 				fail_msg("%s in frame %u: %u passed over", ends[i].what, n, count);
@@ -191,10 +165,10 @@ static void what_acknowledges_no_more_ends_the_row(void **state)
 {
 	make(TIMES);
 	memcpy(data[3] + ACKNO, data[2] + ACKNO, 4); // a duplicate: it tells of a loss
-	seal(data[3], TIMES);
+	bed_seal(data[3], TIMES);
 	assert_int_equal(passed(TIMES), 2);
 	memcpy(data[3] + ACKNO, data[1] + ACKNO, 4);
-	seal(data[3], TIMES);
+	bed_seal(data[3], TIMES);
 	assert_int_equal(passed(TIMES), 2);
 }
 
