@@ -15,8 +15,6 @@
 #include "kernel/kstring.h"
 #include "kernel/panic.h"
 
-#define COMMIT_DELAY_NS (5 * NS_PER_SEC) // what nobody waits for is committed after so long
-
 static uint64_t commits, blocks_logged, revokes, blocks_high;
 KSTAT_COUNTER(commits, "pagewire_journal_commits_total", "Transactions committed to a log.");
 KSTAT_COUNTER(blocks_logged, "pagewire_journal_blocks_total", "Blocks written to logs.");
@@ -191,8 +189,8 @@ static void commit(struct volume_log *log)
 	waiters_tell(log);
 	if (log->used > log->log_blocks / 2 || log->copies > log->copies_max / 2)
 		home_request(log);
-	else if (log->home_list)
-		wtd_post_after(&log->home_timer, WTD_FAST, COMMIT_DELAY_NS);
+	else
+		home_soon(log);
 }
 
 static void note_error(struct volume_log *log)

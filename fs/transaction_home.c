@@ -159,6 +159,12 @@ static bool go_home(struct volume_log *log)
 	return round.list || round.used || error;
 }
 
+void home_soon(struct volume_log *log)
+{
+	if (log->home_list)
+		wtd_post_after(&log->home_timer, WTD_FAST, COMMIT_DELAY_NS);
+}
+
 static void home_worker(struct wtd *work)
 {
 	struct volume_log *log = CONTAINER_OF(work, struct volume_log, home_work);
@@ -181,6 +187,7 @@ static void home_worker(struct wtd *work)
 		else
 			waitq_wake_all(&log->room);
 	}
+	home_soon(log); // for what a commit left to the round that is over
 	spin_unlock_wtd(&log->lock);
 }
 

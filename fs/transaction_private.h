@@ -16,6 +16,11 @@
 #include "fs/transaction.h"
 #include "fs/volume_private.h"
 
+#include "kernel/timer.h"
+
+// What nobody waits for is committed after so long, and goes home so long after the last commit.
+#define COMMIT_DELAY_NS (5 * NS_PER_SEC)
+
 // A block from its first change until it is home and no longer needed in the log. Its page is held in the
 // cache meanwhile (meta_hold). Copies are frames of their own:
 //
@@ -138,7 +143,8 @@ void runs_release(struct freed_run *run);
 // ---- transaction_commit.c, transaction_home.c: any context but interrupt ----
 void commit_request(struct volume_log *log); // now
 void commit_soon(struct volume_log *log);    // within five seconds
-void home_request(struct volume_log *log);
+void home_request(struct volume_log *log);   // now
+void home_soon(struct volume_log *log); // what is committed, unless more is: after five seconds
 void commit_init(struct volume_log *log);
 void home_init(struct volume_log *log);
 uint32_t log_space_for(const struct volume_log *log, uint32_t blocks); // log blocks for a group
