@@ -255,5 +255,6 @@ class VM:
         values = self.metrics()
         copied = {"other": 0, "stream_head": 0, "cache_write": written}
         for site, count in copied.items():
-            assert values[f'pagewire_copy_bytes_total{{site="{site}"}}'] == count
+            got = values[f'pagewire_copy_bytes_total{{site="{site}"}}']
+            assert got == count, f"copied at {site}: {got:.0f} bytes, not {count} ({got - count:+.0f})"
         self.assert_alive()
