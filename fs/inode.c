@@ -17,6 +17,7 @@
 // eighth of the smallest of them, so the page cache's own bound is bound enough.
 #include "fs/transaction.h"
 #include "fs/volume_private.h"
+#include "fs/zeros.h"
 
 #include "kernel/cpu.h"
 #include "kernel/kstat.h"
@@ -48,7 +49,7 @@ static struct spinlock lock = SPINLOCK_INIT("inode", RANK_VOLUME);
 // The maximum is set at boot: an inode for each frame (files of one page), those kept idle, and 8192
 // that somebody holds: twice the files that as many connections and workers can have open.
 static struct pool inode_pool = POOL_INIT("inode", struct inode_private, 0);
-static struct inode_private **buckets;
+static struct zeros buckets; // of pointers to the first inode
 static uint64_t bucket_mask, seed;
 static struct waitq all_dead;
 static struct inode_private *idle_first, *idle_last; // (L) most, least recently used
@@ -90,16 +91,23 @@ void inode_set_forget_hook(void (*forget)(struct inode *inode))
 	forget_hook = forget;
 }
 
-static struct inode_private **bucket_of(const struct volume *volume, uint64_t number)
+static uint64_t bucket_of(const struct volume *volume, uint64_t number)
 {
 	uint64_t h = (number ^ seed ^ (uint64_t)volume->id << 48) * 0x9e3779b97f4a7c15UL;
-	return &buckets[(h >> 32) & bucket_mask];
+	return h >> 32 & bucket_mask;
+}
+
+static struct inode_private **bucket_to_write(const struct inode_private *p)
+{
+	return zeros_write(&buckets, bucket_of(p->inode.volume, p->inode.number), sizeof(p));
 }
 
 // Lock held.
 static struct inode_private *find(const struct volume *volume, uint64_t number)
 {
-	struct inode_private *p = *bucket_of(volume, number);
+	struct inode_private *const *bucket =
+	    zeros_read(&buckets, bucket_of(volume, number), sizeof(*bucket));
+	struct inode_private *p = *bucket;
 	while (p && (p->inode.number != number || p->inode.volume != volume))
 		p = p->hash_next;
 	return p;
@@ -107,7 +115,7 @@ static struct inode_private *find(const struct volume *volume, uint64_t number)
 
 static void hash(struct inode_private *p)
 {
-	struct inode_private **bucket = bucket_of(p->inode.volume, p->inode.number);
+	struct inode_private **bucket = bucket_to_write(p);
 	p->hash_next = *bucket;
 	*bucket = p;
 	p->hashed = true;
@@ -116,7 +124,7 @@ static void hash(struct inode_private *p)
 
 static void unhash(struct inode_private *p)
 {
-	struct inode_private **link = bucket_of(p->inode.volume, p->inode.number);
+	struct inode_private **link = bucket_to_write(p);
 	while (*link != p)
 		link = &(*link)->hash_next;
 	*link = p->hash_next;
@@ -474,14 +482,12 @@ void inode_init(void)
 	bucket_mask = size - 1;
 	seed = cpu_random();
 	waitq_init(&all_dead);
-	buckets = kpages_alloc(size * sizeof(*buckets));
-	if (!buckets)
+	if (!zeros_make(&buckets, size * sizeof(struct inode_private *)))
 		PANIC("no memory for the inode hash (%lu buckets)", (unsigned long)size);
 }
 
 void inode_stop(void)
 {
 	ASSERT(!count && !idle && !dying);
-	kpages_free(buckets, (bucket_mask + 1) * sizeof(*buckets));
-	buckets = NULL;
+	zeros_free(&buckets);
 }

@@ -8,6 +8,7 @@
 // not send every look-up to the disk.
 #include "fs/name.h"
 #include "fs/volume_private.h"
+#include "fs/zeros.h"
 
 #include "kernel/cpu.h"
 #include "kernel/kstat.h"
@@ -51,7 +52,7 @@ struct spinlock name_lock = SPINLOCK_INIT("name", RANK_NAME);
 // are made), long ones for a sixteenth (1/200).
 static struct pool short_pool = POOL_INIT("name", struct short_entry, 0);
 static struct pool long_pool = POOL_INIT("name-long", struct long_entry, 0);
-static struct name_entry **buckets;
+static struct zeros buckets; // of pointers to the first entry
 static uint64_t bucket_mask, seed[2];
 // Moves with every name_forget; and with those that could change where a directory's path leads.
 static uint64_t generation = 1, way_generation = 1;
@@ -134,9 +135,14 @@ static void lru_add(struct name_entry *e)
 	e->moved = ++moves;
 }
 
+static struct name_entry **bucket_to_write(uint64_t hash)
+{
+	return zeros_write(&buckets, hash & bucket_mask, sizeof(struct name_entry *));
+}
+
 static void drop(struct name_entry *e)
 {
-	struct name_entry **link = &buckets[e->hash & bucket_mask];
+	struct name_entry **link = bucket_to_write(e->hash);
 	while (*link != e)
 		link = &(*link)->hash_next;
 	*link = e->hash_next;
@@ -148,7 +154,9 @@ static void drop(struct name_entry *e)
 static struct name_entry *find(enum name_kind kind, const struct volume *volume, uint64_t dir,
 			       const char *name, size_t len, uint64_t hash)
 {
-	struct name_entry *e = buckets[hash & bucket_mask];
+	struct name_entry *const *bucket =
+	    zeros_read(&buckets, hash & bucket_mask, sizeof(*bucket));
+	struct name_entry *e = *bucket;
 	for (; e; e = e->hash_next)
 		if (e->hash == hash && e->dir == dir && e->len == len &&
 		    e->path == (kind == NAME_PATH) && e->volume == volume->id &&
@@ -218,8 +226,9 @@ void name_remember(enum name_kind kind, const struct volume *volume, uint64_t di
 		e->len = (uint8_t)len;
 		e->volume = volume->id;
 		e->path = kind == NAME_PATH;
-		e->hash_next = buckets[hash & bucket_mask];
-		buckets[hash & bucket_mask] = e;
+		struct name_entry **bucket = bucket_to_write(hash);
+		e->hash_next = *bucket;
+		*bucket = e;
 		lru_add(e);
 		entries++;
 	}
@@ -282,8 +291,7 @@ void name_cache_init(void)
 	bucket_mask = size - 1;
 	seed[0] = cpu_random();
 	seed[1] = cpu_random() | 1;
-	buckets = kpages_alloc(size * sizeof(*buckets));
-	if (!buckets)
+	if (!zeros_make(&buckets, size * sizeof(struct name_entry *)))
 		PANIC("no memory for the name hash (%lu buckets)", (unsigned long)size);
 }
 
@@ -302,6 +310,5 @@ void name_cache_drop(void)
 void name_cache_stop(void)
 {
 	name_cache_drop();
-	kpages_free(buckets, (bucket_mask + 1) * sizeof(*buckets));
-	buckets = NULL;
+	zeros_free(&buckets);
 }

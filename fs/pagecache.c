@@ -12,6 +12,9 @@
 #include "kernel/timer.h"
 #include "kernel/vmm.h"
 
+// 64 Mi, one a frame: 256 GB of RAM; chains grow beyond that
+#define BUCKETS_MAX (ZEROS_BLOCKS * ZEROS_BLOCK / sizeof(uint32_t))
+
 struct pagecache cache = {.lock = SPINLOCK_INIT("pagecache", RANK_PAGECACHE)};
 
 void page_owner_init(struct page_owner *owner, struct inode *inode, struct volume *volume)
@@ -24,10 +27,14 @@ void page_owner_init(struct page_owner *owner, struct inode *inode, struct volum
 }
 
 // Fibonacci hashing: neighbours in a file land far apart, and the key moves the whole file.
-static uint32_t *bucket_of(const struct page_owner *owner, uint64_t index)
+static uint64_t bucket_of(const struct page_owner *owner, uint64_t index)
 {
-	uint64_t bucket = ((owner->key ^ index) * 0x9e3779b97f4a7c15UL) >> cache.hash_shift;
-	return &cache.chunk[bucket >> HASH_CHUNK_SHIFT][bucket & (BIT(HASH_CHUNK_SHIFT) - 1)];
+	return ((owner->key ^ index) * 0x9e3779b97f4a7c15UL) >> cache.hash_shift;
+}
+
+static uint32_t *bucket_to_write(const struct page_owner *owner, uint64_t index)
+{
+	return zeros_write(&cache.hash, bucket_of(owner, index), sizeof(uint32_t));
 }
 
 static struct page *page_of_frame(uint32_t frame)
@@ -37,7 +44,8 @@ static struct page *page_of_frame(uint32_t frame)
 
 struct page *cache_find(const struct page_owner *owner, uint64_t index)
 {
-	struct page *page = page_of_frame(*bucket_of(owner, index));
+	const uint32_t *bucket = zeros_read(&cache.hash, bucket_of(owner, index), sizeof(*bucket));
+	struct page *page = page_of_frame(*bucket);
 	while (page && (page->index != index || page->owner != owner))
 		page = page->hash_next;
 	return page;
@@ -61,7 +69,7 @@ struct page *cache_claim(struct page_owner *owner, uint64_t index)
 
 void cache_insert(struct page *page, struct page_owner *owner, uint64_t index)
 {
-	uint32_t *bucket = bucket_of(owner, index);
+	uint32_t *bucket = bucket_to_write(owner, index);
 	page_maps_drop(owner, index); // of the hole
 	page->owner = owner;
 	page->index = index;
@@ -85,7 +93,7 @@ void cache_publish(struct page *page)
 
 void cache_unhash(struct page *page)
 {
-	uint32_t *bucket = bucket_of(page->owner, page->index);
+	uint32_t *bucket = bucket_to_write(page->owner, page->index);
 	struct page *at = page_of_frame(*bucket);
 	if (at == page) {
 		*bucket = page->hash_next ? (uint32_t)(page->hash_next - pages) : 0;
@@ -219,18 +227,13 @@ void pagecache_init(void)
 {
 	uint64_t buckets = 1024;
 	frames_init();
-	while (buckets < cache.frames_total && buckets < (uint64_t)HASH_CHUNKS << HASH_CHUNK_SHIFT)
+	while (buckets < cache.frames_total && buckets < BUCKETS_MAX)
 		buckets *= 2;
-	cache.buckets = buckets;
 	cache.hash_shift = (unsigned)(64 - __builtin_ctzll(buckets));
-	uint64_t per_chunk = MIN(buckets, BIT(HASH_CHUNK_SHIFT));
-	for (uint64_t i = 0; i < buckets / per_chunk; i++) {
-		cache.chunk[i] = kpages_alloc(per_chunk * sizeof(uint32_t));
-		cache.went[i] = kpages_alloc(per_chunk * sizeof(uint32_t));
-		if (!cache.chunk[i] || !cache.went[i])
-			PANIC("no memory for the page cache's hash table (%lu buckets)",
-			      (unsigned long)buckets);
-	}
+	if (!zeros_make(&cache.hash, buckets * sizeof(uint32_t)) ||
+	    !zeros_make(&cache.went, buckets * sizeof(uint32_t)))
+		PANIC("no memory for the page cache's hash table (%lu buckets)",
+		      (unsigned long)buckets);
 	cache.seed[0] = cpu_random();
 	cache.seed[1] = cpu_random();
 	cache.queued_last = &cache.queued;
@@ -239,14 +242,10 @@ void pagecache_init(void)
 
 void pagecache_stop(void)
 {
-	uint64_t per_chunk = MIN(cache.buckets, BIT(HASH_CHUNK_SHIFT));
 	pagecache_drop();
 	ASSERT(!cache.pages && !cache.reads && !cache.queued);
-	for (unsigned i = 0; i < HASH_CHUNKS && cache.chunk[i]; i++) {
-		kpages_free(cache.chunk[i], per_chunk * sizeof(uint32_t));
-		kpages_free(cache.went[i], per_chunk * sizeof(uint32_t));
-		cache.chunk[i] = cache.went[i] = NULL;
-	}
+	zeros_free(&cache.hash);
+	zeros_free(&cache.went);
 	spin_lock_wtd(&cache.lock);
 	frame_give(cache.zero);
 	cache.zero = NULL;

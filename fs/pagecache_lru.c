@@ -121,13 +121,12 @@ uint64_t lru_sitting_ns(void)
 
 // ---- pages that went ---------------------------------------------------------------------------------
 
-// Where the page is remembered, and its tag, which is not 0.
-static uint32_t *memory_of(const struct page_owner *owner, uint64_t index, uint16_t *tag)
+// The number of the entry where the page is remembered, and its tag, which is not 0.
+static uint64_t memory_of(const struct page_owner *owner, uint64_t index, uint16_t *tag)
 {
 	uint64_t mixed = (owner->key ^ index) * 0x9e3779b97f4a7c15UL;
-	uint64_t place = mixed >> cache.hash_shift;
 	*tag = (uint16_t)(mixed >> (cache.hash_shift - 16)) | 1;
-	return &cache.went[place >> HASH_CHUNK_SHIFT][place & (BIT(HASH_CHUNK_SHIFT) - 1)];
+	return mixed >> cache.hash_shift;
 }
 
 static uint64_t step(void)
@@ -143,19 +142,21 @@ static uint16_t now(void)
 void lru_remember(const struct page *page)
 {
 	uint16_t tag;
-	uint32_t *memory = memory_of(page->owner, page->index, &tag);
+	uint64_t place = memory_of(page->owner, page->index, &tag);
 	if (!(page->flags & PAGE_READAHEAD)) // which nobody has asked for
-		*memory = (uint32_t)tag << 16 | now();
+		*(uint32_t *)zeros_write(&cache.went, place, sizeof(uint32_t)) =
+		    (uint32_t)tag << 16 | now();
 }
 
 void lru_recall(struct page *page)
 {
 	uint16_t tag, away;
-	uint32_t *memory = memory_of(page->owner, page->index, &tag);
-	if (*memory >> 16 != tag)
+	uint64_t place = memory_of(page->owner, page->index, &tag);
+	uint32_t memory = *(const uint32_t *)zeros_read(&cache.went, place, sizeof(memory));
+	if (memory >> 16 != tag)
 		return;
-	away = (uint16_t)(now() - (uint16_t)*memory);
-	*memory = 0;
+	away = (uint16_t)(now() - (uint16_t)memory);
+	*(uint32_t *)zeros_write(&cache.went, place, sizeof(memory)) = 0;
 	if (away * step() >= cache.again.pages)
 		return;
 	page->flags |= PAGE_AGAIN;

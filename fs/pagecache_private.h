@@ -19,6 +19,7 @@
 #include "fs/filesystem.h"
 #include "fs/pagecache.h"
 #include "fs/pagecache_writing.h"
+#include "fs/zeros.h"
 #include "kernel/lock.h"
 
 // What pages belong to: a file, or a volume's metadata (inode is null, index counts from sector 0).
@@ -36,9 +37,6 @@ struct page_owner {
 void page_owner_init(struct page_owner *owner, struct inode *inode, struct volume *volume);
 struct page_owner *inode_page_owner(struct inode *inode); // inode.c
 
-#define HASH_CHUNK_SHIFT 20 // buckets in a chunk of the hash table: 4 MB, the largest pmm block
-#define HASH_CHUNKS	 64 // 64 Mi buckets, one a frame: 256 GB of RAM; chains grow beyond that
-
 struct page_list {
 	struct page *first, *last; // (C) most, least recently used
 	uint64_t pages;		   // (C)
@@ -46,11 +44,10 @@ struct page_list {
 
 struct pagecache {
 	struct spinlock lock;
-	uint32_t *chunk[HASH_CHUNKS]; // bucket: frame number of the first page, 0: none
-	unsigned hash_shift;	      // 64 - log2(buckets)
-	uint64_t buckets;
-	uint64_t seed[2];	      // of owners' keys
-	uint32_t *went[HASH_CHUNKS];  // (C) pagecache_lru.c's: what went out; an entry a bucket
+	struct zeros hash;   // (C) bucket: 32 bits, frame number of the first page, 0: none
+	unsigned hash_shift; // 64 - log2(buckets)
+	uint64_t seed[2];    // of owners' keys
+	struct zeros went;   // (C) pagecache_lru.c's: what went out; 32 bits a bucket
 	struct page_list once, again; // (C) CLEAN pages: asked for once, or not yet; PAGE_AGAIN
 	struct page *spare;	      // (C) frames taken in blocks, not used yet, in order
 	uint64_t spare_pages;	      // (C)

@@ -19,11 +19,11 @@ static struct crc_tables castagnoli = {.polynomial = 0x82f63b78};
 
 static void make_tables(struct crc_tables *t)
 {
-	for (uint32_t byte = 0; byte < 256; byte++) {
-		uint32_t crc = byte;
-		for (int bit = 0; bit < 8; bit++)
-			crc = (crc >> 1) ^ (crc & 1 ? t->polynomial : 0);
-		t->slice[0][byte] = crc;
+	uint32_t crc = 1; // the remainder of `bit`; that of several is the sum of theirs
+	for (uint32_t bit = 128; bit; bit >>= 1) {
+		crc = (crc >> 1) ^ (crc & 1 ? t->polynomial : 0);
+		for (uint32_t above = 0; above < 256; above += 2 * bit)
+			t->slice[0][above + bit] = t->slice[0][above] ^ crc;
 	}
 	for (int k = 1; k < SLICES; k++)
 		for (int byte = 0; byte < 256; byte++) {

@@ -170,7 +170,7 @@ static bool reclaim(unsigned order, unsigned round)
 	return got != 0;
 }
 
-void *kpages_alloc(size_t bytes)
+void *kpages_alloc_raw(size_t bytes)
 {
 	unsigned order = order_of(bytes);
 	struct page *page;
@@ -180,7 +180,14 @@ void *kpages_alloc(size_t bytes)
 	page = pmm_alloc(order);
 	for (unsigned round = 0; !page && round < RECLAIM_ROUNDS && reclaim(order, round); round++)
 		page = pmm_alloc(order);
-	return page ? memset(page_virt(page), 0, PAGE_SIZE << order) : NULL;
+	return page ? page_virt(page) : NULL;
+}
+
+void *kpages_alloc(size_t bytes)
+{
+	void *p = kpages_alloc_raw(bytes);
+
+	return p ? memset(p, 0, PAGE_SIZE << order_of(bytes)) : NULL;
 }
 
 void kpages_free(void *p, size_t bytes)

@@ -164,7 +164,7 @@ void *vmm_stack_alloc(size_t bytes)
 	}
 	vmm_set_guard(stack - PAGE_SIZE);
 	for (size_t done = 0; done < bytes; done += PAGE_SIZE) {
-		void *frame = kpages_alloc(PAGE_SIZE);
+		void *frame = kpages_alloc_raw(PAGE_SIZE);
 
 		if (!frame || !vmm_map_range(stack + done, virt_to_phys(frame), PAGE_SIZE,
 					     PTE_WRITE | PTE_GLOBAL | vmm_nx, LEVEL_4K)) {

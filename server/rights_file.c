@@ -88,7 +88,7 @@ static int read_file(char **text, size_t *len, struct version *version)
 	*len = inode->size;
 	*text = NULL;
 	status = inode->size > USERS_FILE_MAX ? -EFBIG : 0;
-	if (!status && !(*text = kpages_alloc(USERS_FILE_MAX)))
+	if (!status && !(*text = kpages_alloc_raw(USERS_FILE_MAX)))
 		status = -ENOMEM;
 	if (!status)
 		status = read_bytes(inode, *text, *len);

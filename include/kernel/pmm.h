@@ -19,6 +19,7 @@ void pmm_free(struct page *page, unsigned order);
 // Zeroed memory for kernel structures, by size rounded up to a power-of-two number of pages.
 // kpages_alloc first asks the registered reclaimers when memory is short.
 void *kpages_alloc(size_t bytes) MUST_CHECK;
+void *kpages_alloc_raw(size_t bytes) MUST_CHECK; // contents undefined
 void kpages_free(void *p, size_t bytes);
 
 // A reclaimer gives frames back under pressure (the page cache's does). Called in any context but

@@ -292,17 +292,25 @@ WEAK void pmm_free(struct page *page, unsigned order)
 	spin_unlock_wtd(&pmm_lock);
 }
 
-WEAK void *kpages_alloc(size_t bytes)
+WEAK void *kpages_alloc_raw(size_t bytes)
 {
 	struct page *page = pmm_alloc(order_of(bytes));
 	if (!page && reclaimer && reclaimer((size_t)1 << order_of(bytes)))
 		page = pmm_alloc(order_of(bytes));
-	return page ? memset(page_virt(page), 0, PAGE_SIZE << order_of(bytes)) : NULL;
+	return page ? page_virt(page) : NULL;
+}
+
+WEAK void *kpages_alloc(size_t bytes)
+{
+	void *p = kpages_alloc_raw(bytes);
+
+	return p ? memset(p, 0, PAGE_SIZE << order_of(bytes)) : NULL;
 }
 
 WEAK void kpages_free(void *p, size_t bytes)
 {
-	pmm_free(page_of_phys(virt_to_phys(p)), order_of(bytes));
+	if (p)
+		pmm_free(page_of_phys(virt_to_phys(p)), order_of(bytes));
 }
 
 WEAK void pmm_register_reclaim(pmm_reclaim_fn fn)

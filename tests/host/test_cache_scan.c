@@ -2,7 +2,7 @@
 // What stays in the cache: pages that are asked for again stay when others pass by once, however many; a set that
 // is used no more gives way to the next within a few rounds; and the lists are what they should be all the time.
 // SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
-// SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
+// SOURCES: fs/name_cache.c fs/volume.c fs/zeros.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include "cachebed.h"
 
 #define FRAMES 4096

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Paths to inodes over a make-believe file system: what is found, what is remembered, links, cancels.
 // SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
-// SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
+// SOURCES: fs/name_cache.c fs/volume.c fs/zeros.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

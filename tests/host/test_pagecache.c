@@ -2,7 +2,7 @@
 // Reading through the page cache over a make-believe disk: misses, waiters, holes, read-ahead, errors.
 // Every test ends with nothing wired and every frame back.
 // SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
-// SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
+// SOURCES: fs/name_cache.c fs/volume.c fs/zeros.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include "cachebed.h"
 
 static void a_miss_is_read_and_then_hit(void **state)

@@ -2,7 +2,7 @@
 // The page cache's memory, a page's life, metadata and inodes over a make-believe disk. Every test ends
 // with nothing wired and every frame back.
 // SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
-// SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
+// SOURCES: fs/name_cache.c fs/volume.c fs/zeros.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include "cachebed.h"
 
 static void every_page_on_the_wire_is_no_memory(void **state)

@@ -3,7 +3,7 @@
 // memory, cancels, drops, detached pages, fast WTDs that run wherever they may. A page that is given
 // must hold what was asked for, stay as it is while it is held, and everything must come back.
 // SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
-// SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
+// SOURCES: fs/name_cache.c fs/volume.c fs/zeros.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

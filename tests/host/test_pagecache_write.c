@@ -3,7 +3,7 @@
 // how they reach the disk. Every test ends with nothing wired, every frame back and every promise of blocks
 // given back.
 // SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
-// SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
+// SOURCES: fs/name_cache.c fs/volume.c fs/zeros.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include "writebed.h"
 
 static void pieces_of_any_size_make_a_file(void **state)

@@ -2,7 +2,7 @@
 // Writing through the page cache when something is full, slow, broken or called off. Every test ends with nothing
 // wired, every frame back and every promise of blocks given back.
 // SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
-// SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
+// SOURCES: fs/name_cache.c fs/volume.c fs/zeros.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include "writebed.h"
 
 static void a_full_volume_says_so_at_once(void **state)

@@ -5,7 +5,7 @@
 // are. A page that is held stays as it is. At each moment at which the journal could commit, the disk shows
 // no byte that was never in the file, and zeros only where the file had a hole.
 // SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
-// SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
+// SOURCES: fs/name_cache.c fs/volume.c fs/zeros.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -2,7 +2,7 @@
 // How far the page cache reads ahead of whom: how windows grow, what ends them, how many streams share memory. All
 // counts are exact or bounds; every test ends with nothing wired and every frame back.
 // SOURCES: tests/host/fakefs*.c fs/pagecache*.c fs/meta.c fs/inode.c fs/name.c
-// SOURCES: fs/name_cache.c fs/volume.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
+// SOURCES: fs/name_cache.c fs/volume.c fs/zeros.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include "cachebed.h"
 
 #define FRAMES	  32768
