@@ -342,7 +342,7 @@ static int local_ioctl(struct stream *s, unsigned request, uintptr_t argument)
 	int n;
 
 	if (request != FIONREAD)
-		return -ENOTTY;
+		return socket_ask_maker(request, argument);
 	wtd_disable();
 	n = (int)local_readable(local_of(s));
 	wtd_enable();

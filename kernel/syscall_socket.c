@@ -12,10 +12,17 @@ enum { SOCK_TYPE_MASK = 0xf, SOCK_CLOEXEC = 02000000, SOCK_NONBLOCK = STREAM_NON
 #define OPTION_MAX 256
 
 static socket_maker maker; // constant after boot
+static socket_asked asks;  // constant after boot
 
-void socket_maker_register(socket_maker make)
+void socket_maker_register(socket_maker make, socket_asked asked)
 {
 	maker = make;
+	asks = asked;
+}
+
+int socket_ask_maker(unsigned request, uintptr_t argument)
+{
+	return asks ? asks(request, argument) : -ENOTTY;
 }
 
 struct stream *syscall_get_socket(uint64_t fd, int *error)
@@ -82,7 +89,8 @@ SYSCALL(53, socketpair)
 	if (a[1] & ~(uint64_t)(SOCK_TYPE_MASK | SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return -EINVAL;
 	if (a[0] != AF_UNIX)
-		return a[0] == AF_INET || a[0] == AF_INET6 ? -EOPNOTSUPP : -EAFNOSUPPORT;
+		return a[0] == AF_INET || a[0] == AF_INET6 || a[0] == AF_NETLINK ? -EOPNOTSUPP
+										 : -EAFNOSUPPORT;
 	error = local_socket_pair(type, (int)a[2], ends);
 	for (unsigned n = 0; n < 2 && !error; n++) {
 		ends[n]->flags |= (uint32_t)a[1] & SOCK_NONBLOCK;

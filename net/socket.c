@@ -252,6 +252,8 @@ uint64_t socket_send_timeout(struct stream *s)
 
 static int make(int family, int type, int protocol, struct stream **out)
 {
+	if (family == AF_NETLINK)
+		return socket_netlink_new(type, protocol, out);
 	if (family != AF_INET && family != AF_INET6)
 		return -EAFNOSUPPORT;
 	if (type == SOCK_STREAM)
@@ -265,5 +267,5 @@ static int make(int family, int type, int protocol, struct stream **out)
 
 void socket_init(void)
 {
-	socket_maker_register(make);
+	socket_maker_register(make, socket_iface_ioctl);
 }

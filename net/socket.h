@@ -27,6 +27,7 @@ static inline struct socket_common *socket_common(struct stream *s)
 void socket_init(void); // boot: programs find sockets
 int socket_tcp_new(bool v6, struct stream **out) MUST_CHECK;
 int socket_udp_new(bool v6, struct stream **out) MUST_CHECK;
+int socket_netlink_new(int type, int protocol, struct stream **out) MUST_CHECK;
 
 // 0, or -EAFNOSUPPORT, -EINVAL. An IPv4 address for an IPv6 socket must be mapped (::ffff:a.b.c.d).
 int socket_to_ip(const struct socket_common *c, const struct socket_address *name, ip_addr_t *ip,
@@ -50,7 +51,16 @@ int socket_error_of(int8_t err);	   // lwIP's err_t as a negative errno
 // ---- socket_iface.c ----
 // Calls about network interfaces, on any socket. -ENOTTY: none of them.
 int socket_iface_ioctl(unsigned request, uintptr_t argument);
-int socket_iface_number(const struct netif *netif); // as programs have it
+// Interfaces as programs have them, by number. WTDs off.
+enum { SOCKET_IFACE_LOOPBACK = 1, SOCKET_IFACE_NAME = 16, SOCKET_IFACE_QUEUE = 1000 };
+struct iface *socket_iface_card(int number); // null: there is none, or it is the loopback interface
+bool socket_iface_there(int number);
+int socket_iface_number(const struct netif *netif);
+int socket_iface_find(const char *name); // 0: there is none of that name
+void socket_iface_name(int number, char name[SOCKET_IFACE_NAME]);
+uint32_t socket_iface_flags(int number); // IFF_*
+uint32_t socket_iface_mtu(int number);
+uint16_t socket_iface_hardware(int number); // ARPHRD_*
 
 // ---- socket_udp_option.c ----
 // What UDP sockets tell of a datagram beside its bytes, and are told: IP_PKTINFO and its kin.

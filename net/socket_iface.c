@@ -28,10 +28,11 @@ enum {
 	IFF_BROADCAST = 2,
 	IFF_LOOPBACK = 8,
 	IFF_RUNNING = 0x40,
-	IFF_MULTICAST = 0x1000
+	IFF_MULTICAST = 0x1000,
+	IFF_LOWER_UP = 0x10000 // beyond what struct ifreq has room for
 };
 enum { ARPHRD_ETHER = 1, ARPHRD_LOOPBACK = 772 };
-#define LOOPBACK_NUMBER 1
+#define LOOPBACK_NUMBER SOCKET_IFACE_LOOPBACK
 #define LOOPBACK_MTU	65536
 
 struct ifreq {
@@ -52,14 +53,18 @@ struct ifconf {
 	uint64_t at;
 };
 
-// The card with that number; null: there is none, or it is the loopback interface's.
-static struct iface *card(int number)
+struct iface *socket_iface_card(int number)
 {
 	struct iface *i = iface_first();
 
 	for (int n = LOOPBACK_NUMBER + 1; i && n < number; n++)
 		i = i->next;
 	return number > LOOPBACK_NUMBER ? i : NULL;
+}
+
+bool socket_iface_there(int number)
+{
+	return number == LOOPBACK_NUMBER || socket_iface_card(number);
 }
 
 int socket_iface_number(const struct netif *netif)
@@ -72,21 +77,20 @@ int socket_iface_number(const struct netif *netif)
 	return LOOPBACK_NUMBER;
 }
 
-static void name_of(int number, char name[16])
+void socket_iface_name(int number, char name[SOCKET_IFACE_NAME])
 {
 	if (number == LOOPBACK_NUMBER)
-		ksnprintf(name, 16, "lo");
+		ksnprintf(name, SOCKET_IFACE_NAME, "lo");
 	else
-		ksnprintf(name, 16, "eth%d", number - LOOPBACK_NUMBER - 1);
+		ksnprintf(name, SOCKET_IFACE_NAME, "eth%d", number - LOOPBACK_NUMBER - 1);
 }
 
-// 0: there is none of that name.
-static int number_of(const char *name)
+int socket_iface_find(const char *name)
 {
-	char own[16];
+	char own[SOCKET_IFACE_NAME];
 
-	for (int n = LOOPBACK_NUMBER; n == LOOPBACK_NUMBER || card(n); n++) {
-		name_of(n, own);
+	for (int n = LOOPBACK_NUMBER; socket_iface_there(n); n++) {
+		socket_iface_name(n, own);
 		if (!strncmp(own, name, sizeof(own)))
 			return n;
 	}
@@ -96,7 +100,7 @@ static int number_of(const char *name)
 // IPv4's. False: it has none (yet).
 static bool address_of(int number, unsigned request, uint32_t *out)
 {
-	const struct iface *i = card(number);
+	const struct iface *i = socket_iface_card(number);
 	uint32_t address = i ? netif_ip4_addr(&i->netif)->addr : PP_HTONL(IPADDR_LOOPBACK);
 	uint32_t mask = i ? netif_ip4_netmask(&i->netif)->addr : PP_HTONL(0xff000000UL);
 
@@ -113,25 +117,37 @@ static void put_address(struct ifreq *r, uint32_t address)
 	memcpy(r->address.bytes + 2, &address, sizeof(address));
 }
 
-static int flags_of(int number)
+uint32_t socket_iface_flags(int number)
 {
-	const struct iface *i = card(number);
+	const struct iface *i = socket_iface_card(number);
 
 	if (!i)
-		return IFF_UP | IFF_LOOPBACK | IFF_RUNNING;
+		return IFF_UP | IFF_LOOPBACK | IFF_RUNNING | IFF_LOWER_UP;
 	return (netif_is_up(&i->netif) ? IFF_UP : 0) | IFF_BROADCAST | IFF_MULTICAST |
-	       (netif_is_link_up(&i->netif) ? IFF_RUNNING : 0);
+	       (netif_is_link_up(&i->netif) ? IFF_RUNNING | IFF_LOWER_UP : 0);
+}
+
+uint32_t socket_iface_mtu(int number)
+{
+	const struct iface *i = socket_iface_card(number);
+
+	return i ? i->netif.mtu : LOOPBACK_MTU;
+}
+
+uint16_t socket_iface_hardware(int number)
+{
+	return socket_iface_card(number) ? ARPHRD_ETHER : ARPHRD_LOOPBACK;
 }
 
 // WTDs off.
 static int answer(unsigned request, int number, struct ifreq *r)
 {
-	const struct iface *i = card(number);
+	const struct iface *i = socket_iface_card(number);
 	uint32_t address;
 
 	switch (request) {
 	case SIOCGIFFLAGS:
-		r->flags = (int16_t)flags_of(number);
+		r->flags = (int16_t)socket_iface_flags(number);
 		return 0;
 	case SIOCGIFADDR:
 	case SIOCGIFDSTADDR:
@@ -145,11 +161,11 @@ static int answer(unsigned request, int number, struct ifreq *r)
 		r->number = 0;
 		return 0;
 	case SIOCGIFMTU:
-		r->number = i ? i->netif.mtu : LOOPBACK_MTU;
+		r->number = (int32_t)socket_iface_mtu(number);
 		return 0;
 	case SIOCGIFHWADDR:
 		memset(r->all, 0, sizeof(r->all));
-		r->address.family = i ? ARPHRD_ETHER : ARPHRD_LOOPBACK;
+		r->address.family = socket_iface_hardware(number);
 		if (i)
 			memcpy(r->address.bytes, i->netif.hwaddr, sizeof(i->netif.hwaddr));
 		return 0;
@@ -157,7 +173,7 @@ static int answer(unsigned request, int number, struct ifreq *r)
 		r->number = number;
 		return 0;
 	case SIOCGIFTXQLEN:
-		r->number = 1000;
+		r->number = SOCKET_IFACE_QUEUE;
 		return 0;
 	case SIOCGIFMAP:
 		memset(r->all, 0, sizeof(r->all));
@@ -177,12 +193,12 @@ static int get_one(unsigned request, uintptr_t argument)
 	wtd_disable();
 	if (request == SIOCGIFNAME) {
 		number = r.number;
-		error = number == LOOPBACK_NUMBER || card(number) ? 0 : -ENODEV;
+		error = socket_iface_there(number) ? 0 : -ENODEV;
 		if (!error)
-			name_of(number, r.name);
+			socket_iface_name(number, r.name);
 	} else {
 		r.name[sizeof(r.name) - 1] = 0;
-		number = number_of(r.name);
+		number = socket_iface_find(r.name);
 		error = number ? answer(request, number, &r) : -ENODEV;
 	}
 	wtd_enable();
@@ -202,14 +218,14 @@ static int get_all(uintptr_t argument)
 		bool there, has;
 
 		wtd_disable();
-		there = n == LOOPBACK_NUMBER || card(n);
+		there = socket_iface_there(n);
 		has = there && address_of(n, SIOCGIFADDR, &address);
 		wtd_enable();
 		if (!there || (conf.at && conf.bytes - used < (int32_t)sizeof(r)))
 			break;
 		if (!has)
 			continue;
-		name_of(n, r.name);
+		socket_iface_name(n, r.name);
 		put_address(&r, address);
 		if (conf.at)
 			error = user_put(conf.at + (uint64_t)used, &r);

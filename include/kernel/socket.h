@@ -10,6 +10,7 @@ enum { // Linux's numbers
 	AF_UNIX = 1,
 	AF_INET = 2,
 	AF_INET6 = 10,
+	AF_NETLINK = 16,
 	SOCK_STREAM = 1,
 	SOCK_DGRAM = 2,
 	SOCK_SEQPACKET = 5,
@@ -118,6 +119,9 @@ int socket_put_int(void *value, uint32_t *len, int n);
 // SO_RCVTIMEO and SO_SNDTIMEO as nanoseconds, UINT64_MAX: none. 0, -EINVAL, -EDOM.
 int socket_get_timeout(const void *value, uint32_t len, uint64_t *ns) MUST_CHECK;
 int socket_put_timeout(void *value, uint32_t *len, uint64_t ns);
+
+// The maker's answer about network interfaces; a program's address. Thread context.
+int socket_ask_maker(unsigned request, uintptr_t argument);
 
 // Whether a local socket (AF_UNIX) is bound to the file: for its type in stat. Any context but interrupt.
 bool local_socket_at(uint64_t device, uint64_t number);

@@ -246,4 +246,6 @@ void name_provider_register(struct name_provider *provider); // boot
 
 // Who makes sockets (net/): for socket(2). -EAFNOSUPPORT, -EPROTONOSUPPORT ...
 typedef int (*socket_maker)(int family, int type, int protocol, struct stream **out);
-void socket_maker_register(socket_maker make); // boot
+// What any socket is asked about network interfaces (ioctl, netdevice(7)), whoever made it: -ENOTTY: none of that.
+typedef int (*socket_asked)(unsigned request, uintptr_t argument);
+void socket_maker_register(socket_maker make, socket_asked asked); // boot

@@ -9,11 +9,11 @@ import pytest
 from held import Held
 from vm import ROOT, VM, make_volume
 
-PROGRAMS = ("space", "maps", "pipes", "ifaces", "shm")
+PROGRAMS = ("space", "maps", "pipes", "ifaces", "links", "shm")
 LETTERS = 100 * 4096
 MODES = {"unmapped": dict(append="write=on cache=unmapped", mem=128), "late": dict(append="write=on nic=late", cpu="max")}
 POOLS = ("process", "task", "address space", "region", "pipe", "program file", "program mapping", "shared memory",
-         "shm object", "shm name", "shm file")
+         "shm object", "shm name", "shm file", "netlink socket", "netlink packet")
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +100,16 @@ def test_sockets_tell_of_interfaces_and_of_datagrams(machine, volume, tmp_path):
     says_what_linux_says(machine, volume, tmp_path, "ifaces")
     addresses = machine.command("LOAD busybox ifconfig")
     assert "inet addr:127.0.0.1" in addresses and "52:54:00:12:34:56" in addresses, addresses
+
+
+def test_ip_shows_what_the_machine_has(machine, volume, tmp_path):
+    says_what_linux_says(machine, volume, tmp_path, "links")
+    links = machine.command("LOAD busybox ip link")
+    assert "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536" in links and "2: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500" in links, links
+    assert "link/ether 52:54:00:12:34:56 brd ff:ff:ff:ff:ff:ff" in links, links
+    addresses = machine.command("LOAD busybox ip addr")
+    assert "inet 127.0.0.1/8 scope host lo" in addresses and "inet 10.0.2.15/24 brd 10.0.2.255 scope global" in addresses, addresses
+    assert "inet6 ::1/128 scope host" in addresses and "inet6 fe80::5054:ff:fe12:3456/64 scope link" in addresses, addresses
+    routes = machine.command("LOAD busybox ip route")
+    assert "default via 10.0.2.2 dev eth0" in routes and "10.0.2.0/24 dev eth0 scope link  src 10.0.2.15" in routes, routes
+    assert "Operation not supported" in machine.command("LOAD busybox ip neigh")
