@@ -11,17 +11,20 @@
 #include "hooks.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/stack.h"
+#include "tcp_rcvbuf.h"
 
 // A frame not longer than this is small: headers and a short request, no bulk data.
 #define SMALL_FRAME 400
-// HELD_MAX: 64 MB of RAM give 2,048 buffers (4 MB), 512 MB and more 16,384 (32 MB).
+// 64 MB of RAM give 1,024 buffers (2 MB), 4 GB and more 65,536 (128 MB).
 #define HELD_MIN      1024
-#define HELD_MAX      16384
+#define HELD_MAX      65536
 #define HELD_FRACTION 32 // of RAM, in buffers
 // Fewer left than this part of HELD_MAX: copy small frames aside. Fewer than half of that: drop large
 // ones, after taking data out of order from up to OOSEQ_TRIES connections for each.
-#define LOW_PART    4
-#define OOSEQ_TRIES 8
+#define LOW_PART 4
+// Three eighths of them are for windows beyond TCP_WND (tcp_rcvbuf.h): less than the half that HTTP may hold.
+#define WINDOW_PART(buffers) ((buffers) / 8 * 3)
+#define OOSEQ_TRIES	     8
 
 // Only fast WTDs (or threads with WTDs disabled) touch these, on one processor: no lock.
 static struct rxbuf *free_list;
@@ -174,9 +177,16 @@ uint32_t rxpool_window_limit(void)
 {
 	if (LIKELY(left() > held_maximum / LOW_PART))
 		return UINT32_MAX;
+	if (!pressed)
+		tcp_rcvbuf_press();
 	pressed = true;
 	windows_kept++;
 	return 2 * TCP_MSS;
+}
+
+uint64_t tcp_rcvbuf_most(void)
+{
+	return pressed ? 0 : (uint64_t)WINDOW_PART(held_maximum) * TCP_MSS;
 }
 
 static struct pbuf *copy_aside(struct rxbuf *buf, uint32_t bytes)

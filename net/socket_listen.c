@@ -90,7 +90,10 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	t->linger_seconds = l->linger_seconds;
 	t->common.receive_ns = l->common.receive_ns;
 	t->common.send_ns = l->common.send_ns;
+	t->common.receive_bytes = l->common.receive_bytes;
+	t->common.send_bytes = l->common.send_bytes;
 	tcp_socket_apply(t);
+	tcp_socket_apply_window(t);
 	accept_queue_add(&l->queue, &t->unaccepted);
 	stream_notify(stream_of(l));
 	return ERR_OK;

@@ -63,6 +63,7 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 	struct tcp_socket *t = arg;
 
 	t->state = OPEN;
+	tcp_socket_apply_window(t);
 	stream_notify(stream_of(t));
 	return ERR_OK;
 }

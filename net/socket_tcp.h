@@ -23,6 +23,7 @@ struct tcp_options {
 	int user_timeout; // TCP_USER_TIMEOUT: ms, RFC 5482; 0: the stack's own
 	int tos, ttl;	  // IP_TOS or IPV6_TCLASS; ttl 0: the stack's own
 	int defer;	  // TCP_DEFER_ACCEPT: a hint, remembered
+	int receive;	  // SO_RCVBUF: the window's bytes, 0: it grows with the path
 };
 
 struct tcp_socket {
@@ -102,6 +103,8 @@ void tcp_zerocopy_close(struct tcp_socket *t);	    // WTDs off
 
 // ---- socket_tcp_option.c ----
 void tcp_socket_apply(struct tcp_socket *t); // WTDs off: a new pcb gets the socket's options
+// WTDs off: the connection has just been opened.
+void tcp_socket_apply_window(struct tcp_socket *t);
 int tcp_socket_ioctl(struct stream *s, unsigned request, uintptr_t argument);
 int tcp_socket_set_option(struct stream *s, int level, int name, const void *value, uint32_t len);
 int tcp_socket_get_option(struct stream *s, int level, int name, void *value, uint32_t *len);

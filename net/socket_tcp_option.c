@@ -7,9 +7,17 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/socket_tcp.h"
 #include "net/stack.h"
+#include "tcp_rcvbuf.h"
 
 enum { LEVEL_IP = 0, LEVEL_TCP = 6, LEVEL_IPV6 = 41 };
-enum { SO_KEEPALIVE = 9, SO_PRIORITY = 12, SO_LINGER, SO_ACCEPTCONN = 30, SO_ZEROCOPY = 60 };
+enum {
+	SO_RCVBUF = 8,
+	SO_KEEPALIVE = 9,
+	SO_PRIORITY = 12,
+	SO_LINGER,
+	SO_ACCEPTCONN = 30,
+	SO_ZEROCOPY = 60
+};
 enum { IP_TOS_OPTION = 1, IP_TTL_OPTION, IPV6_UNICAST_HOPS = 16, IPV6_TCLASS = 67 };
 enum {
 	TCP_NODELAY_OPTION = 1,
@@ -60,6 +68,12 @@ void tcp_socket_apply(struct tcp_socket *t)
 	pcb->tos = (u8_t)o->tos;
 	if (o->ttl)
 		pcb->ttl = (u8_t)o->ttl;
+}
+
+void tcp_socket_apply_window(struct tcp_socket *t)
+{
+	if (t->options.receive)
+		tcp_rcvbuf_fix(t->pcb, (uint32_t)t->options.receive, true);
 }
 
 // ---- set ----
@@ -117,6 +131,17 @@ static int set_ip(struct tcp_socket *t, int level, int name, int n)
 	return -ENOPROTOOPT;
 }
 
+// WTDs off. What the peer was told already stays.
+static void set_window(struct tcp_socket *t, int bytes)
+{
+	t->options.receive = MAX(bytes, 1);
+	if (!t->pcb || t->state != OPEN)
+		return;
+	tcp_rcvbuf_fix(t->pcb, (uint32_t)t->options.receive, false);
+	tcp_recved(t->pcb, 0);
+	stack_flush();
+}
+
 // WTDs off. -ENOPROTOOPT: none of TCP's own.
 static int set_own(struct tcp_socket *t, int level, int name, int n)
 {
@@ -124,7 +149,10 @@ static int set_own(struct tcp_socket *t, int level, int name, int n)
 		return set_tcp(t, name, n);
 	if (level == LEVEL_IP || level == LEVEL_IPV6)
 		return set_ip(t, level, name, n);
-	if (name == SO_ZEROCOPY) {
+	if (name == SO_RCVBUF) {
+		set_window(t, n);
+		return -ENOPROTOOPT; // remembered as all sockets do
+	} else if (name == SO_ZEROCOPY) {
 		if (n != 0 && n != 1)
 			return -EINVAL;
 		t->zerocopy_on = n;

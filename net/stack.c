@@ -22,6 +22,7 @@
 #include "net/loopback.h"
 #include "net/random.h"
 #include "net/socket.h"
+#include "tcp_rcvbuf.h"
 #include "tcp_timestamp.h"
 
 // Fast WTD context (or WTDs disabled), one processor: no lock.
@@ -104,6 +105,11 @@ void stack_flush(void)
 	iface_kick_all();
 	arm_timer();
 	batch_ms = 0;
+}
+
+uint32_t stack_window_buffers(const struct tcp_pcb *pcb)
+{
+	return tcp_rcvbuf_pbufs(pcb);
 }
 
 // ---- addresses --------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 // and takes no more until it is taken. Fast WTD context.
 #include "kernel/kstat.h"
 #include "kernel/pmm.h"
+#include "net/stack.h"
 #include "server/http_conn.h"
 
 // The bound on all held buffers is half of what the receive pool lets be held (net/rxpool.c: a 32nd of
@@ -25,13 +26,14 @@ void http_held_start(void)
 	struct pmm_stats memory;
 
 	pmm_stats(&memory);
-	held_all_max = MAX(512UL, MIN(8192UL, memory.frames_total / 32));
+	held_all_max = MAX(512UL, MIN(32768UL, memory.frames_total / 32));
 }
 
 bool http_held_enough(const struct http_conn *conn)
 {
-	bool enough = conn->held_count >= HTTP_HELD_MAX ||
-		      (held_all >= held_all_max && conn->held_count >= HELD_FEW);
+	uint32_t most = MAX(HTTP_HELD_MAX, stack_window_buffers(conn->pcb));
+	bool enough =
+	    conn->held_count >= most || (held_all >= held_all_max && conn->held_count >= HELD_FEW);
 
 	held_refused += enough;
 	return enough;

@@ -15,6 +15,11 @@ bool stack_address_text(char *out,
 // output outside the receive path (which does it at the end of its batch). Fast WTD context.
 void stack_flush(void);
 
+// How many receive buffers a full window of full segments of this connection comes in. It may grow
+// (net/lwip/tcp_rcvbuf.h).
+struct tcp_pcb;
+uint32_t stack_window_buffers(const struct tcp_pcb *pcb);
+
 // Over loopback the pages of the file cache come as they lie, and with cache=unmapped nobody can read them. For a
 // server that does: the same bytes in memory that is mapped, as few of them copied as possible (site="stream_head");
 // null: no memory, and the packet is as it was. Fast WTD context.

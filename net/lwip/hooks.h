@@ -17,6 +17,8 @@ uint32_t tcp_initial_sequence_tuple(const struct tcp_tuple *tuple);
 // net/rxpool.c: how far a receive window may be opened now.
 uint32_t rxpool_window_limit(void);
 #define LWIP_HOOK_TCP_RCV_WND_LIMIT() rxpool_window_limit()
+// Bytes that all peers together may send ahead of us beyond TCP_WND each (tcp_rcvbuf.h).
+uint64_t tcp_rcvbuf_most(void);
 
 // net/pagebuf.c: bytes that all connections together may have queued beyond TCP_SND_BUF each (tcp_sndbuf.h).
 uint64_t tcp_sndbuf_most(void);

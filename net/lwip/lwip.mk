@@ -82,7 +82,7 @@ $(LWIP_TEST_OBJS): $(LWIP_TEST)/%.o: $(LWIP_READY) $(LWIP_HOME)/lwip.mk
 	@mkdir -p $(@D)
 	$(HOST_CC) $(HOST_CFLAGS) $(LWIP_TEST_CFLAGS) -Wno-address -Wno-error -w -MMD -MP -c -o $@ $(LWIP_SRC)/$*.c
 LWIP_TEST_OWN    := tests/lwip/main.c \
-                    $(addprefix $(LWIP_HOME)/,tcp_hash.c tcp_recover.c tcp_holes.c tcp_cwnd.c tcp_sndbuf.c tcp_overdue.c tcp_undo.c tcp_timestamp.c \
+                    $(addprefix $(LWIP_HOME)/,tcp_hash.c tcp_recover.c tcp_holes.c tcp_cwnd.c tcp_sndbuf.c tcp_rcvbuf.c tcp_overdue.c tcp_undo.c tcp_timestamp.c \
                       tcp_timer.c tcp_wheel.c) net/checksum.c
 $(B)/host/lwip-tests: tests/lwip/lwipopts.h $(LWIP_TEST_OWN) $(LWIP_TEST_OBJS)
 	$(HOST_CC) $(HOST_CFLAGS) $(LWIP_TEST_CFLAGS) -o $@ $(LWIP_TEST_OWN) $(LWIP_TEST_OBJS) -lcheck_pic -lrt -lm -lsubunit

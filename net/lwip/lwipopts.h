@@ -116,22 +116,26 @@
 #define TCP_MSS			   1460
 #define TCP_CALCULATE_EFF_SEND_MSS 1
 #define LWIP_WND_SCALE		   1
-#define TCP_RCV_SCALE		   3
+#define TCP_RCV_SCALE		   7		   // 8 MB
 #define TCP_WND			   (180 * TCP_MSS) // 262,800: receive window, in receive buffers
-#define TCP_SND_BUF		   (180 * TCP_MSS) // 262,800: pages one connection can keep on the wire
+#define TCP_RCV_BUF_MAX		   (4U << 20) // what it grows to at most where the path is long (tcp_rcvbuf.h)
+#define TCP_RCV_FIXED_MIN                                                                          \
+	(2U * TCP_MSS) // the least that a program can ask for: below, it would never open again
+#define TCP_SND_BUF (180 * TCP_MSS) // 262,800: pages one connection can keep on the wire
 // What it is given at most where the path is long (tcp_sndbuf.h): 80 MB/s over 50 ms. And all of them together beyond
 // TCP_SND_BUF, where memory is plenty (tcp_sndbuf_most): 34 such connections.
 #define TCP_SND_BUF_MAX	  (4U << 20)
 #define TCP_SND_GROWN_MAX (128U << 20)
 // pbufs: a header for each of 180 segments, up to three page pieces in each, and short writes
-#define TCP_SND_QUEUELEN      1024
-#define TCP_SNDLOWAT	      (8 * TCP_MSS)
-#define TCP_OVERSIZE	      0	 // 1 would copy file bytes into the tail of an earlier write
-#define TCP_SEG_MAX_PBUFS     24 // pieces in one segment: patches/, below NETDEV_MAX_FRAGS
-#define TCP_MIN_MSS	      64 // a peer that wants less makes us thousands of segments a page
-#define TCP_QUEUE_OOSEQ	      1
-#define TCP_OOSEQ_MAX_BYTES   TCP_WND
-#define TCP_OOSEQ_MAX_PBUFS   180 // receive buffers one connection can hold out of order
+#define TCP_SND_QUEUELEN	   1024
+#define TCP_SNDLOWAT		   (8 * TCP_MSS)
+#define TCP_OVERSIZE		   0  // 1 would copy file bytes into the tail of an earlier write
+#define TCP_SEG_MAX_PBUFS	   24 // pieces in one segment: patches/, below NETDEV_MAX_FRAGS
+#define TCP_MIN_MSS		   64 // a peer that wants less makes us thousands of segments a page
+#define TCP_QUEUE_OOSEQ		   1
+#define TCP_OOSEQ_BYTES_LIMIT(pcb) tcp_rcvbuf_limit(pcb)
+#define TCP_OOSEQ_PBUFS_LIMIT(pcb)                                                                 \
+	tcp_rcvbuf_pbufs(pcb) // receive buffers one connection can hold out of order
 #define LWIP_TCP_SACK_OUT     1
 #define LWIP_TCP_MAX_SACK_NUM 3
 #define LWIP_TCP_TIMESTAMPS   1 // tcp_timestamp.h

@@ -98,6 +98,13 @@ def test_options_are_the_sockets_and_a_listeners_its_connections(machine):
     held.stop()
 
 
+def test_a_program_bounds_what_may_wait_unread(machine):
+    held = Held(machine, POOLS, NAMES)
+    out = machine.command("LOAD local window", 120)
+    assert "ok" in out.split(), out
+    held.stop()
+
+
 def test_a_user_s_time_out_ends_a_connection_whose_peer_does_not_read(machine):
     held = Held(machine, POOLS, NAMES)
     out = machine.command("LOAD local stuck", 300)

@@ -124,6 +124,11 @@ err_t tcp_output(struct tcp_pcb *pcb)
 
 void stack_flush(void) {}
 
+uint32_t stack_window_buffers(const struct tcp_pcb *pcb)
+{
+	return TCP_WND / 1460;
+}
+
 static void drop_segment(struct tcp_pcb *pcb)
 {
 	struct tcp_segment *s = pcb->first;

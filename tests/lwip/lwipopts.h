@@ -46,16 +46,14 @@
 #undef TCP_RCV_SCALE
 #undef TCP_SND_BUF
 #undef TCP_SND_BUF_MAX
-#undef TCP_OOSEQ_MAX_PBUFS
-#undef TCP_OOSEQ_MAX_BYTES
+#undef TCP_OOSEQ_PBUFS_LIMIT // tcp_oos: queues more than we allow
+#undef TCP_OOSEQ_BYTES_LIMIT
 #undef TCP_SNDLOWAT
-#define TCP_WND		    (10 * TCP_MSS)
-#define TCP_RCV_SCALE	    0
-#define TCP_SND_BUF	    (12 * TCP_MSS)
-#define TCP_SND_BUF_MAX	    TCP_SND_BUF
-#define TCP_OOSEQ_MAX_PBUFS 0 // tcp_oos: queues more than we allow
-#define TCP_OOSEQ_MAX_BYTES 0
-#define TCP_SNDLOWAT	    (3 * TCP_MSS)
+#define TCP_WND		(10 * TCP_MSS)
+#define TCP_RCV_SCALE	0
+#define TCP_SND_BUF	(12 * TCP_MSS)
+#define TCP_SND_BUF_MAX TCP_SND_BUF
+#define TCP_SNDLOWAT	(3 * TCP_MSS)
 
 // tcp_state: looks at PCBs in SYN_RCVD and TIME_WAIT. Ours are tested by tests/host/test_tcp_syn.c and
 // test_tcp_timewait.c.

@@ -60,6 +60,12 @@ uint64_t tcp_sndbuf_most(void)
 	return 0;
 }
 
+// Nor do receive windows.
+uint64_t tcp_rcvbuf_most(void)
+{
+	return 0;
+}
+
 // No loopback: their packets are from and for whom they like.
 struct netif *loopback_route4(const ip4_addr_t *from, const ip4_addr_t *to)
 {

@@ -2,6 +2,7 @@
 // local talk OWN       TCP and UDP between two processes over 127.0.0.0/8, ::1 and the machine's own address; the
 //                      errors that belong to it. "ok", or what went wrong.
 // local options        options of TCP sockets, and that connections have their listener's; runs on Linux too. "ok"
+// local window         SO_RCVBUF bounds what may wait unread; runs on Linux too. "ok"
 // local stuck          TCP_USER_TIMEOUT ends a connection whose peer does not read; runs on Linux too. "ok"
 // local put FILE PATH  puts a file on the machine's own server, by sendfile; prints the answer's first line
 #define _GNU_SOURCE
@@ -238,6 +239,57 @@ static void options(void)
 	puts("ok");
 }
 
+// Sends all that goes without waiting.
+static void fill(int fd)
+{
+	static const char zeros[65536];
+
+	while (send(fd, zeros, sizeof(zeros), MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+		;
+	MUST(errno == EAGAIN);
+}
+
+static int unread(int fd)
+{
+	int n = -1;
+
+	MUST(!ioctl(fd, FIONREAD, &n));
+	return n;
+}
+
+// What waits unread at the end of a connection whose listener, if `bytes`, said how much that may be, when the first
+// window has been used up.
+static int waits_unread(int bytes, int least)
+{
+	static char into[65536];
+	struct name at = name_of("127.0.0.1", 7012);
+	int l = listener_at(&at), c = socket(AF_INET, SOCK_STREAM, 0), s, n;
+
+	MUST(!bytes || !set_option(l, SOL_SOCKET, SO_RCVBUF, bytes));
+	MUST(!connect(c, (void *)&at.at, at.len) && (s = accept(l, NULL, NULL)) >= 0);
+	MUST(get_option(s, SOL_SOCKET, SO_RCVBUF) >= bytes);
+	for (int done = 0; done < 300000; done += n) {
+		fill(c);
+		MUST((n = (int)read(s, into, sizeof(into))) > 0);
+	}
+	fill(c);
+	while (unread(s) < least)
+		usleep(1000);
+	usleep(300000);
+	n = unread(s);
+	close(s);
+	close(c);
+	close(l);
+	return n;
+}
+
+static void window(void)
+{
+	MUST(waits_unread(0, 40000) >= 40000);
+	MUST(waits_unread(16384, 8000) <= 32768);
+	puts("ok");
+}
+
 // The peer is there and acknowledges, but reads nothing: what waits for its window waits so long and no longer.
 static void stuck(void)
 {
@@ -291,6 +343,8 @@ int main(int argc, char **argv)
 		talk(argv[2]);
 	else if (argc == 2 && !strcmp(argv[1], "options"))
 		options();
+	else if (argc == 2 && !strcmp(argv[1], "window"))
+		window();
 	else if (argc == 2 && !strcmp(argv[1], "stuck"))
 		stuck();
 	else if (argc == 4 && !strcmp(argv[1], "put"))
