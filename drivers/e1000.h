@@ -155,6 +155,7 @@ void e1000_quiesce(struct e1000 *nic);
 bool e1000_interrupt(void *nic);
 void e1000_poll(struct wtd *work);
 void e1000_look(struct wtd_watch *watch);
+void e1000_look_over(struct wtd_watch *watch);
 void e1000_refill_late(struct wtd *work);
 void e1000_fill(struct e1000 *nic);
 void e1000_rx_give_back(struct e1000 *nic); // after the DMA has stopped

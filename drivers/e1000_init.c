@@ -290,6 +290,7 @@ static int allocate(struct e1000 *nic)
 		return -ENOMEM;
 	wtd_init(&nic->rx.poll, e1000_poll, "e1000 poll");
 	nic->rx.watch.look = e1000_look;
+	nic->rx.watch.over = e1000_look_over;
 	wtd_init(&nic->rx.refill, e1000_refill_late, "e1000 refill");
 	wtd_init(&nic->tx.work, e1000_tx_work, "e1000 transmit timer");
 	wtd_init(&nic->link, e1000_link_work, "e1000 link");

@@ -2,14 +2,16 @@
 // Stages 1 and 3 of the read path: the card's interrupt, and frames from descriptors to the stack.
 //
 // The interrupt takes a note: it reads the cause, masks the card and posts `poll`. Polling goes on,
-// E1000_RX_BUDGET frames a pass, until no descriptor is done; only then is the card unmasked. The
-// stack hears of each frame with rx_input and of the pass's end with rx_batch_end, where it sends
-// what the frames produced. Then the ring gets new buffers, E1000_RX_REFILL a doorbell.
+// E1000_RX_BUDGET frames a pass, until no descriptor is done. The card is unmasked only when the processor is
+// to halt or a thread to run: an idle one looks at the ring itself for a while (wtd_watch_for), so
+// a frame that comes soon costs no register access. The stack hears of each frame with rx_input and of the pass's
+// end with rx_batch_end, where it sends what the frames produced. Then the ring gets new buffers,
+// E1000_RX_REFILL a doorbell.
 //
 // The card may run receives inside any register write (an answer arrives within the doorbell that
 // asked for it): nothing here assumes that memory holds still across one.
 //
-// Device accesses: two in the interrupt, two when polling ends, one for each E1000_RX_REFILL
+// Device accesses: two in the interrupt, two when looking ends, one for each E1000_RX_REFILL
 // frames. Forbidden: reading RDH, or any register but ICR.
 #include "drivers/e1000.h"
 #include "kernel/panic.h"
@@ -17,7 +19,6 @@
 #define RX_MASK		(E1000_RX_RING - 1)
 #define RX_STARVED_WAIT (10 * NS_PER_MS) // before the pool is asked again when nothing else happens
 #define RX_WATCH	(100 * NS_PER_US) // how long the next frame is looked for instead of waited for
-#define RX_FEW		2U // frames in a pass of which somebody may be waiting for each
 #define IMS_ENABLED	(ICR_RXT0 | ICR_LSC)
 
 // Of a descriptor's second half: status and errors.
@@ -59,12 +60,13 @@ static inline bool rx_ready(const struct e1000_rx *rx)
 }
 
 // The processor has nothing to do, and frames came a moment ago. The card may hold its interrupt back (QEMU's
-// for 128 us after the last): a frame that is in memory is taken as if it had interrupted.
+// for 128 us after the last), or is masked: a frame that is in memory is taken as if it had interrupted.
 void e1000_look(struct wtd_watch *watch)
 {
 	struct e1000 *nic = CONTAINER_OF(watch, struct e1000, rx.watch);
-	if (nic->state == E1000_RUNNING && !nic->masked && rx_ready(&nic->rx) &&
-	    e1000_interrupt(nic))
+	if (nic->state != E1000_RUNNING || !rx_ready(&nic->rx))
+		return;
+	if (nic->masked ? wtd_post_fast(&nic->rx.poll) : e1000_interrupt(nic))
 		e1000_stats.looked++;
 }
 
@@ -228,6 +230,14 @@ static void rx_unmask(struct e1000 *nic)
 		wtd_post_fast(&nic->rx.poll);
 }
 
+// The processor stops looking: from here on frames interrupt.
+void e1000_look_over(struct wtd_watch *watch)
+{
+	struct e1000 *nic = CONTAINER_OF(watch, struct e1000, rx.watch);
+	if (nic->state == E1000_RUNNING)
+		rx_unmask(nic);
+}
+
 // Its order is the driver's: link, reclaim, receive, send (in rx_batch_end), refill, sleep.
 void e1000_poll(struct wtd *work)
 {
@@ -246,12 +256,10 @@ void e1000_poll(struct wtd *work)
 		e1000_stats.rx_batches++;
 		nic->dev.client->rx_batch_end(nic->dev.client_ctx);
 	}
-	if (taken && taken <= RX_FEW)
-		wtd_watch_for(&nic->rx.watch, RX_WATCH);
 	e1000_fill(nic);
 	if (rx_ready(&nic->rx))
 		wtd_post_fast(&nic->rx.poll);
-	else
+	else if (!taken || !wtd_watch_for(&nic->rx.watch, RX_WATCH))
 		rx_unmask(nic);
 }
 

@@ -149,6 +149,11 @@ static struct thread *take_worker(struct sched *s)
 	return t;
 }
 
+static bool anybody_ready(const struct sched *s)
+{
+	return sched_worker_ready(s) || sched_thread_ready(s) || s->ready[THREAD_LOW].first;
+}
+
 // Before anyone is chosen: a slice whose class has nobody left is over, and a worker is asked for
 // if WTDs wait and all workers sleep.
 static void settle(struct sched *s)
@@ -190,18 +195,38 @@ static void halt(struct sched *s)
 }
 
 static struct wtd_watch *watches; // never removed
+static bool relied;		  // one of them is
 
-void wtd_watch_for(struct wtd_watch *watch, uint64_t ns)
+bool wtd_watch_for(struct wtd_watch *watch, uint64_t ns)
 {
+	bool looks = this_cpu()->current->state != THREAD_RUNNING; // we are inside sched_switch
+
 	watch->until = MAX(watch->until, sched_cycles() + clock_ns_to_cycles(ns));
-	if (watch->known)
-		return;
-	watch->known = true;
-	watch->next = watches;
-	watches = watch;
+	if (!watch->known) {
+		watch->known = true;
+		watch->next = watches;
+		watches = watch;
+	}
+	if (looks && watch->over)
+		watch->relied = relied = true;
+	return looks;
 }
 
-// In place of a HLT while somebody expects work: interrupts get their chance, then devices are looked at.
+// Whoever relied on our looking is told that it is over, and may post.
+static void stop_looking(struct sched *s)
+{
+	relied = false;
+	sched_unlock(s);
+	for (struct wtd_watch *watch = watches; watch; watch = watch->next)
+		if (watch->relied) {
+			watch->relied = false;
+			watch->over(watch);
+		}
+	sched_lock(s);
+}
+
+// In place of a HLT while somebody expects work: interrupts get their chance, then devices are looked at. True:
+// there may be something to do.
 static bool look_around(struct sched *s)
 {
 	uint64_t now = sched_cycles();
@@ -209,8 +234,12 @@ static bool look_around(struct sched *s)
 
 	for (struct wtd_watch *watch = watches; watch; watch = watch->next)
 		any |= watch->until > now;
-	if (LIKELY(!any))
-		return false;
+	if (LIKELY(!any)) {
+		if (!relied)
+			return false;
+		stop_looking(s);
+		return true;
+	}
 	s->idle = true;
 	s->idle_since = now;
 	sched_unlock(s);
@@ -263,6 +292,10 @@ void sched_switch(struct sched *s)
 		settle(s);
 		if (wtd_pending())
 			run_fast(s);
+		if (UNLIKELY(relied) && anybody_ready(s)) {
+			stop_looking(s);
+			continue;
+		}
 		next = pick(s);
 		if (next)
 			break;

@@ -74,12 +74,17 @@ bool wtd_cancel(struct wtd *work);
 // work out of the answer to a single client.
 struct wtd_watch {
 	void (*look)(struct wtd_watch *watch); // interrupts off, no lock held
-	uint64_t until;			       // clock_cycles; sched.c's, as what follows
+	void (*over)(
+	    struct wtd_watch *watch); // the same: nobody looks any more. NULL: nobody relies on it
+	uint64_t until;		      // clock_cycles; sched.c's, as what follows
 	struct wtd_watch *next;
 	bool known;
+	bool relied; // wtd_watch_for said that it looks, and `over` was not called since
 };
-// From now on for `ns`, or longer if it was to be longer. Fast WTD context.
-void wtd_watch_for(struct wtd_watch *watch, uint64_t ns);
+// From now on for `ns`, or longer if it was to be longer. True: the processor has nothing to do but fast WTDs, so
+// it is going to look, and calls `over` before it halts or anything but a fast WTD has it: a device may keep its
+// interrupt masked until then. Fast WTD context.
+bool wtd_watch_for(struct wtd_watch *watch, uint64_t ns);
 
 // Figures of one processor's queue of one class, for metrics and MONITOR. Any context.
 #define WTD_LATENCY_BUCKETS                                                                        \

@@ -438,6 +438,33 @@ KTEST("wtd", watch, "an-idle-processor-looks-at-who-expects-work-and-then-halts"
 	EXPECT(watch.until < clock_cycles());
 }
 
+static unsigned overs;
+static bool promised;
+static void over(struct wtd_watch *watch)
+{
+	overs++;
+}
+static struct wtd_watch relied_on = {.look = look, .over = over};
+static void rely(struct wtd *work)
+{
+	promised = wtd_watch_for(&relied_on, 20 * NS_PER_MS);
+}
+
+KTEST("wtd", watch_over, "who-relies-on-looks-is-told-before-a-thread-runs")
+{
+	static struct wtd relying = WTD_INIT(rely, "test-rely");
+
+	overs = 0;
+	wtd_post_fast(&relying); // a thread runs: nobody looks
+	EXPECT(!promised);
+	wtd_post_after(&relying, WTD_FAST, NS_PER_MS);
+	thread_sleep_ns(5 * NS_PER_MS);
+	EXPECT(promised);
+	EXPECT_EQ(overs, 1);
+	thread_sleep_ns(40 * NS_PER_MS);
+	EXPECT_EQ(overs, 1);
+}
+
 KTEST("wtd", figures, "posted-run-depth-and-latency-are-counted-per-class")
 {
 	for (int class = 0; class < WTD_CLASSES; class ++) {

@@ -161,7 +161,10 @@ WEAK void wtd_init(struct wtd *work, wtd_fn fn, const char *owner)
 	*work = (struct wtd){.fn = fn, .owner = owner};
 }
 
-WEAK void wtd_watch_for(struct wtd_watch *watch, uint64_t ns) {}
+WEAK bool wtd_watch_for(struct wtd_watch *watch, uint64_t ns)
+{
+	return false;
+}
 
 WEAK bool wtd_post_fast(struct wtd *work)
 {

@@ -366,6 +366,70 @@ static void a_shared_lines_interrupt_is_not_ours_and_costs_nothing_while_polling
 	assert_int_equal(client.inputs, 1);
 }
 
+// ---- an idle processor that looks instead of halting ----
+
+static bool looks;
+static struct wtd_watch *watch;
+bool wtd_watch_for(struct wtd_watch *who, uint64_t ns)
+{
+	watch = who;
+	return looks;
+}
+
+static void while_the_processor_looks_frames_cost_no_register_access(void **state)
+{
+	looks = true;
+	receive(0);
+	shim_run();
+	assert_int_equal(client.inputs, 1);
+	unsigned reads = fake_reads(), masks = fake_writes(E1000_IMC);
+	for (unsigned n = 1; n < 50; n++) {
+		receive(n);
+		shim_run();
+		assert_int_equal(client.inputs, n); // it does not interrupt
+		watch->look(watch);
+		shim_run();
+		assert_int_equal(client.inputs, n + 1);
+		watch->look(watch); // nothing came
+		shim_run();
+	}
+	assert_int_equal(fake_reads(), reads);
+	assert_int_equal(fake_writes(E1000_IMC), masks);
+	assert_int_equal(fake_writes(E1000_IMS), 0);
+	watch->over(watch);
+	assert_int_equal(fake_writes(E1000_IMS), 1);
+	looks = false;
+	receive(50);
+	shim_run();
+	assert_int_equal(client.inputs, 51);
+}
+
+static void a_frame_that_came_when_looking_ended_is_taken(void **state)
+{
+	looks = true;
+	receive(0);
+	shim_run();
+	receive(1);
+	looks = false;
+	watch->over(watch);
+	shim_run();
+	assert_int_equal(client.inputs, 2);
+	looks = true;
+	receive(2);
+	shim_run();
+	looks = false;
+	dev->stop(dev);
+	watch->over(watch); // of a card that was stopped meanwhile
+	watch->look(watch);
+	shim_run();
+	assert_int_equal(fake_register(E1000_IMS), 0);
+	assert_int_equal(dev->start(dev), 0);
+	shim_run();
+	receive(3);
+	shim_run();
+	assert_int_equal(client.inputs, 4);
+}
+
 static void a_link_change_while_polling_is_not_lost(void **state)
 {
 	receive(0);
@@ -423,6 +487,8 @@ int main(void)
 	    TEST(buffers_that_are_not_kept_go_round_without_the_pool),
 	    TEST(frames_in_a_row_can_be_passed_over),
 	    TEST(a_shared_lines_interrupt_is_not_ours_and_costs_nothing_while_polling),
+	    TEST(while_the_processor_looks_frames_cost_no_register_access),
+	    TEST(a_frame_that_came_when_looking_ended_is_taken),
 	    TEST(a_link_change_while_polling_is_not_lost),
 	    TEST(stop_gives_buffers_back_and_late_interrupts_do_nothing),
 	    TEST(the_cards_own_counters_are_added_up),
