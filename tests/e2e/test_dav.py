@@ -43,13 +43,7 @@ def writable(image):
     with VM(disks=[image], append="write=on cache=unmapped", name="dav", snapshot=False) as machine:
         before = machine.lent()
         yield machine
-        end = time.monotonic() + PATIENCE
-        while True:
-            held = {k: (before.get(k, 0), v) for k, v in machine.lent().items() if v > before.get(k, 0)}
-            if not held or time.monotonic() > end:
-                break
-            time.sleep(0.25)
-        assert not held
+        machine.wait_returned(before, machine.lent)
         assert machine.metrics()['pagewire_copy_bytes_total{site="other"}'] == 0
         assert machine.down() == 0
     fsck = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True, env={"PATH": PATH})

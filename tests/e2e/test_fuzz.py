@@ -76,13 +76,6 @@ def held(vm):
     return now
 
 
-def settle(vm, before, seconds=PATIENCE):
-    end = time.monotonic() + seconds
-    while more := {k: (before.get(k, 0), v) for k, v in held(vm).items() if v > before.get(k, 0)}:
-        assert time.monotonic() < end, f"not given back (before, now): {more}"
-        time.sleep(0.25)
-
-
 @pytest.mark.parametrize("mode", [dict(append="cache=unmapped", mem=256), dict(cpu="max")], ids=["unmapped", "max"])
 def test_random_calls_harm_nobody(mode, seed, tmp_path):
     build(tmp_path / "root")
@@ -97,7 +90,7 @@ def test_random_calls_harm_nobody(mode, seed, tmp_path):
             assert vm.process.poll() is None and time.monotonic() < end, vm.serial()[-4000:]
             assert vm.get("/index.html") == b"still here\n"
             time.sleep(0.5)
-        settle(vm, before)
+        vm.wait_returned(before, lambda: held(vm))
         vm.assert_alive()
         assert vm.down() == 0
     check = subprocess.run(["/usr/sbin/e2fsck", "-fn", image], capture_output=True, text=True)

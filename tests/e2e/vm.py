@@ -2,6 +2,7 @@
 """A Pagewire machine in QEMU, for tests: start it, wait for its ready line, talk to its console, read its
 metrics, and check at the end that everything it lent out has come back."""
 import contextlib
+import http.client
 import itertools
 import json
 import os
@@ -217,13 +218,30 @@ class VM:
         request = urllib.request.Request(self.url + path, headers=headers)
         return urllib.request.urlopen(request, timeout=timeout).read()
 
-    def metrics(self):
+    METRICS = "/.pagewire/metrics"
+
+    @staticmethod
+    def read_metrics(text):
         values = {}
-        for line in self.get("/.pagewire/metrics").decode().splitlines():
+        for line in text.decode().splitlines():
             if line and not line.startswith("#"):
                 name, value = line.rsplit(" ", 1)
                 values[name] = float(value)
         return values
+
+    def metrics(self):
+        return self.read_metrics(self.get(self.METRICS))
+
+    def metrics_at_rest(self):
+        """Read by the second request of a connection: the card is done with what opened the connection and with the
+        first answer, which else may be there or not."""
+        client = http.client.HTTPConnection(*self.peer, timeout=PATIENCE)
+        with contextlib.closing(client):
+            for pause in (0.05, 0):
+                client.request("GET", self.METRICS)
+                text = client.getresponse().read()
+                time.sleep(pause)
+        return self.read_metrics(text)
 
     # What must be the same again when no client is there any more. The request that reads the metrics is
     # itself a connection, so the first reading and the last are made in the same way.
@@ -234,24 +252,25 @@ class VM:
     CACHES = re.compile(r"inode|name|dentry|extent|http_file|http_remembered|meta|worker|thread|MLD6_GROUP|rxbuf")
 
     def lent(self):
-        values = self.metrics()
+        values = self.metrics_at_rest()
         # A connection that the server closed first stays for TIME_WAIT, which is nobody's leak.
         blocks = 'pagewire_pool_used{pool="tcp_tw"}'
         if blocks in values:
             values[blocks] -= values.get("pagewire_tcp_connections_time_wait", 0)
         return {k: v for k, v in values.items() if self.LENT.match(k) and not self.CACHES.search(k)}
 
+    @staticmethod
+    def wait_returned(before, look, seconds=PATIENCE):
+        """Until nothing that look() tells is more than before."""
+        end = time.monotonic() + seconds
+        while held := {k: (before.get(k, 0), v) for k, v in look().items() if v > before.get(k, 0)}:
+            assert time.monotonic() < end, f"not given back (before, now): {held}"
+            time.sleep(0.25)
+
     def assert_returned(self, before, seconds=PATIENCE, written=0):
         """Pages, pbufs, descriptors and connections are back where they were; nothing was copied but `written`
         bytes into the cache."""
-        end = time.monotonic() + seconds
-        while True:
-            now = self.lent()
-            held = {k: (before.get(k, 0), v) for k, v in now.items() if v > before.get(k, 0)}
-            if not held:
-                break
-            assert time.monotonic() < end, f"not given back (before, now): {held}"
-            time.sleep(0.25)
+        self.wait_returned(before, self.lent, seconds)
         values = self.metrics()
         copied = {"other": 0, "stream_head": 0, "cache_write": written}
         for site, count in copied.items():
