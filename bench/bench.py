@@ -134,7 +134,8 @@ class Run:
             if far := [row for row in able if row.group == "path"]:
                 path = Path()
                 try:
-                    self.group(system, far, path)
+                    with machines.ahead():
+                        self.group(system, far, path)
                 finally:
                     path.close()
         self.results["rounds"] += 1

@@ -30,10 +30,18 @@ class Relay:
         if self.process.stdout.readline() != "ready\n":
             raise RuntimeError("the relay did not start")
 
+    @staticmethod
+    def counts(line):
+        return {name: int(count) for name, count in (word.split("=") for word in line.split())}
+
+    def late(self):
+        """Seconds by which a frame was given on later than it should have been, at most, since this was last asked."""
+        self.process.send_signal(signal.SIGUSR1)
+        return self.counts(self.process.stdout.readline())["late"] / 1e6
+
     def done(self):
         self.process.send_signal(signal.SIGTERM)
-        words = self.process.communicate(timeout=60)[0].split()
-        return {name: int(count) for name, count in (word.split("=") for word in words)}
+        return self.counts(self.process.communicate(timeout=60)[0])
 
     def close(self):
         if self.process.poll() is None:

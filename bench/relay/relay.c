@@ -7,8 +7,9 @@
 //
 // An END is the name of a tap device, or the path of a UNIX socket on which QEMU listens (-netdev stream,server=on:
 // frames with their length in four bytes before them). Which frames are lost depends on the seed and on their
-// number alone. Prints "ready"; on SIGTERM what it did: frames and drop of both directions, and most: the most bytes
-// that ever waited in one.
+// number alone. Prints "ready"; on SIGUSR1, and at its end on SIGTERM, what it did: frames and drop of both directions,
+// most: the most bytes that ever waited in one, and late: by how many microseconds, at most, a frame left later than it
+// should have, since this was last asked. A wire does not wait for a processor: if it may, it runs ahead of all others.
 //
 // tests/e2e/relay.py does more kinds of harm, and fewer frames a second. Runs on the measuring machine.
 #define _GNU_SOURCE
@@ -17,6 +18,7 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -52,7 +54,7 @@ struct end {
 // One direction. A ring without wrapped frames: where one does not fit at the end, it begins again at 0.
 struct lane {
 	struct end *from, *to;
-	uint64_t random, frames, dropped, most;
+	uint64_t random, frames, dropped, most, late; // late: ns
 	uint8_t *memory;
 	uint64_t first, last,
 	    end; // offsets; last < first: wrapped, and frames up to `end` come first
@@ -63,7 +65,7 @@ struct lane {
 static struct end ends[2];
 static struct lane lanes[2];
 static uint64_t latency, loss; // ns; of 2^32
-static volatile sig_atomic_t finish;
+static volatile sig_atomic_t finish, asked;
 
 static void fail(const char *what)
 {
@@ -151,6 +153,10 @@ static struct held *first_of(const struct lane *lane)
 static void done_with(struct lane *lane, const struct held *held)
 {
 	const struct held *next = following(lane, held);
+	uint64_t late = now_ns() - held->due;
+
+	if (late > lane->late)
+		lane->late = late;
 
 	lane->bytes -= room_of(held->bytes);
 	lane->first = next ? (uint64_t)((const uint8_t *)next - lane->memory) : lane->last;
@@ -301,9 +307,21 @@ static void give_stream(struct lane *lane, uint64_t now)
 
 // ---- the whole ------------------------------------------------------------------------------------------
 
-static void on_term(int signal)
+static void on_signal(int signal)
 {
-	finish = 1;
+	*(signal == SIGTERM ? &finish : &asked) = 1;
+}
+
+static void tell(void)
+{
+	struct lane *a = &lanes[0], *b = &lanes[1];
+
+	asked = 0;
+	printf("frames=%lu drop=%lu most=%lu late=%lu\n", a->frames + b->frames,
+	       a->dropped + b->dropped, a->most > b->most ? a->most : b->most,
+	       (a->late > b->late ? a->late : b->late) / 1000);
+	fflush(stdout);
+	a->late = b->late = 0;
 }
 
 static void wait_for_work(const sigset_t *usual)
@@ -338,7 +356,7 @@ static void wait_for_work(const sigset_t *usual)
 
 int main(int argc, char **argv)
 {
-	sigset_t term, usual;
+	sigset_t ours, usual;
 
 	if (argc != 6) {
 		fprintf(stderr, "usage: relay END END LATENCY LOSS SEED\n");
@@ -346,10 +364,15 @@ int main(int argc, char **argv)
 	}
 	prctl(PR_SET_TIMERSLACK, 1);
 	signal(SIGPIPE, SIG_IGN);
-	sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_term}, NULL);
-	sigemptyset(&term);
-	sigaddset(&term, SIGTERM);
-	sigprocmask(SIG_BLOCK, &term, &usual);
+	sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1});
+	sigemptyset(&ours);
+	for (unsigned i = 0; i < 2; i++) {
+		int number = i ? SIGUSR1 : SIGTERM;
+
+		sigaction(number, &(struct sigaction){.sa_handler = on_signal}, NULL);
+		sigaddset(&ours, number);
+	}
+	sigprocmask(SIG_BLOCK, &ours, &usual);
 	latency = (uint64_t)(atof(argv[3]) * 1e9);
 	loss = (uint64_t)(atof(argv[4]) * 4294967296.0);
 	for (unsigned i = 0; i < 2; i++) {
@@ -369,9 +392,9 @@ int main(int argc, char **argv)
 		for (unsigned i = 0; i < 2; i++)
 			if (!lanes[i].blocked)
 				(lanes[i].to->stream ? give_stream : give_tap)(&lanes[i], now_ns());
+		if (asked)
+			tell();
 	}
-	printf("frames=%lu drop=%lu most=%lu\n", lanes[0].frames + lanes[1].frames,
-	       lanes[0].dropped + lanes[1].dropped,
-	       lanes[0].most > lanes[1].most ? lanes[0].most : lanes[1].most);
+	tell();
 	return 0;
 }
