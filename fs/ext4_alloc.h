@@ -140,7 +140,7 @@ struct ext4_new_run {
 };
 int ext4_extent_insert(struct transaction *t, struct inode *inode, struct ext4_node *node,
 		       const struct ext4_new_run *run, uint32_t *meta) MUST_CHECK;
-// [first, first + count) lies in one unwritten extent: it is written now.
+// [first, first + count) lies in one unwritten extent and is written now, or (run->unwritten) the other way round.
 int ext4_extent_convert(struct transaction *t, struct inode *inode, struct ext4_node *node,
 			const struct ext4_new_run *run, uint32_t *meta) MUST_CHECK;
 

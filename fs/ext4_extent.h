@@ -105,3 +105,11 @@ int ext4_extent_edit_begin(struct transaction *t, struct ext4_node *node,
 void ext4_extent_edit_end(const struct ext4 *fs, const struct ext4_node *node,
 			  struct ext4_extent_edit *edit);
 void ext4_extent_remove_at(struct ext4_extent_edit *edit, uint32_t at);
+// The node at that level of the path begins with another block now: so do the index entries that lead to it.
+int ext4_extent_fix_keys(struct transaction *t, struct ext4 *fs, struct ext4_node *node,
+			 struct ext4_extent_path *path, uint32_t level, uint32_t block) MUST_CHECK;
+// The run lies in the extent that the path leads to, and goes from the tree. 1: done, and the leaf may be empty; 0: the
+// tree took a block to make room, and the path is not valid any more: once more.
+struct ext4_new_run;
+int ext4_extent_remove(struct transaction *t, struct ext4 *fs, struct ext4_node *node,
+		       struct ext4_extent_path *path, const struct ext4_new_run *run) MUST_CHECK;

@@ -75,11 +75,10 @@ void ext4_extent_remove_at(struct ext4_extent_edit *edit, uint32_t at)
 		(edit->header->eh_entries - at) * sizeof(*edit->entry));
 }
 
-// The leaf begins with another block now: so do the index entries that lead to it.
-static int fix_keys(struct transaction *t, struct ext4 *fs, struct ext4_node *node,
-		    struct ext4_extent_path *path, uint32_t block)
+int ext4_extent_fix_keys(struct transaction *t, struct ext4 *fs, struct ext4_node *node,
+			 struct ext4_extent_path *path, uint32_t level, uint32_t block)
 {
-	for (uint32_t l = path->depth; l-- > 0;) {
+	for (uint32_t l = level; l-- > 0;) {
 		struct ext4_extent_edit edit;
 		int error = ext4_extent_edit_begin(t, node, &path->level[l], &edit);
 		if (error)
@@ -239,22 +238,23 @@ static struct ext4_extent leaf_entry(uint32_t block, uint32_t count, uint64_t di
 	return entry;
 }
 
-// Pieces before, in and behind the run, of the unwritten extent at leaf entry i. The leaf has room.
-static void replace_unwritten(struct ext4_extent_edit *leaf, uint32_t i,
-			      const struct ext4_new_run *run)
+// Pieces before, in and behind the run, of the extent of the other kind at leaf entry i. The leaf has room.
+static void replace(struct ext4_extent_edit *leaf, uint32_t i, const struct ext4_new_run *run)
 {
 	struct ext4_extent old = leaf->entry[i];
+	bool kind = ext4_extent_unwritten(&old);
 	uint32_t before = run->first - old.ee_block;
 	uint32_t behind = ext4_extent_count(&old) - before - run->count;
 	uint64_t disk = ext4_extent_disk(&old);
-	struct ext4_extent piece = leaf_entry(old.ee_block, before, disk, true);
+	struct ext4_extent piece = leaf_entry(old.ee_block, before, disk, kind);
 	ext4_extent_remove_at(leaf, i);
 	if (before)
 		insert_at(leaf, i++, &piece);
-	piece = leaf_entry(run->first + run->count, behind, disk + before + run->count, true);
+	piece = leaf_entry(run->first + run->count, behind, disk + before + run->count, kind);
 	if (behind)
 		insert_at(leaf, i, &piece);
-	piece = leaf_entry(run->first, run->count, disk + before, false);
+	ASSERT(run->unwritten != kind);
+	piece = leaf_entry(run->first, run->count, disk + before, !kind);
 	bool there = put_entry(leaf, (int)i - 1, &piece);
 	ASSERT(there);
 }
@@ -274,7 +274,7 @@ static int try_change(struct transaction *t, struct ext4 *fs, struct ext4_node *
 		return error;
 	uint32_t key = leaf.header->eh_entries ? leaf.entry[0].ee_block : 0;
 	if (convert)
-		replace_unwritten(&leaf, (uint32_t)level->i, run);
+		replace(&leaf, (uint32_t)level->i, run);
 	else
 		done = put_entry(&leaf, level->i, &entry);
 	uint32_t new_key = leaf.entry[0].ee_block;
@@ -282,8 +282,47 @@ static int try_change(struct transaction *t, struct ext4 *fs, struct ext4_node *
 	if (!done)
 		return 0;
 	if (path->depth && key != new_key)
-		error = fix_keys(t, fs, node, path, new_key);
+		error = ext4_extent_fix_keys(t, fs, node, path, path->depth, new_key);
 	return error ? error : 1;
+}
+
+// 1: done, 0: the leaf has no room, or an error. What the leaf's entry i has of the run goes from the tree.
+static int try_remove(struct transaction *t, struct ext4 *fs, struct ext4_node *node,
+		      struct ext4_extent_path *path, const struct ext4_new_run *run)
+{
+	struct ext4_extent_level *level = ext4_path_leaf(path);
+	const struct ext4_extent old = ext4_leaf_entries(&level->at)[level->i];
+	bool unwritten = ext4_extent_unwritten(&old);
+	uint32_t before = run->first - old.ee_block, i = (uint32_t)level->i;
+	uint32_t behind = ext4_extent_count(&old) - before - run->count;
+	struct ext4_extent_edit leaf;
+	if (before && behind && !has_room(level, 1))
+		return 0;
+	int error = ext4_extent_edit_begin(t, node, level, &leaf);
+	if (error)
+		return error;
+	struct ext4_extent piece =
+	    leaf_entry(old.ee_block, before, ext4_extent_disk(&old), unwritten);
+	ext4_extent_remove_at(&leaf, i);
+	if (before)
+		insert_at(&leaf, i++, &piece);
+	piece = leaf_entry(run->first + run->count, behind,
+			   ext4_extent_disk(&old) + before + run->count, unwritten);
+	if (behind)
+		insert_at(&leaf, i, &piece);
+	uint32_t key = leaf.header->eh_entries ? leaf.entry[0].ee_block : old.ee_block;
+	bool moved = !level->i && key != old.ee_block;
+	ext4_extent_edit_end(fs, node, &leaf);
+	if (path->depth && moved)
+		error = ext4_extent_fix_keys(t, fs, node, path, path->depth, key);
+	return error ? error : 1;
+}
+
+int ext4_extent_remove(struct transaction *t, struct ext4 *fs, struct ext4_node *node,
+		       struct ext4_extent_path *path, const struct ext4_new_run *run)
+{
+	int done = try_remove(t, fs, node, path, run);
+	return done ? done : make_room(t, fs, node, path);
 }
 
 static int change(struct transaction *t, struct inode *inode, struct ext4_node *node,

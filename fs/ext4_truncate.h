@@ -9,6 +9,7 @@
 #define EXT4_STEP_NODES	 24U  // blocks of the map that it may change
 #define EXT4_STEP_RUNS	 512U // runs freed in it, so that others get the volume's lock
 
+struct ext4_extent_path;
 struct ext4_step {
 	struct transaction *t;
 	struct inode *inode;
@@ -26,5 +27,7 @@ bool ext4_step_room(struct ext4_step *step, uint64_t block, uint32_t nodes, uint
 int ext4_step_free(struct ext4_step *step, uint64_t block, uint32_t count, bool meta) MUST_CHECK;
 
 // 1: there is more to do, 0: done, or an error.
-int ext4_truncate_extents(struct ext4_step *step) MUST_CHECK;  // ext4_truncate_extent.c
+int ext4_truncate_extents(struct ext4_step *step) MUST_CHECK; // ext4_truncate_extent.c
+// Nodes that are empty go, from the path's leaf upward, each with its entry above.
+int ext4_extent_prune(struct ext4_step *step, struct ext4_extent_path *path) MUST_CHECK;
 int ext4_truncate_indirect(struct ext4_step *step) MUST_CHECK; // ext4_truncate_indirect.c

@@ -50,8 +50,8 @@ static void make_root_empty(struct ext4_node *node)
 	root->eh_entries = 0;
 }
 
-// Empty nodes from the leaf upward: the block goes, and the entry above. Each may be a group's of its own.
-static int prune(struct ext4_step *step, struct ext4_extent_path *path)
+// Each may be a group's of its own.
+int ext4_extent_prune(struct ext4_step *step, struct ext4_extent_path *path)
 {
 	struct ext4 *fs = ext4_of(step->inode);
 	uint32_t entries = path->level[path->depth].at.header->eh_entries;
@@ -70,9 +70,12 @@ static int prune(struct ext4_step *step, struct ext4_extent_path *path)
 			return error;
 		ext4_extent_remove_at(&edit, (uint32_t)path->level[l - 1].i);
 		entries = edit.header->eh_entries;
+		uint32_t first = edit.entry[0].ee_block;
 		ext4_extent_edit_end(fs, step->node, &edit);
 		if (l == 1 && !entries)
 			make_root_empty(step->node);
+		if (entries && !path->level[l - 1].i)
+			return ext4_extent_fix_keys(step->t, fs, step->node, path, l - 1, first);
 	}
 	return 0;
 }
@@ -100,7 +103,7 @@ static int step_on(struct ext4_step *step)
 		else
 			result = cut(step, &path, &piece);
 		if (!result)
-			result = prune(step, &path);
+			result = ext4_extent_prune(step, &path);
 		if (!result)
 			result = 1;
 	}

@@ -81,6 +81,11 @@ int ext4_allocate(struct transaction *t, struct inode *inode, uint64_t file_bloc
 // as are asked for at most; nothing was reserved for them. -EOPNOTSUPP: the map has no place for such.
 int ext4_preallocate(struct transaction *t, struct inode *inode, uint64_t file_block,
 		     uint64_t *count) MUST_CHECK;
+// Holes, as struct filesystem_writing has them: ext4_punch.c.
+int ext4_unwrite(struct transaction *t, struct inode *inode, uint64_t file_block,
+		 uint64_t *count) MUST_CHECK;
+int ext4_unmap(struct transaction *t, struct inode *inode, uint64_t file_block,
+	       uint64_t *count) MUST_CHECK;
 // One block of metadata near `goal` (0: near the inode). It is not mapped into anything.
 int ext4_allocate_meta(struct transaction *t, struct inode *inode, uint64_t goal,
 		       uint64_t *block) MUST_CHECK;

@@ -77,6 +77,12 @@ struct filesystem_writing {
 			uint64_t count, struct fs_extent *out);
 	int (*preallocate)(struct transaction *t, struct inode *inode, uint64_t file_block,
 			   uint64_t *count);
+	// The run at that block of the file, of at most *count blocks (0: only whether it can be done), and *count:
+	// how many of them it had, holes too. Written ones become unwritten; or all of them go. As preallocate.
+	int (*unwrite)(struct transaction *t, struct inode *inode, uint64_t file_block,
+		       uint64_t *count);
+	int (*unmap)(struct transaction *t, struct inode *inode, uint64_t file_block,
+		     uint64_t *count);
 	int (*truncate_step)(struct transaction *t, struct inode *inode, uint64_t size, bool *more);
 	int (*reserve)(struct volume *volume, uint64_t blocks);
 	void (*unreserve)(struct volume *volume, uint64_t blocks);

@@ -79,14 +79,14 @@ static bool drop_by_index(struct page_owner *owner, uint64_t first, uint64_t end
 }
 
 // The same, for a file with more page numbers than there are frames: looks at every frame.
-static bool drop_by_frame(struct page_owner *owner, uint64_t first)
+static bool drop_by_frame(struct page_owner *owner, uint64_t first, uint64_t end)
 {
 	bool busy_pages = false;
 	spin_lock_wtd(&cache.lock);
 	for (uint64_t n = 0; n < pages_count && owner->pages; n++) {
 		struct page *page = &pages[n];
 		if (pmm_manages(n) && (page->flags & (PAGE_CACHE | PAGE_DETACHED)) == PAGE_CACHE &&
-		    page->owner == owner && page->index >= first)
+		    page->owner == owner && page->index >= first && page->index < end)
 			busy_pages |= !drop(page);
 		if (n % LOOK == LOOK - 1) {
 			spin_unlock_wtd(&cache.lock);
@@ -97,17 +97,17 @@ static bool drop_by_frame(struct page_owner *owner, uint64_t first)
 	return busy_pages;
 }
 
-// Once more after each page that the disk lets go of, until there is none.
-static void drop_all(struct page_owner *owner, uint64_t first)
+// Once more after each page that the disk lets go of, until there is none in [first, most).
+static void drop_all(struct page_owner *owner, uint64_t first, uint64_t most)
 {
 	uint64_t version;
 	for (;;) {
 		spin_lock_wtd(&cache.lock);
 		version = cache.ended;
-		uint64_t end = owner->top;
+		uint64_t end = MIN(owner->top, most);
 		spin_unlock_wtd(&cache.lock);
 		bool disk_has = end - first > pages_count && end > first
-				    ? drop_by_frame(owner, first)
+				    ? drop_by_frame(owner, first, end)
 				    : drop_by_index(owner, first, end);
 		if (!disk_has)
 			return;
@@ -118,18 +118,25 @@ static void drop_all(struct page_owner *owner, uint64_t first)
 	}
 }
 
+// Lock held. What is remembered of pages from that one on, beside the pages themselves.
+static void forget(struct page_owner *owner, uint64_t first)
+{
+	struct page_changes *c = &owner->changes;
+	c->version++;
+	if (page_maps)
+		page_maps->drop_from(owner, first);
+	owner->hole_first = owner->hole_end = 0;
+	for (struct file_write *w = c->refills; w; w = w->refill_next)
+		w->stale = true;
+}
+
 // Lock held. What is remembered of the file's end.
 static void cut(struct page_owner *owner, uint64_t from)
 {
 	struct page_changes *c = &owner->changes;
 	c->disk_size = MIN(c->disk_size, from);
 	c->grown = c->grown && c->disk_size < owner->inode->size;
-	c->version++;
-	if (page_maps)
-		page_maps->drop_from(owner, (from + PAGE_SIZE - 1) >> PAGE_SHIFT);
-	owner->hole_first = owner->hole_end = 0;
-	for (struct file_write *w = c->refills; w; w = w->refill_next)
-		w->stale = true;
+	forget(owner, (from + PAGE_SIZE - 1) >> PAGE_SHIFT);
 }
 
 struct tail {
@@ -147,20 +154,44 @@ static void tail_done(struct file_write *write)
 	spin_unlock_wtd(&cache.lock);
 }
 
-// Zeros from `from` to the end of its page.
-static int zero_tail(struct inode *inode, uint64_t from)
+// Zeros from `from` to the end of its page (to: 0), or to that byte of it.
+static int put_zeros(struct inode *inode, uint64_t from, uint32_t to)
 {
-	struct tail tail = {
-	    .write = {.inode = inode, .offset = from, .zero_tail = true, .done = tail_done}};
+	struct tail tail = {.write = {.inode = inode,
+				      .offset = from,
+				      .zero_tail = !to,
+				      .zero_to = to,
+				      .done = tail_done}};
+	int status;
 	waitq_init(&tail.waitq);
-	int status = write_take(&tail.write);
-	if (status != -EAGAIN)
-		return status;
+	do {
+		tail.done = false;
+		status = write_take(&tail.write);
+		if (status != -EAGAIN)
+			return status;
+		spin_lock_wtd(&cache.lock);
+		while (!tail.done)
+			waitq_sleep(&tail.waitq, &cache.lock);
+		spin_unlock_wtd(&cache.lock);
+		status = tail.write.status;
+	} while (!status && (tail.write.zero_tail || tail.write.zero_to));
+	return status;
+}
+
+int pagecache_zero(struct inode *inode, uint64_t from, uint64_t to)
+{
+	return put_zeros(inode, from, (uint32_t)(to - ALIGN_DOWN(from, PAGE_SIZE)));
+}
+
+void pagecache_punch(struct inode *inode, uint64_t first, uint64_t end)
+{
+	struct page_owner *owner = inode_page_owner(inode);
+	assert_may_sleep("pagecache_punch");
+	drop_all(owner, first, end);
 	spin_lock_wtd(&cache.lock);
-	while (!tail.done)
-		waitq_sleep(&tail.waitq, &cache.lock);
+	forget(owner, first);
 	spin_unlock_wtd(&cache.lock);
-	return tail.write.status;
+	writeback_settle(inode->volume);
 }
 
 int pagecache_truncate(struct inode *inode, uint64_t from)
@@ -168,7 +199,7 @@ int pagecache_truncate(struct inode *inode, uint64_t from)
 	struct page_owner *owner = inode_page_owner(inode);
 	uint64_t first = (from + PAGE_SIZE - 1) >> PAGE_SHIFT;
 	assert_may_sleep("pagecache_truncate");
-	drop_all(owner, first);
+	drop_all(owner, first, UINT64_MAX);
 	spin_lock_wtd(&cache.lock);
 	cut(owner, from);
 	if (!from) {
@@ -177,5 +208,5 @@ int pagecache_truncate(struct inode *inode, uint64_t from)
 	}
 	spin_unlock_wtd(&cache.lock);
 	writeback_settle(inode->volume);
-	return from % PAGE_SIZE ? zero_tail(inode, from) : 0;
+	return from % PAGE_SIZE ? put_zeros(inode, from, 0) : 0;
 }

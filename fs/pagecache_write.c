@@ -28,13 +28,14 @@
 #include "kernel/timer.h"
 #include "kernel/vmm.h"
 
-// What is written of one page: [at, at + bytes), and zeros behind it when zero_tail is set.
+// What is written of one page: [at, at + bytes), and zeros behind it up to zero_end (0: none).
 struct piece {
 	struct page_owner *owner;
 	uint64_t index;
 	uint32_t at, bytes;
 	uint32_t old; // bytes of the page that the file has
-	bool zero_tail;
+	uint32_t zero_end;
+	bool zero_tail; // beyond the file's end: it takes no blocks
 };
 // A call of write_take.
 struct taking {
@@ -59,7 +60,7 @@ enum way {
 // Lock held.
 static bool old_bytes_remain(const struct piece *p)
 {
-	return p->old && (p->at || (!p->zero_tail && p->bytes < p->old));
+	return p->old && (p->at || MAX(p->bytes, p->zero_end) < p->old);
 }
 
 // Lock held. A page that is not in the cache, or cannot be changed as it is.
@@ -109,8 +110,7 @@ static int copy_in(struct file_write *w, const struct piece *p, struct page *pag
 	int error = 0;
 	if (p->bytes)
 		error = copy_cache_write(page, p->at, w->bytes, p->bytes, w->copy);
-	if (p->zero_tail)
-		zero(page, p->at + p->bytes, PAGE_SIZE);
+	zero(page, p->at + p->bytes, p->zero_end);
 	return error;
 }
 
@@ -315,7 +315,7 @@ static int take_piece(struct taking *t, struct piece *p)
 		spin_lock_wtd(&cache.lock);
 		struct page *page = cache_find(p->owner, p->index);
 		enum way way = way_of(w, p, page);
-		bool held_back = p->owner->changes.truncating && !p->zero_tail;
+		bool held_back = p->owner->changes.truncating && !p->zero_end;
 		bool ask = !held_back && takes_page(way) && !t->blocks_asked &&
 			   !(page && page->state == PAGE_DIRTY);
 		int status = 0;
@@ -346,14 +346,17 @@ static int take_piece(struct taking *t, struct piece *p)
 static struct piece next_piece(const struct file_write *w, bool filled, bool *gap)
 {
 	uint64_t size = w->inode->size;
-	struct piece p = {.owner = inode_page_owner(w->inode), .zero_tail = w->zero_tail};
+	struct piece p = {.owner = inode_page_owner(w->inode),
+			  .zero_end = w->zero_tail ? PAGE_SIZE : w->zero_to,
+			  .zero_tail = w->zero_tail};
 	uint64_t at = w->offset;
-	*gap = !filled && !w->zero_tail && !w->touch && size % PAGE_SIZE &&
-	       w->offset >> PAGE_SHIFT > size >> PAGE_SHIFT;
+	bool none = w->zero_tail || w->zero_to || w->touch;
+	*gap = !filled && !none && size % PAGE_SIZE && w->offset >> PAGE_SHIFT > size >> PAGE_SHIFT;
 	if (*gap) {
 		p.zero_tail = true;
+		p.zero_end = PAGE_SIZE;
 		at = size;
-	} else if (!w->zero_tail && !w->touch) {
+	} else if (!none) {
 		p.bytes = (uint32_t)MIN(w->len, PAGE_SIZE - at % PAGE_SIZE);
 	}
 	p.index = at >> PAGE_SHIFT;
@@ -399,7 +402,7 @@ int write_take(struct file_write *w)
 	if (w->granted)
 		dirty_use_grant(w);
 	inode_get(inode); // the write may be over before we are
-	while (!status && (w->len || w->zero_tail || w->touch)) {
+	while (!status && (w->len || w->zero_tail || w->zero_to || w->touch)) {
 		struct piece p = next_piece(w, filled, &gap);
 		status = take_piece(&t, &p);
 		filled |= gap;
@@ -411,6 +414,7 @@ int write_take(struct file_write *w)
 		w->len -= p.bytes;
 		w->map_asked = false;
 		w->zero_tail = w->touch = false;
+		w->zero_to = 0;
 	}
 	if (status != -EAGAIN)
 		refill_drop(w);

@@ -94,6 +94,10 @@ void pagecache_truncate_end(struct inode *inode);
 // reserved for them given back. The rest of the page in which the file now ends is zeros, also on the disk
 // once it was written. 0, or -EIO, -ENOMEM: that page could not be read.
 int pagecache_truncate(struct inode *inode, uint64_t from) MUST_CHECK;
+// For file_punch.c, between begin and end, with nothing DIRTY: pages [first, end) leave the cache, as above; and zeros
+// for bytes [from, to) of one page, as far as the file has them, which make it DIRTY. 0, -EIO, -ENOMEM, -ENOSPC.
+void pagecache_punch(struct inode *inode, uint64_t first, uint64_t end);
+int pagecache_zero(struct inode *inode, uint64_t from, uint64_t to) MUST_CHECK;
 
 // ---- for volume.c ----
 void writeback_init(struct writeback *wb, struct volume *volume); // thread context

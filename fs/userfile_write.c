@@ -118,6 +118,11 @@ int userfile_allocate(struct stream *s, uint64_t offset, uint64_t bytes, bool ke
 	return file_allocate(userfile_of(s)->inode, offset, bytes, keep_size);
 }
 
+int userfile_punch(struct stream *s, uint64_t offset, uint64_t bytes, bool keep_blocks)
+{
+	return file_punch(userfile_of(s)->inode, offset, bytes, keep_blocks);
+}
+
 int userfile_sync(struct stream *s)
 {
 	return userfile_sync_inode(userfile_of(s)->inode);

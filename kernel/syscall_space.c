@@ -5,16 +5,18 @@
 #include "kernel/signal.h"
 #include "kernel/syscall.h"
 
-enum { FALLOC_KEEP_SIZE = 1 };
+enum { FALLOC_KEEP_SIZE = 1, FALLOC_PUNCH_HOLE = 2, FALLOC_ZERO_RANGE = 0x10 };
 enum { SYNC_FILE_RANGE_KNOWN = 7, SYNC_FILE_RANGE_WAITS = 5 };
 
 static int64_t allocate(struct stream *s, uint64_t mode, int64_t offset, int64_t bytes)
 {
 	bool keep = mode & FALLOC_KEEP_SIZE;
+	uint64_t what = mode & ~(uint64_t)FALLOC_KEEP_SIZE;
+	int error;
 
 	if (offset < 0 || bytes <= 0)
 		return -EINVAL;
-	if (mode & ~(uint64_t)FALLOC_KEEP_SIZE)
+	if (what && what != FALLOC_ZERO_RANGE && mode != (FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE))
 		return -EOPNOTSUPP;
 	if ((s->flags & STREAM_ACCMODE) == STREAM_RDONLY)
 		return -EBADF;
@@ -27,6 +29,13 @@ static int64_t allocate(struct stream *s, uint64_t mode, int64_t offset, int64_t
 	if (!keep && (uint64_t)(offset + bytes) > process_current()->limits[RLIMIT_FSIZE].soft) {
 		signal_task(task_current(), SIGXFSZ, NULL);
 		return -EFBIG;
+	}
+	if (what) {
+		error = s->ops->punch ? s->ops->punch(s, (uint64_t)offset, (uint64_t)bytes,
+						      what == FALLOC_ZERO_RANGE)
+				      : -EOPNOTSUPP;
+		if (error || what == FALLOC_PUNCH_HOLE)
+			return error;
 	}
 	return s->ops->allocate(s, (uint64_t)offset, (uint64_t)bytes, keep);
 }

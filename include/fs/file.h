@@ -54,6 +54,8 @@ struct file_write {
 	    touch; // no bytes: the page with `offset` becomes DIRTY as it is. False when that is done
 	bool
 	    zero_tail; // pagecache_truncate's: no bytes, but zeros from offset to the end of the page
+	uint32_t
+	    zero_to; // pagecache_zero's: no bytes, but zeros from offset to that byte of its page. 0 when done
 };
 // 0: everything was taken. -EAGAIN: len says what is left; done will be called: with status 0 when the rest was
 // taken (len is 0) or can be (call again): when the cache has room (dirty ceiling; a slow disk holds back
@@ -132,6 +134,10 @@ int file_truncate(struct inode *file, uint64_t size) MUST_CHECK;
 // Blocks for those bytes, where there are none yet: they read as zeros, and writing there will not meet -ENOSPC as long
 // as the file keeps them. The file grows to their end, unless keep_size. -EOPNOTSUPP: a block-mapped file.
 int file_allocate(struct inode *file, uint64_t from, uint64_t bytes, bool keep_size) MUST_CHECK;
+// Those bytes of the file, as far as it has them, become zeros, and the blocks under whole pages of them go; or they
+// stay (keep_blocks) and read as zeros. The size stays. What was written before is on the disk when it returns, as
+// after file_sync. An error may leave part of it done. -EOPNOTSUPP: a block-mapped file.
+int file_punch(struct inode *file, uint64_t from, uint64_t bytes, bool keep_blocks) MUST_CHECK;
 
 enum inode_attribute { INODE_SET_MODE = BIT(0), INODE_SET_MTIME = BIT(1) };
 int inode_set_attributes(struct inode *inode, unsigned which, uint16_t mode, int64_t mtime_sec,

@@ -121,6 +121,8 @@ struct stream_ops {
 	int (*truncate)(struct stream *s, uint64_t size);
 	// fallocate: keeps the size, or grows to the end of those bytes.
 	int (*allocate)(struct stream *s, uint64_t offset, uint64_t bytes, bool keep_size);
+	// Zeros for those bytes, as far as the file has them; their blocks go, or stay.
+	int (*punch)(struct stream *s, uint64_t offset, uint64_t bytes, bool keep_blocks);
 	int (*sync)(struct stream *s); // durable when it returns
 	int (*set)(struct stream *s, const struct stream_attributes *set);
 	int (*space)(struct stream *s, uint64_t out[7]); // as name_provider's

@@ -2,6 +2,7 @@
 """What servers and databases ask of files and memory: each test program says the same on the host's Linux and here, what
 it had comes back, and e2fsck finds the volume sound."""
 import os
+import re
 import subprocess
 
 import pytest
@@ -61,6 +62,9 @@ def test_room_that_is_asked_for_is_there_and_reads_as_zeros(machine, volume, tmp
     says_what_linux_says(machine, volume, tmp_path, "space", seed)
     assert machine.down() == 0
     assert "[u]" in debugfs(machine.image, "stat /d/kept")
+    blocks = re.search(r"Blockcount: (\d+)", debugfs(machine.image, "stat /d/holes"))
+    assert int(blocks.group(1)) == 4096 // 512  # one page is left of a megabyte
+    assert debugfs(machine.image, "cat /d/holes").startswith("\0" * 70000 + "again\0")
 
 
 @pytest.mark.parametrize("seed", ("1", "2"))

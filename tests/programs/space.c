@@ -3,12 +3,14 @@
 // too. "ok", or what went wrong; leaves the files "kept" and "model".
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "must.h"
 
+#define ZERO_RANGE	   0x10 // FALLOC_FL_ZERO_RANGE, which musl has not
 #define MEGABYTE	   (1 << 20)
 #define MODEL_MAX	   (MEGABYTE + 12345)
 #define FAILS(call, error) (errno = 0, (call) == -1 && errno == (error))
@@ -32,6 +34,21 @@ static int zeros(int fd, off_t from, size_t count)
 	return 1;
 }
 
+static int punch(int fd, off_t from, off_t count)
+{
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, count);
+}
+
+// As if zeros were written there, which is what happens where the file system cannot (tmpfs of Linux).
+static void zero_range(int fd, off_t from, off_t count)
+{
+	if (!fallocate(fd, ZERO_RANGE, from, count))
+		return;
+	MUST(errno == EOPNOTSUPP);
+	memset(bytes, 0, (size_t)count);
+	MUST(pwrite(fd, bytes, (size_t)count, from) == count);
+}
+
 static void errors(int fd)
 {
 	int ends[2], null = open("/dev/null", O_RDWR), reader = open("kept", O_RDONLY);
@@ -44,6 +61,12 @@ static void errors(int fd)
 	MUST(FAILS(fallocate(null, 0, 0, 1), ENODEV) &&
 	     FAILS(fallocate(fd, 1 << 30, 0, 1), EOPNOTSUPP));
 	MUST(FAILS(fallocate(fd, 0, 1L << 62, 1L << 62), EFBIG));
+	MUST(FAILS(fallocate(fd, FALLOC_FL_PUNCH_HOLE, 0, 1), EOPNOTSUPP) &&
+	     FAILS(punch(fd, 0, 0), EINVAL));
+	MUST(FAILS(punch(fd, -1, 5), EINVAL) && FAILS(punch(reader, 0, 1), EBADF));
+	MUST(FAILS(punch(ends[1], 0, 1), ESPIPE));
+	MUST(FAILS(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE | ZERO_RANGE, 0, 1),
+		   EOPNOTSUPP));
 	MUST(posix_fallocate(reader, 0, 1) == EBADF && !posix_fallocate(fd, 0, 1));
 	MUST(!posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED) &&
 	     posix_fadvise(fd, 0, 0, 99) == EINVAL);
@@ -77,6 +100,51 @@ static void room(void)
 	MUST(pwrite(fd, "y", 1, 2 * MEGABYTE + 17) == 1 && !fdatasync(fd) && !close(fd));
 }
 
+// What is around a hole stays as it was, and so does the size. At the end there is one page.
+static void holes(void)
+{
+	int fd = open("holes", O_RDWR | O_CREAT | O_TRUNC, 0644), reader = open("holes", O_RDONLY);
+
+	MUST(fd >= 0 && reader >= 0);
+	memset(bytes, 'h', sizeof(bytes));
+	MUST(pwrite(fd, bytes, MEGABYTE, 0) == MEGABYTE);
+	MUST(!punch(fd, 100, 10) && !punch(fd, 4096 + 5, 3 * 4096) && size_of(fd) == MEGABYTE);
+	MUST(zeros(reader, 4096 + 5, 3 * 4096) && zeros(fd, 100, 10));
+	MUST(pread(fd, bytes, 5, 4096 - 1) == 5 && !memcmp(bytes, "hhhhh", 5));
+	MUST(pread(fd, bytes, 5, 110) == 5 && bytes[0] == 'h' && bytes[4] == 'h');
+	MUST(pread(fd, bytes, 2, 4 * 4096 + 4) == 2 && !bytes[0] && bytes[1] == 'h');
+	MUST(!punch(fd, MEGABYTE / 2, 8L * MEGABYTE) &&
+	     size_of(fd) == MEGABYTE); // beyond the end, too
+	MUST(zeros(reader, MEGABYTE / 2, MEGABYTE / 2));
+	MUST(!punch(fd, 64L * MEGABYTE, 4096) && size_of(fd) == MEGABYTE);
+	MUST(pwrite(fd, "back", 4, MEGABYTE / 2 + 9000) == 4 && zeros(reader, MEGABYTE / 2, 9000));
+	zero_range(fd, 8192, 100000);
+	MUST(zeros(reader, 8192, 100000) && !punch(fd, 0, MEGABYTE) && zeros(fd, 0, MEGABYTE));
+	MUST(pwrite(fd, "again", 5, 70000) == 5 && !fsync(fd));
+	MUST(zeros(fd, 0, 70000) && pread(fd, bytes, 5, 70000) == 5 && !memcmp(bytes, "again", 5));
+	MUST(!close(fd) && !close(reader));
+}
+
+// A program that has the file mapped sees the hole, and may write into it.
+static void mapped_holes(void)
+{
+	int fd = open("mapped", O_RDWR | O_CREAT | O_TRUNC, 0644);
+	char *map;
+
+	MUST(fd >= 0 && !ftruncate(fd, MEGABYTE));
+	map = mmap(NULL, MEGABYTE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	MUST(map != MAP_FAILED);
+	for (int round = 0; round < 3; round++) {
+		memset(map, 'm', MEGABYTE);
+		MUST(!punch(fd, 5000, 500000) && map[4999] == 'm' && map[505000] == 'm');
+		for (int n = 5000; n < 505000; n++)
+			MUST(!map[n]);
+		map[300000] = 'x';
+		MUST(pread(fd, bytes, 3, 299999) == 3 && !memcmp(bytes, "\0x", 3));
+	}
+	MUST(!munmap(map, MEGABYTE) && !close(fd));
+}
+
 // More than there is: the error, and what was taken comes back with the file.
 static void too_much(void)
 {
@@ -104,7 +172,7 @@ static void random_steps(unsigned seed)
 	for (int n = 0; n < 300; n++) {
 		off_t from = random() % MEGABYTE, end = from + 1 + random() % 12345;
 
-		switch (random() % 6) {
+		switch (random() % 8) {
 		case 0:
 			MUST(!fallocate(fd, 0, from, end - from));
 			size = end > size ? end : size;
@@ -123,6 +191,15 @@ static void random_steps(unsigned seed)
 		case 3:
 			MUST(random() % 8 || !fsync(fd));
 			break;
+		case 4:
+			MUST(!punch(fd, from, end - from));
+			memset(model + from, 0, (size_t)(end - from));
+			break;
+		case 5:
+			zero_range(fd, from, end - from);
+			memset(model + from, 0, (size_t)(end - from));
+			size = end > size ? end : size;
+			break;
 		default:
 			memset(model + from, n + 1, (size_t)(end - from));
 			MUST(pwrite(fd, model + from, (size_t)(end - from), from) == end - from);
@@ -140,6 +217,8 @@ int main(int argc, char **argv)
 {
 	MUST(argc > 1 && !chdir(argv[1]));
 	room();
+	holes();
+	mapped_holes();
 	too_much();
 	random_steps(argc > 2 ? (unsigned)atoi(argv[2]) : 1);
 	puts("ok");
