@@ -155,6 +155,7 @@ static int parts_out(const struct message *m, struct message_get *get)
 static int get_one(struct message_queue *q, struct message_get *get)
 {
 	struct message *m = wanted(q, get->flags);
+	bool discard = (get->flags & (MESSAGE_DISCARD | MESSAGE_PEEK)) == MESSAGE_DISCARD;
 	int error;
 
 	if (!m)
@@ -162,13 +163,13 @@ static int get_one(struct message_queue *q, struct message_get *get)
 	get->band = m->band;
 	get->whole = m->bytes;
 	error = parts_out(m, get);
-	if (error)
+	if (error && !discard)
 		return error;
-	if (get->seen)
+	if (!error && get->seen)
 		get->seen(m, get->arg);
 	if (get->flags & MESSAGE_PEEK)
 		return 0;
-	if (get->more && !(get->flags & MESSAGE_DISCARD)) {
+	if (get->more && !discard) {
 		m->control_at += get->control_bytes;
 		m->at += get->data_bytes;
 		return 0;
@@ -177,7 +178,7 @@ static int get_one(struct message_queue *q, struct message_get *get)
 	take_off(q, m);
 	wtd_enable();
 	message_free(m);
-	return 0;
+	return error;
 }
 
 int message_get(struct message_queue *q, struct message_get *get)

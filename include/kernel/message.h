@@ -104,7 +104,8 @@ struct message_get {
 };
 // Reads one message, or the next part of it. Thread context; does not wait: -EAGAIN (stream_wait for STREAM_IN or
 // STREAM_PRI, and again). 0; -EFAULT: then everything is as it was. A part that is not asked for stays with getmsg's
-// rule (MORE_*), unless MESSAGE_DISCARD.
+// rule (MORE_*), unless MESSAGE_DISCARD. With that, and without MESSAGE_PEEK, a message that met -EFAULT is lost, too,
+// as a datagram of Linux is.
 int message_get(struct message_queue *q, struct message_get *get) MUST_CHECK;
 
 // Frees all of them; nobody is told. Thread context; nobody reads or puts any more.

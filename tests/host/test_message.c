@@ -389,6 +389,29 @@ static void after_a_fault_everything_is_as_it_was(void **state)
 	assert_int_equal(freed, 0);
 }
 
+static void a_datagram_that_meets_a_fault_is_lost_unless_it_was_only_looked_at(void **state)
+{
+	static uint8_t data[64];
+	struct stream_part part;
+	struct stream_io io;
+	struct message_get get = {.data = &io, .flags = MESSAGE_DISCARD | MESSAGE_PEEK};
+
+	put(&q, make_one(64, MESSAGE_NORMAL));
+	put(&q, make_one(60, MESSAGE_NORMAL));
+	bad_address = (uintptr_t)data + 20;
+	io = io_of(&part, data, 64);
+	assert_int_equal(message_get(&q, &get), -EFAULT);
+	assert_int_equal(freed, 0);
+	get.flags = MESSAGE_DISCARD;
+	assert_int_equal(message_get(&q, &get), -EFAULT);
+	assert_int_equal(io.left, 64);
+	assert_int_equal(freed, 1);
+	bad_address = 0;
+	assert_int_equal(message_get(&q, &get), 0);
+	assert_int_equal(get.data_bytes, 60);
+	assert_int_equal(freed, 2);
+}
+
 static void data_in_a_page_that_is_not_mapped_is_read_through_its_window(void **state)
 {
 	static uint8_t data[PIECE_MOST];
@@ -442,6 +465,7 @@ int main(void)
 	    TEST(at_the_high_mark_a_put_is_refused_and_the_low_mark_tells),
 	    TEST(a_full_band_does_not_keep_the_other_out),
 	    TEST(after_a_fault_everything_is_as_it_was),
+	    TEST(a_datagram_that_meets_a_fault_is_lost_unless_it_was_only_looked_at),
 	    TEST(data_in_a_page_that_is_not_mapped_is_read_through_its_window),
 	    TEST(who_waits_is_woken_and_who_may_not_wait_is_told),
 	};
