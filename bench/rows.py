@@ -187,7 +187,7 @@ ROWS = [
     far("far-small", "4 KB, 64 connections, 50 ms away", 4096, 64, "rate"),
     far("far-large", "1 MB, 4 connections, 50 ms away", 1 << 20, 4, "bytes", 5),
     far("lossy-small", "20,000 B, 16 connections, 50 ms away, 1 % lost", 20000, 16, "rate", 5, drop=0.01),
-    far("lossy-large", "1 MB, 8 connections, 50 ms away, 1 % lost", 1 << 20, 8, "bytes", 8, drop=0.01),
+    far("lossy-large", "1 MB, 8 connections, 50 ms away, 1 % lost", 1 << 20, 8, "bytes", 16, drop=0.01),
 ]
 
 # What is counted under the plugin: id, title, file, connections, seconds (0: the file once, and no part of it more),
