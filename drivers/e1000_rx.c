@@ -179,16 +179,17 @@ void e1000_fill(struct e1000 *nic)
 	if (rx->clean != rx->fill)
 		space -= space % E1000_RX_REFILL;
 	uint32_t end = at + space;
-	while (at != end) {
-		struct netbuf *slot = &rx->slots[at & RX_MASK];
-		if (!rx_buffer(nic, slot))
-			break;
-		rx->ring[at++ & RX_MASK] = (struct e1000_rx_desc){.addr = slot->addr};
-		if ((end - at) % E1000_RX_REFILL == 0)
+	uint32_t bell = at;
+	while (at != end && at == bell) {
+		bell = end - (end - at - 1) / E1000_RX_REFILL * E1000_RX_REFILL;
+		while (at != bell && rx_buffer(nic, &rx->slots[at & RX_MASK])) {
+			rx->ring[at & RX_MASK] =
+			    (struct e1000_rx_desc){.addr = rx->slots[at & RX_MASK].addr};
+			at++;
+		}
+		if (at != rx->fill)
 			rx_doorbell(nic, at);
 	}
-	if (at != rx->fill)
-		rx_doorbell(nic, at);
 	rx->hungry = at != end;
 	if (LIKELY(!rx->hungry))
 		return;

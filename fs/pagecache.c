@@ -44,6 +44,8 @@ static struct page *page_of_frame(uint32_t frame)
 
 struct page *cache_find(const struct page_owner *owner, uint64_t index)
 {
+	if (!index)
+		return owner->first;
 	const uint32_t *bucket = zeros_read(&cache.hash, bucket_of(owner, index), sizeof(*bucket));
 	struct page *page = page_of_frame(*bucket);
 	while (page && (page->index != index || page->owner != owner))
@@ -76,6 +78,10 @@ void cache_insert(struct page *page, struct page_owner *owner, uint64_t index)
 	page->waiters = NULL;
 	page->hash_next = page_of_frame(*bucket);
 	*bucket = (uint32_t)(page - pages);
+	if (!index) {
+		ASSERT(!owner->first);
+		owner->first = page;
+	}
 	owner->top = owner->pages ? MAX(owner->top, index + 1) : index + 1;
 	owner->pages++;
 	cache.pages++;
@@ -102,6 +108,8 @@ void cache_unhash(struct page *page)
 			at = at->hash_next;
 		at->hash_next = page->hash_next;
 	}
+	if (!page->index)
+		page->owner->first = NULL;
 	ASSERT(page->state != PAGE_WRITING);
 	ahead_forget(page, page_readable(page));
 	if (page->state == PAGE_READING)
@@ -141,7 +149,7 @@ void cache_touch_run(struct page *page, const struct page *end)
 struct page *pagecache_probe(struct inode *inode, uint64_t index)
 {
 	struct page_owner *owner = inode_page_owner(inode);
-	spin_lock_wtd(&cache.lock);
+	spin_lock_brief(&cache.lock);
 	struct page *page = cache_find(owner, index);
 	if (LIKELY(page && page_readable(page))) {
 		if (UNLIKELY(page->flags & PAGE_LOOK))
@@ -154,7 +162,7 @@ struct page *pagecache_probe(struct inode *inode, uint64_t index)
 		page_wire_get(page);
 		cache.hits++;
 	}
-	spin_unlock_wtd(&cache.lock);
+	spin_unlock_brief(&cache.lock);
 	return page;
 }
 

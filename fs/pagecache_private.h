@@ -27,8 +27,10 @@
 struct page_owner {
 	struct inode *inode;
 	struct volume *volume;
-	uint64_t key;	     // seeded, for the hash
-	uint64_t pages;	     // (C) in the hash
+	uint64_t key; // seeded, for the hash
+	struct page
+	    *first;	// (C) the one with index 0, if it is in the hash: all that a small file has
+	uint64_t pages; // (C) in the hash
 	uint64_t hole_first; // (C) the last hole seen: page indexes [hole_first, hole_end)
 	uint64_t hole_end;   // (C)
 	uint64_t top;	     // (C) no page in the hash has this index or a greater one

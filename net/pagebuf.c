@@ -32,14 +32,16 @@ struct pagebuf {
 static struct pool pagebufs = POOL_INIT_RAW(
     "pagebuf", struct pagebuf, 2 * (1000 * 64 + 20000) + TCP_SND_GROWN_MAX / PAGE_SIZE);
 
-// A small answer: its head, with room for all headers in front of it, and its first page, made and freed as one.
+// A small answer: its segment, its head, with room for all headers in front of it, and its first page, made and freed
+// as one.
 // lwIP moves the start of a PBUF_RAM's data within the object.
 #define HEAD_MOST 512
 #define HEAD_ROOM LWIP_MEM_ALIGN_SIZE(PBUF_TRANSPORT + LWIP_TCP_OPT_LEN_TS_OUT)
 struct answer {
 	struct pbuf_custom first;
 	struct page *page; // the first's, one wire reference
-	uint32_t parts;	   // of head and first, those that somebody has
+	uint32_t parts;	   // of head, first and segment, those that somebody has
+	struct tcp_seg segment;
 	struct pbuf_custom head;
 	uint8_t
 	    bytes[HEAD_ROOM +
@@ -65,6 +67,11 @@ static inline void answer_part_free(struct answer *answer)
 static void answer_head_free(struct pbuf *p)
 {
 	answer_part_free(CONTAINER_OF((struct pbuf_custom *)(void *)p, struct answer, head));
+}
+
+void answer_segment_free(struct tcp_seg *seg)
+{
+	answer_part_free(CONTAINER_OF(seg, struct answer, segment));
 }
 
 static void answer_first_free(struct pbuf *p)
@@ -222,9 +229,9 @@ static __attribute__((noinline)) struct pbuf *chain_of(struct page *const *pages
 	return first;
 }
 
-// The answer's pbufs, with the pages behind the first; null: no memory.
-static inline struct pbuf *new_answer(const void *head, uint16_t head_len,
-				      struct page *const *pages, uint16_t len)
+// The answer's pbufs, with the pages behind the first, and the segment that is to be theirs; null: no memory.
+static inline struct tcp_seg *new_answer(const void *head, uint16_t head_len,
+					 struct page *const *pages, uint16_t len)
 {
 	struct answer *answer = pool_alloc(&answers);
 	uint16_t n = (uint16_t)MIN(len, PAGE_SIZE);
@@ -240,26 +247,29 @@ static inline struct pbuf *new_answer(const void *head, uint16_t head_len,
 			head_len);
 	memcpy(p->payload, head, head_len);
 	p->tot_len += len;
-	answer->parts = 1;
-	if (!len)
-		return p;
+	answer->segment.p = p;
 	answer->parts = 2;
+	if (!len)
+		return &answer->segment;
+	answer->parts = 3;
 	answer->page = pages[0];
 	first = custom_pbuf(&answer->first, answer_first_free, PBUF_ROM, page_virt(pages[0]), n);
 	first->tot_len = len;
 	first->next = rest;
 	p->next = first;
-	return p;
+	return &answer->segment;
 }
 
 // As tcp_create_segment does, with the flags of a last segment.
-static void queue_segment(struct tcp_pcb *pcb, struct tcp_seg *seg, struct pbuf *p, unsigned pbufs)
+static void queue_segment(struct tcp_pcb *pcb, struct tcp_seg *seg, unsigned pbufs)
 {
+	struct pbuf *p = seg->p;
 	uint8_t options = TCP_SEG_OPTS(pcb);
 	uint16_t bytes = TCP_HLEN + (options ? LWIP_TCP_OPT_LEN_TS_OUT : 0);
 	struct tcp_hdr *header = (struct tcp_hdr *)(void *)((uint8_t *)p->payload - bytes);
 
-	*seg = (struct tcp_seg){.p = p, .len = p->tot_len, .flags = options, .tcphdr = header};
+	*seg = (struct tcp_seg){
+	    .p = p, .len = p->tot_len, .flags = options | TF_SEG_LENT, .tcphdr = header};
 	p->payload = header;
 	p->len += bytes;
 	p->tot_len += bytes;
@@ -279,19 +289,13 @@ ONE_CALLER bool answer_write(struct tcp_pcb *pcb, const void *head, uint16_t hea
 {
 	unsigned pbufs = 1 + (len + PAGE_SIZE - 1) / PAGE_SIZE;
 	struct tcp_seg *seg;
-	struct pbuf *p;
 
 	if (head_len > HEAD_MOST || !fits_a_segment(pcb, head_len, (uint32_t)head_len + len, pbufs))
 		return false;
-	seg = memp_malloc(MEMP_TCP_SEG);
+	seg = new_answer(head, head_len, pages, len);
 	if (UNLIKELY(!seg))
 		return false;
-	p = new_answer(head, head_len, pages, len);
-	if (UNLIKELY(!p)) {
-		memp_free(MEMP_TCP_SEG, seg);
-		return false;
-	}
-	queue_segment(pcb, seg, p, pbufs);
+	queue_segment(pcb, seg, pbufs);
 	generated_bytes += head_len;
 	page_bytes += len;
 	return true;

@@ -180,10 +180,10 @@ void http_remember(const struct http_exchange *x)
 	remembered++;
 }
 
-// All or none, wired.
-static bool find_pages(struct inode *inode, unsigned count, struct page **pages)
+static __attribute__((noinline)) bool find_more_pages(struct inode *inode, unsigned count,
+						      struct page **pages)
 {
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 1; i < count; i++) {
 		pages[i] = pagecache_probe(inode, i);
 		if (UNLIKELY(!pages[i])) {
 			while (i--)
@@ -192,6 +192,13 @@ static bool find_pages(struct inode *inode, unsigned count, struct page **pages)
 		}
 	}
 	return true;
+}
+
+// All or none, wired; at least one.
+static inline bool find_pages(struct inode *inode, unsigned count, struct page **pages)
+{
+	pages[0] = pagecache_probe(inode, 0);
+	return LIKELY(pages[0]) && (count == 1 || find_more_pages(inode, count, pages));
 }
 
 // Memory ran out between the head and the last page. The request becomes an exchange after all, one that
@@ -253,7 +260,7 @@ static inline bool ready(struct http_conn *conn, const struct remembered *r, str
 	uint64_t size = r->inode->size;
 
 	return size <= PAGES * PAGE_SIZE && tcp_sndbuf(conn->pcb) >= size + HEAD_ROOM &&
-	       (!size || http_pages_allowed()) && find_pages(r->inode, pages_of(r), pages);
+	       (!size || (http_pages_allowed() && find_pages(r->inode, pages_of(r), pages)));
 }
 
 // All of it in one segment. False: nothing is queued.

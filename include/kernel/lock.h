@@ -58,6 +58,8 @@ void spin_unlock_irq(struct spinlock *lock);
 #ifdef PAGEWIRE_HOST
 void spin_lock_wtd_at(struct spinlock *lock, const char *holder);
 void spin_unlock_wtd(struct spinlock *lock);
+#define spin_lock_brief(lock)	spin_lock_wtd(lock)
+#define spin_unlock_brief(lock) spin_unlock_wtd(lock)
 void wtd_disable(void);
 void wtd_enable(void);
 #else
@@ -120,6 +122,27 @@ static inline void spin_unlock_wtd(struct spinlock *lock)
 		lock->held = 0;
 	}
 	wtd_enable();
+}
+
+// The same, for a few instructions that take no other lock, do not sleep and do not ask who holds this one: while WTDs
+// are off the one processor is theirs, and nobody could look at what the lock would say of them.
+static inline void spin_lock_brief(struct spinlock *lock)
+{
+	if (CPU_MAX > 1) {
+		spin_lock_wtd_at(lock, __func__);
+		return;
+	}
+	wtd_disable();
+	if (UNLIKELY(lock->held))
+		spin_lock_slowly(lock, __func__); // says by whom
+}
+
+static inline void spin_unlock_brief(struct spinlock *lock)
+{
+	if (CPU_MAX > 1)
+		spin_unlock_wtd(lock);
+	else
+		wtd_enable();
 }
 #endif
 #define spin_lock_irq(lock) spin_lock_irq_at((lock), __func__)

@@ -23,6 +23,11 @@ uint64_t tcp_rcvbuf_most(void);
 // net/pagebuf.c: bytes that all connections together may have queued beyond TCP_SND_BUF each (tcp_sndbuf.h).
 uint64_t tcp_sndbuf_most(void);
 
+// net/pagebuf.c: a segment that is part of an answer (TF_SEG_LENT) is not needed any more.
+struct tcp_seg;
+void answer_segment_free(struct tcp_seg *seg);
+#define LWIP_HOOK_TCP_SEG_FREE(seg) answer_segment_free(seg)
+
 // net/icmp_limit.c: whether another ICMP or ICMPv6 error message may go out now.
 int icmp_error_allowed(void);
 #define LWIP_HOOK_ICMP_ERROR() icmp_error_allowed()

@@ -34,6 +34,7 @@
 	(TF_INFR | TF_RTO | TF_RXCLOSED | TF_CLOSEPEND | TF_NAGLEMEMERR | TF_ACK_NOW | TF_FIN |    \
 	 TF_CAREFUL)
 #define HEADERS (SIZEOF_ETH_HDR + IP_HLEN)
+_Static_assert(sizeof(struct tcp_pcb) <= 520, "a connection is held for little");
 
 // Acknowledged something, and its queue and its server have not heard of it yet. Nobody else touches a pcb
 // before tcp_straight_settle. Fast WTD context.
@@ -196,10 +197,11 @@ static inline const struct eth_addr *leaves(const struct tcp_pcb *pcb, const str
 	const struct tcp_seg *seg = pcb->unsent;
 	uint32_t ahead = lwip_ntohl(seg->tcphdr->seqno) - pcb->lastack;
 
-	if (seg->next || pcb->unacked || seg->flags & ~TF_SEG_OPTS_TS || !seg->len ||
-	    pcb->state != ESTABLISHED || (pcb->flags & (UNUSUAL | TF_NODELAY)) != TF_NODELAY ||
-	    pcb->persist_backoff || ahead + seg->len > MIN(pcb->snd_wnd, pcb->cwnd) ||
-	    seg->p->ref != 1 || tcp_path_expired(pcb) || seg->p->payload != seg->tcphdr)
+	if (seg->next || pcb->unacked || seg->flags & ~(TF_SEG_OPTS_TS | TF_SEG_LENT) ||
+	    !seg->len || pcb->state != ESTABLISHED ||
+	    (pcb->flags & (UNUSUAL | TF_NODELAY)) != TF_NODELAY || pcb->persist_backoff ||
+	    ahead + seg->len > MIN(pcb->snd_wnd, pcb->cwnd) || seg->p->ref != 1 ||
+	    tcp_path_expired(pcb) || seg->p->payload != seg->tcphdr)
 		return NULL;
 	if (netif_list != netif || netif->next || netif_default != netif ||
 	    !netif_is_link_up(netif))

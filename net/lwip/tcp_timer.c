@@ -26,10 +26,10 @@ static struct tcp_pcb *by_slow(struct tcp_wheel_node *node)
 static void count(struct tcp_pcb *pcb)
 {
 	struct tcp_timers *t = &pcb->timers;
-	uint32_t fast = fast_wheel.now - t->fast_seen, slow = slow_wheel.now - t->slow_seen;
+	uint32_t fast = fast_wheel.now - t->fast.seen, slow = slow_wheel.now - t->slow.seen;
 
-	t->fast_seen = fast_wheel.now;
-	t->slow_seen = slow_wheel.now;
+	t->fast.seen = fast_wheel.now;
+	t->slow.seen = slow_wheel.now;
 	if (pcb->rtime >= 0 && !pcb->persist_backoff)
 		pcb->rtime = (int16_t)MIN(pcb->rtime + MIN(fast, INT16_MAX), INT16_MAX);
 	pcb->polltmr = (uint8_t)MIN(pcb->polltmr + MIN(slow, UINT8_MAX), UINT8_MAX);
@@ -54,8 +54,8 @@ void tcp_timer_touch(struct tcp_pcb *pcb)
 
 void tcp_timer_begin(struct tcp_pcb *pcb)
 {
-	pcb->timers.fast_seen = fast_wheel.now;
-	pcb->timers.slow_seen = slow_wheel.now;
+	pcb->timers.fast.seen = fast_wheel.now;
+	pcb->timers.slow.seen = slow_wheel.now;
 	touch(pcb);
 }
 

@@ -32,13 +32,12 @@ struct tcp_pcb;
 
 struct tcp_timers {
 	struct tcp_wheel_node fast, slow; // fast: in the wheel, or in the list of those touched
-	uint32_t fast_seen, slow_seen;	  // ticks up to which time was counted
-	bool touched;
 	// RFC 5482: so many milliseconds may what was sent stay unacknowledged, or a window closed, before the
 	// connection is given up (ERR_ABRT), however often it was sent again; 0: as often as ever. Whoever sets it says
 	// tcp_timed() before. The rest is the timers'.
 	uint32_t user_timeout, user_since, user_acked; // ms; tcp_ticks; lastack then
 	uint8_t user_waits;			       // for what, since then
+	bool touched;
 };
 
 // Called by tcp_timed, and when a PCB becomes active: it is looked at at the next fast tick.

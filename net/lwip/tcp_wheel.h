@@ -24,6 +24,7 @@
 struct tcp_wheel_node {
 	struct tcp_wheel_node *next, **link; // link: what points here; null: in no list
 	uint32_t at;			     // in a wheel: its time when this is due
+	uint32_t seen;			     // its owner's: the tick up to which time was counted
 };
 
 struct tcp_wheel {

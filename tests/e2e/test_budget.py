@@ -15,11 +15,11 @@ from relay import Peer
 from tcp_peer import ACK, FIN, MSS_SACK_SCALE, PSH, SYN, Connection, Segment, mod
 from vm import PATIENCE, ROOT, VM, make_volume
 
-# Measured 2,205; and for each byte of the large file 0.06 to 0.08 instructions and 0.09 to 0.12 bytes loaded, the more the fewer
+# Measured 2,042; and for each byte of the large file 0.06 to 0.08 instructions and 0.09 to 0.12 bytes loaded, the more the fewer
 # acknowledgements are found at a time: 0.10 and 0.17 if each is alone, which no host can make worse.
-SMALL_ANSWER = 2450
+SMALL_ANSWER = 2250
 LARGE_INSTRUCTIONS, LARGE_LOADS = 0.11, 0.18
-NEW_CONNECTION = 14000  # for one request; measured 12,900, with a client without time stamps
+NEW_CONNECTION = 13400  # for one request; measured 12,300, with a client without time stamps
 STEP = 1.35  # dearest to cheapest answer of one to three segments; two bring a bare acknowledgement, a fifth of all
 # What an idle processor calls over and over until something comes, and hardly anything else does.
 WAITING = {"sched_switch", "e1000_look", "wtd_pending", "clock_ns"}

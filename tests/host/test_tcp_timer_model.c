@@ -43,14 +43,14 @@ static void nothing_is_overdue(void)
 		uint32_t silent = (tcp_ticks - pcb->tmr) * TCP_SLOW_INTERVAL;
 		// It has become so only now: the next slow tick will see to it.
 		bool at_once =
-		    pcb->timers.slow.link && pcb->timers.slow.at - pcb->timers.slow_seen <= 1;
+		    pcb->timers.slow.link && pcb->timers.slow.at - pcb->timers.slow.seen <= 1;
 
 		if (pcb->timers.touched)
 			continue;
 		assert_false(pcb->flags & (TF_ACK_DELAY | TF_CLOSEPEND | TF_NAGLEMEMERR));
 		assert_null(pcb->refused_data);
 		if (pcb->rtime >= 0 && !pcb->persist_backoff) {
-			uint32_t left = pcb->timers.fast.at - pcb->timers.fast_seen;
+			uint32_t left = pcb->timers.fast.at - pcb->timers.fast.seen;
 
 			assert_non_null(pcb->timers.fast.link);
 			assert_true(pcb->rtime + (int32_t)left <= pcb->rto);

@@ -118,6 +118,8 @@ uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const
 
 void netdev_tcp_waits(void);
 void netdev_tcp_waits(void) {}
+void answer_segment_free(struct tcp_seg *seg);
+void answer_segment_free(struct tcp_seg *seg) {}
 
 int icmp_error_allowed(void)
 {
