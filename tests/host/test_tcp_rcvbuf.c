@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Receive windows that grow with the path (net/lwip/tcp_rcvbuf.h): how fast uploads over a long path get, who is
 // given how much, that it is given back, and that no window that was announced is taken away. In simulated time.
+// SOURCES: tests/host/uploadnet.c tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c kernel/string.c
+// SOURCES: net/netstat.c
+// ARCHIVES: build/host/libnet.a
+// CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -112,7 +112,7 @@ static void check_offer(struct bed_peer *peer)
 	const uint8_t *options = answer.packet->frame + 54;
 
 	assert_int_equal(answer.mss, 1460);
-	assert_memory_equal(options + 4, "\1\3\3\3\1\1\4\2", 8); // our shift of 3, SACK
+	assert_memory_equal(options + 4, "\1\3\3\7\1\1\4\2", 8); // TCP_RCV_SCALE, SACK
 	bed_ack(peer, answer.seq + 1);
 	assert_non_null(peer->pcb);
 	assert_int_equal(peer->pcb->state, ESTABLISHED);
