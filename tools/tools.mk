@@ -49,3 +49,4 @@ clean:
 
 include tests/fuzz/fuzz.mk
 include tests/programs/programs.mk
+include tests/programs/redis.mk
