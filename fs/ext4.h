@@ -195,6 +195,7 @@ int ext4_load_inode(struct ext4 *fs, uint32_t number, struct inode *inode,
 int ext4_load_any_inode(struct ext4 *fs, uint32_t number, bool nameless, struct inode *inode,
 			struct ext4_node *node) MUST_CHECK;
 int ext4_read_inode(struct inode *inode);
+int ext4_sectors(struct inode *inode, uint64_t *out);
 // May it be found by number: the root, or one that is not the format's own?
 bool ext4_is_ordinary(const struct ext4 *fs, uint64_t number);
 // Sleeps. Where the inode lies: the block and the offset in it. -ENOENT: beyond what was ever used.

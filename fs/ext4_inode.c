@@ -300,3 +300,23 @@ int ext4_read_link(struct inode *link, char *target, size_t size)
 		return ext4_corrupt(fs, link->number, run.disk, "NUL in a symbolic link");
 	return (int)link->size;
 }
+
+int ext4_sectors(struct inode *inode, uint64_t *out)
+{
+	struct ext4 *fs = ext4_of(inode);
+	struct ext4_block block;
+	uint64_t disk;
+	uint32_t offset;
+	int error = ext4_inode_place(fs, (uint32_t)inode->number, &disk, &offset);
+	if (!error)
+		error = ext4_block_get(fs, disk, &block);
+	if (error)
+		return error;
+	const struct ext4_raw_inode *raw = (const void *)((const uint8_t *)block.data + offset);
+	bool huge = fs->ro_compat & RO_COMPAT_HUGE_FILE;
+	*out = raw->i_blocks_lo | (huge ? (uint64_t)raw->i_blocks_high << 32 : 0);
+	if (huge && raw->i_flags & EXT4_HUGE_FILE_FL)
+		*out <<= fs->block_shift - SECTOR_SHIFT;
+	ext4_block_put(&block);
+	return 0;
+}

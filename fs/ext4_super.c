@@ -297,5 +297,6 @@ const struct filesystem ext4_filesystem = {
     .read_link = ext4_read_link,
     .map = ext4_map,
     .map_cached = ext4_map_cached,
+    .sectors = ext4_sectors,
     .writing = &ext4_writing,
 };

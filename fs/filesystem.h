@@ -54,6 +54,8 @@ struct filesystem {
 	// The same from memory only, fast WTD or thread context: -EAGAIN when it would have to read.
 	int (*map_cached)(struct inode *inode, uint64_t file_block, struct fs_extent *out);
 
+	int (*sectors)(struct inode *inode, uint64_t *out); // that its blocks take; sleeps
+
 	// Writing; null in a format that is only read. Those that take a transaction: fs/ext4_write.h says what
 	// holds for them; file.c and the write-back call them.
 	const struct filesystem_writing *writing;

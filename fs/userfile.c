@@ -65,7 +65,12 @@ static int64_t file_size(struct stream *s)
 	return (int64_t)userfile_of(s)->inode->size;
 }
 
-static void fill_stat(const struct inode *inode, struct stream_stat *out)
+static int64_t file_seek_in(struct stream *s, uint64_t from, bool for_hole)
+{
+	return file_seek(userfile_of(s)->inode, from, for_hole);
+}
+
+static void fill_stat(struct inode *inode, struct stream_stat *out)
 {
 	static const uint32_t types[] = {[INODE_FILE] = 0100000,
 					 [INODE_DIRECTORY] = 040000,
@@ -76,7 +81,7 @@ static void fill_stat(const struct inode *inode, struct stream_stat *out)
 				    .number = inode->number,
 				    .links = inode->links,
 				    .size = inode->size,
-				    .blocks = (inode->size + 511) / 512,
+				    .blocks = file_sectors(inode),
 				    .mode = types[inode->type] | (inode->mode & 07777),
 				    .mtime_sec = inode->mtime_sec,
 				    .ctime_sec = inode->mtime_sec,
@@ -157,6 +162,7 @@ static const struct stream_ops file_ops = {.kind = STREAM_FILE,
 					   .truncate = userfile_truncate,
 					   .allocate = userfile_allocate,
 					   .punch = userfile_punch,
+					   .seek = file_seek_in,
 					   .sync = userfile_sync,
 					   .set = userfile_set_open,
 					   .space = userfile_space_open,

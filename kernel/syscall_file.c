@@ -9,7 +9,7 @@
 
 #define IO_MAX 0x7ffff000UL // Linux moves no more in one call
 
-enum { SEEK_SET, SEEK_CUR, SEEK_END };
+enum { SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE };
 enum { O_CLOEXEC = 02000000 };
 
 // ---- buffers ----
@@ -165,6 +165,20 @@ SYSCALL(436, close_range)
 	return 0;
 }
 
+// From a byte of the file on: where there is data, or a hole, which the end of the file is.
+static int64_t seek_kind(struct stream *s, int64_t offset, bool for_hole)
+{
+	int64_t size = s->ops->size ? s->ops->size(s) : -EINVAL;
+
+	if (size < 0)
+		return size;
+	if (offset < 0 || offset >= size)
+		return -ENXIO;
+	if (s->ops->seek)
+		return s->ops->seek(s, (uint64_t)offset, for_hole);
+	return for_hole ? size : offset;
+}
+
 static int64_t seek(struct stream *s, int64_t offset, uint64_t whence)
 {
 	int64_t base = 0, at = -EINVAL;
@@ -178,7 +192,9 @@ static int64_t seek(struct stream *s, int64_t offset, uint64_t whence)
 		base = (int64_t)s->position;
 	else if (whence == SEEK_END)
 		base = s->ops->size ? s->ops->size(s) : -EINVAL;
-	if (whence <= SEEK_END && base >= 0 && !__builtin_add_overflow(base, offset, &at))
+	if (whence == SEEK_DATA || whence == SEEK_HOLE)
+		at = seek_kind(s, offset, whence == SEEK_HOLE);
+	else if (whence <= SEEK_END && base >= 0 && !__builtin_add_overflow(base, offset, &at))
 		at = at < 0 ? -EINVAL : at;
 	else
 		at = base < 0 ? base : -EINVAL;

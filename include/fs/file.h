@@ -139,6 +139,12 @@ int file_allocate(struct inode *file, uint64_t from, uint64_t bytes, bool keep_s
 // after file_sync. An error may leave part of it done. -EOPNOTSUPP: a block-mapped file.
 int file_punch(struct inode *file, uint64_t from, uint64_t bytes, bool keep_blocks) MUST_CHECK;
 
+// The first byte from that one on which is in a hole (the end of the file is one), or which is not. -ENXIO: there is
+// none before the end. Blocks that were allocated and never written are a hole.
+int64_t file_seek(struct inode *file, uint64_t from, bool for_hole) MUST_CHECK;
+// What it takes of the volume, in sectors, with what DIRTY pages may take when they are written.
+uint64_t file_sectors(struct inode *inode);
+
 enum inode_attribute { INODE_SET_MODE = BIT(0), INODE_SET_MTIME = BIT(1) };
 int inode_set_attributes(struct inode *inode, unsigned which, uint16_t mode, int64_t mtime_sec,
 			 uint32_t mtime_nsec) MUST_CHECK;

@@ -123,6 +123,8 @@ struct stream_ops {
 	int (*allocate)(struct stream *s, uint64_t offset, uint64_t bytes, bool keep_size);
 	// Zeros for those bytes, as far as the file has them; their blocks go, or stay.
 	int (*punch)(struct stream *s, uint64_t offset, uint64_t bytes, bool keep_blocks);
+	// The next byte of data from that one on, or of a hole: -ENXIO. Null: it has no holes.
+	int64_t (*seek)(struct stream *s, uint64_t from, bool for_hole);
 	int (*sync)(struct stream *s); // durable when it returns
 	int (*set)(struct stream *s, const struct stream_attributes *set);
 	int (*space)(struct stream *s, uint64_t out[7]); // as name_provider's

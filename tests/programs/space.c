@@ -125,6 +125,48 @@ static void holes(void)
 	MUST(!close(fd) && !close(reader));
 }
 
+static blkcnt_t blocks_of(int fd)
+{
+	struct stat st;
+
+	MUST(!fsync(fd) && !fstat(fd, &st));
+	return st.st_blocks;
+}
+
+// Where the holes are, and that they take nothing.
+static void seen_holes(void)
+{
+	int fd = open("seen", O_RDWR | O_CREAT | O_TRUNC, 0644);
+	blkcnt_t whole;
+
+	MUST(fd >= 0 && FAILS(lseek(fd, 0, SEEK_DATA), ENXIO) &&
+	     FAILS(lseek(fd, 0, SEEK_HOLE), ENXIO));
+	memset(bytes, 's', sizeof(bytes));
+	MUST(pwrite(fd, bytes, MEGABYTE, 0) == MEGABYTE && lseek(fd, 5, SEEK_DATA) == 5);
+	MUST(lseek(fd, 5, SEEK_HOLE) == MEGABYTE && lseek(fd, 0, SEEK_CUR) == MEGABYTE);
+	whole = blocks_of(fd);
+	MUST(whole >= MEGABYTE / 512 && !punch(fd, MEGABYTE / 2, MEGABYTE / 4));
+	MUST(blocks_of(fd) <= whole - MEGABYTE / 4 / 512 + 16);
+	for (int synced = 0; synced < 2; synced++) {
+		MUST(lseek(fd, 0, SEEK_HOLE) == MEGABYTE / 2);
+		MUST(lseek(fd, MEGABYTE / 2 + 5, SEEK_HOLE) == MEGABYTE / 2 + 5);
+		MUST(lseek(fd, MEGABYTE / 2 + 5, SEEK_DATA) == 3 * MEGABYTE / 4);
+		MUST(lseek(fd, 3 * MEGABYTE / 4, SEEK_HOLE) == MEGABYTE && !fsync(fd));
+	}
+	MUST(pwrite(fd, "x", 1, MEGABYTE / 2 + 65536 + 5) == 1);
+	for (int synced = 0; synced < 2; synced++) {
+		MUST(lseek(fd, MEGABYTE / 2, SEEK_DATA) == MEGABYTE / 2 + 65536);
+		MUST(lseek(fd, MEGABYTE / 2 + 65536, SEEK_HOLE) == MEGABYTE / 2 + 65536 + 4096);
+		MUST(!fsync(fd));
+	}
+	MUST(FAILS(lseek(fd, MEGABYTE, SEEK_DATA), ENXIO) &&
+	     FAILS(lseek(fd, MEGABYTE, SEEK_HOLE), ENXIO));
+	MUST(!ftruncate(fd, 2 * MEGABYTE) && FAILS(lseek(fd, MEGABYTE, SEEK_DATA), ENXIO));
+	MUST(!fallocate(fd, 0, 0, 3 * MEGABYTE) && blocks_of(fd) >= 3 * MEGABYTE / 512);
+	MUST(lseek(fd, MEGABYTE, SEEK_HOLE) == MEGABYTE && FAILS(lseek(fd, -1, SEEK_DATA), ENXIO));
+	MUST(FAILS(lseek(fd, 0, 5), EINVAL) && !close(fd) && !unlink("seen"));
+}
+
 // A program that has the file mapped sees the hole, and may write into it.
 static void mapped_holes(void)
 {
@@ -218,6 +260,7 @@ int main(int argc, char **argv)
 	MUST(argc > 1 && !chdir(argv[1]));
 	room();
 	holes();
+	seen_holes();
 	mapped_holes();
 	too_much();
 	random_steps(argc > 2 ? (unsigned)atoi(argv[2]) : 1);
