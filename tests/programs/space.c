@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "must.h"
@@ -167,6 +168,55 @@ static void seen_holes(void)
 	MUST(FAILS(lseek(fd, 0, 5), EINVAL) && !close(fd) && !unlink("seen"));
 }
 
+static ssize_t copied(int from, off_t *from_at, int to, off_t *to_at, size_t count)
+{
+	return syscall(SYS_copy_file_range, from, from_at, to, to_at, count, 0);
+}
+
+// From file to file: by positions and by offsets, over pages' ends, up to the source's end.
+static void copies(void)
+{
+	int from = open("from", O_RDWR | O_CREAT | O_TRUNC, 0644), ends[2];
+	int to = open("to", O_RDWR | O_CREAT | O_TRUNC, 0644);
+	int add = open("to", O_WRONLY | O_APPEND);
+	off_t from_at = 5, to_at = 70001;
+	ssize_t done = 0, n;
+
+	MUST(from >= 0 && to >= 0 && add >= 0 && !pipe(ends));
+	for (size_t at = 0; at < sizeof(model); at++)
+		model[at] = (unsigned char)(at * 7 + at / 251);
+	MUST(write(from, model, sizeof(model)) == sizeof(model) &&
+	     lseek(from, 100, SEEK_SET) == 100);
+	while ((n = copied(from, NULL, to, NULL, 300001)) > 0)
+		done += n;
+	MUST(n == 0 && done == (ssize_t)sizeof(model) - 100 && size_of(to) == done);
+	MUST(lseek(from, 0, SEEK_CUR) == sizeof(model) && lseek(to, 0, SEEK_CUR) == done);
+	MUST(pread(to, bytes, sizeof(bytes), 0) == done &&
+	     !memcmp(bytes, model + 100, (size_t)done));
+	while (from_at < 5 + 50000)
+		MUST(copied(from, &from_at, to, &to_at, (size_t)(5 + 50000 - from_at)) > 0);
+	MUST(from_at == 50005 && to_at == 70001 + 50000 && lseek(to, 0, SEEK_CUR) == done);
+	memcpy(bytes + 70001, model + 5, 50000);
+	MUST(pread(to, model, (size_t)done, 0) == done && !memcmp(bytes, model, (size_t)done));
+	from_at = to_at = 0;
+	MUST(FAILS(copied(from, &from_at, from, &to_at, 1), EINVAL) &&
+	     copied(from, &from_at, to, &to_at, 0) == 0);
+	from_at = MEGABYTE / 2;
+	MUST(copied(from, &from_at, from, &to_at, 4096) == 4096 && from_at == MEGABYTE / 2 + 4096);
+	MUST(FAILS(copied(from, NULL, ends[1], NULL, 1), EINVAL) &&
+	     FAILS(copied(-1, NULL, to, NULL, 1), EBADF));
+	MUST(FAILS(copied(from, NULL, add, NULL, 1), EBADF) &&
+	     FAILS(copied(add, NULL, to, NULL, 1), EBADF));
+	MUST(FAILS(syscall(SYS_copy_file_range, from, NULL, to, NULL, 1, 1), EINVAL));
+	MUST(FAILS(copied(from, (void *)8, to, NULL, 1), EFAULT));
+	from_at = -1;
+	MUST(copied(from, &from_at, to, NULL, 1) == -1);
+	from_at = 100 * MEGABYTE;
+	MUST(copied(from, &from_at, to, NULL, 1) == 0);
+	MUST(!close(from) && !close(to) && !close(add) && !close(ends[0]) && !close(ends[1]));
+	memset(model, 0, sizeof(model));
+}
+
 // A program that has the file mapped sees the hole, and may write into it.
 static void mapped_holes(void)
 {
@@ -260,6 +310,7 @@ int main(int argc, char **argv)
 	MUST(argc > 1 && !chdir(argv[1]));
 	room();
 	holes();
+	copies();
 	seen_holes();
 	mapped_holes();
 	too_much();
