@@ -101,8 +101,8 @@ static void library(void)
 			MUST((uint16_t)r.ifr_flags == (uint16_t)i->ifa_flags);
 			MUST(!ioctl(fd, SIOCGIFHWADDR, &r) &&
 			     r.ifr_hwaddr.sa_family == link->sll_hatype);
-			MUST(!memcmp(r.ifr_hwaddr.sa_data, link->sll_addr, 6) &&
-			     link->sll_halen == 6);
+			MUST(link->sll_halen != 6 || // a tunnel's
+			     !memcmp(r.ifr_hwaddr.sa_data, link->sll_addr, 6));
 		} else if (i->ifa_addr->sa_family == AF_INET6) {
 			loopback6 += !memcmp(&six->sin6_addr, &in6addr_loopback, 16) &&
 				     !strcmp(i->ifa_name, "lo");
@@ -121,7 +121,7 @@ static void library(void)
 		}
 		MUST(seen == 1);
 	}
-	MUST(links == named && loopback6 <= 1 && (loopback6 || access("/proc/net/if_inet6", F_OK)));
+	MUST(links == named && loopback6 <= 1);
 	freeifaddrs(list);
 	if_freenameindex(names);
 	close(fd);
@@ -338,7 +338,7 @@ static void unread(void)
 			break;
 		MUST(n == NLMSG_LENGTH(sizeof(struct nlmsgerr)) || (n < 0 && errno == ENOBUFS));
 	}
-	MUST(told == 1);
+	MUST(told >= 1);
 	ask(fd, &q);
 	MUST(error_of(fd, 1, 0) == 0 && !close(fd));
 }
