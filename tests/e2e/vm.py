@@ -232,16 +232,27 @@ class VM:
     def metrics(self):
         return self.read_metrics(self.get(self.METRICS))
 
-    def metrics_at_rest(self):
-        """Read by the second request of a connection: the card is done with what opened the connection and with the
-        first answer, which else may be there or not."""
-        client = http.client.HTTPConnection(*self.peer, timeout=PATIENCE)
+    def read_at_rest(self):
+        client = http.client.HTTPConnection(*self.peer, timeout=PATIENCE / 5)
         with contextlib.closing(client):
             for pause in (0.05, 0):
                 client.request("GET", self.METRICS)
                 text = client.getresponse().read()
                 time.sleep(pause)
         return self.read_metrics(text)
+
+    def metrics_at_rest(self):
+        """Read by the second request of a connection: the card is done with what opened the connection and with the
+        first answer, which else may be there or not. QEMU's user network may reset a connection or forget it, when it
+        stood still: then by another one, which finds what the server has of the first."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self.read_at_rest()
+            except (OSError, http.client.HTTPException):
+                self.assert_alive()
+                if time.monotonic() > end:
+                    raise
 
     # What must be the same again when no client is there any more. The request that reads the metrics is
     # itself a connection, so the first reading and the last are made in the same way.
