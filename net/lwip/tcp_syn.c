@@ -282,10 +282,8 @@ enum tcp_syn_verdict tcp_syn_acked(const struct tcp_tuple *tuple, struct tcp_has
 				   uint32_t seqno, uint32_t ackno, const struct tcp_times *times,
 				   struct tcp_syn_offer *offer)
 {
-	if (node) {
+	if (node && ackno == entry_of(node)->offer.iss + 1) {
 		*offer = entry_of(node)->offer;
-		if (ackno != offer->iss + 1)
-			return TCP_SYN_REFUSE;
 		// RFC 7323, 3.2 and 5.3 R1.
 		if (offer->timestamps &&
 		    (!times->seen || tcp_time_before(times->value, offer->ts_recent)))
@@ -294,6 +292,8 @@ enum tcp_syn_verdict tcp_syn_acked(const struct tcp_tuple *tuple, struct tcp_has
 		return seqno - (offer->irs + 1) <= TCPWND_MIN16(TCP_WND) ? TCP_SYN_OPEN
 									 : TCP_SYN_DROP;
 	}
+	// A SYN answered with a cookie may have come once more when there was room again for an entry: the peer
+	// goes by the first answer.
 	if (!cookies_are_out())
 		return TCP_SYN_REFUSE;
 	if (read_cookie(tuple, seqno - 1, ackno - 1, times, offer)) {

@@ -308,6 +308,34 @@ static void an_old_cookie_is_none(void **state)
 	assert_null(peer->pcb);
 }
 
+// Its SYN came once more after there was room again; the peer goes by the answer that it had first.
+static void a_cookie_counts_beside_an_entry_of_the_same_syn(void **state)
+{
+	struct bed_peer *peer;
+	uint32_t iss;
+
+	meet();
+	flood(FLOOD);
+	peer = bed_syn(FULL, 1000);
+	iss = syn_ack_for(peer).seq;
+	wait_seconds(20);
+	assert_int_equal(half_open(), 0);
+	peer->seq--;
+	bed_send_options(peer, TCP_SYN, FULL, "", 0);
+	assert_int_not_equal(syn_ack_for(peer).seq, iss);
+	assert_int_equal(half_open(), 1);
+	peer->seq += 3;
+	bed_ack(peer, iss + 1); // a later segment of it
+	assert_null(bed_next_tcp().packet);
+	assert_int_equal(half_open(), 1);
+	peer->seq -= 3;
+	bed_ack(peer, iss + 1);
+	assert_non_null(peer->pcb);
+	assert_int_equal(half_open(), 0);
+	bed_send(peer, TCP_ACK, "GET", 3);
+	assert_int_equal(peer->received, 3);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, bed_setup, bed_teardown)
 
 int main(void)
@@ -324,6 +352,7 @@ int main(void)
 	    T(a_cookie_rounds_down),
 	    T(a_forged_cookie_opens_nothing),
 	    T(an_old_cookie_is_none),
+	    T(a_cookie_counts_beside_an_entry_of_the_same_syn),
 	};
 
 	return cmocka_run_group_tests(tests, bed_group_setup, bed_group_teardown);
