@@ -22,7 +22,8 @@
 #define SWARM_LIVES  1500
 #define SWARM_ROUNDS 2
 
-static uint64_t kernel_data = 0x123456789abcdef0;
+// Its address, read as a set of signals, must not keep SIGALRM away (tests/programs/isolate_calls.c): bit 13 is clear.
+static _Alignas(0x4000) uint64_t kernel_data = 0x123456789abcdef0;
 static const uint64_t kernel_constant = 0x0fedcba987654321;
 
 // Reads, writes, locked writes and calls; none may come back.

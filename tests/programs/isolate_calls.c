@@ -88,6 +88,8 @@ static void prepare(uintptr_t kernel)
 			    0x7fffffffd004, 0x800000000000, 0xffff800000100000, 0xffffffff80100000,
 			    ~0x2007UL},
 	       sizeof(bad));
+	for (unsigned n = 0; n < BAD; n++)
+		MUST(!(bad[n] & 1 << (SIGALRM - 1)));
 	for (int n = 0; n < 3; n++)
 		MUST(!close(n) &&
 		     open("/dev/null", O_RDWR) == n); // what is written need not be seen
