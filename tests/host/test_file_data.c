@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/crashdisk.c tests/host/crashbed.c fs/*.c
+// SOURCES: tests/host/crashdisk.c tests/host/crashbed.c tests/host/filebed.c fs/*.c
 // SOURCES: kernel/block.c kernel/copy.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // File bytes on a real ext4 volume, written through the cache: what is read back, what e2fsck says, and what is left
 // of it when the power fails at any moment. Files are uploaded as a server does it (written without a name,
@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "crashbed.h"
+#include "filebed.h"
 #include "fs/file.h"
 #include "fs/name.h"
 #include "fs/pagecache_private.h"
@@ -54,33 +55,10 @@ static uint8_t stream_byte(uint64_t at)
 	return (uint8_t)(1 + (at * 2654435761U >> 12) % 127);
 }
 
-static void must(int error, const char *what)
-{
-	if (error)
-		PANIC("%s: error %d", what, error);
-}
-
-struct waiting {
-	struct file_write write;
-	bool told;
-};
-
-static void told(struct file_write *write)
-{
-	CONTAINER_OF(write, struct waiting, write)->told = true;
-}
-
 static int write_all(struct inode *inode, uint64_t offset, const void *from, size_t len)
 {
-	struct waiting w = {
-	    .write = {.inode = inode, .offset = offset, .bytes = from, .len = len, .done = told}};
-	int status = file_write(&w.write);
 	written += len;
-	if (status != -EAGAIN)
-		return status;
-	while (!w.told)
-		thread_sleep_ns(NS_PER_MS);
-	return w.write.status;
+	return filebed_write(inode, offset, from, len);
 }
 
 static void upload(void)
@@ -91,17 +69,17 @@ static void upload(void)
 	size_t len = make_bytes(v), at = 0;
 	name_of[v] = (unsigned)shim_random_below(NAMES);
 	snprintf(name, sizeof(name), "f%u", name_of[v]);
-	must(file_create(root, 0644, &file), "create");
+	filebed_must(file_create(root, 0644, &file), "create");
 	while (at < len) {
 		size_t n = 1 + shim_random_below(1460);
 		n = MIN(n, len - at);
-		must(write_all(file, at, bytes + at, n), "write");
+		filebed_must(write_all(file, at, bytes + at, n), "write");
 		at += n;
 	}
-	must(file_sync_wait(file), "sync");
-	must(file_link(root, name, strlen(name), file, NAME_REPLACE), "link");
+	filebed_must(file_sync_wait(file), "sync");
+	filebed_must(file_link(root, name, strlen(name), file, NAME_REPLACE), "link");
 	inode_put(file);
-	must(durable_wait_sync(volume, volume_ticket(volume)), "durable");
+	filebed_must(durable_wait_sync(volume, volume_ticket(volume)), "durable");
 	crashdisk_mark(v);
 }
 
@@ -110,14 +88,14 @@ static void stream(struct inode *file)
 	uint8_t piece[3000];
 	for (size_t i = 0; i < sizeof(piece); i++)
 		piece[i] = stream_byte(file->size + i);
-	must(write_all(file, file->size, piece, sizeof(piece)), "stream");
+	filebed_must(write_all(file, file->size, piece, sizeof(piece)), "stream");
 }
 
 static struct inode *make_file(const char *name)
 {
 	struct inode *file;
-	must(file_create(root, 0644, &file), "create");
-	must(file_link(root, name, strlen(name), file, NAME_NEW), "link");
+	filebed_must(file_create(root, 0644, &file), "create");
+	filebed_must(file_link(root, name, strlen(name), file, NAME_NEW), "link");
 	return file;
 }
 
@@ -129,14 +107,15 @@ static void work(unsigned count)
 		for (unsigned n = 0; n < 4; n++)
 			stream(streamed);
 		make_bytes(i + 1);
-		must(write_all(changed, shim_random_below(200000), bytes,
-			       8 + shim_random_below(5000)),
-		     "change");
+		filebed_must(write_all(changed, shim_random_below(200000), bytes,
+				       8 + shim_random_below(5000)),
+			     "change");
 		if (!shim_random_below(4))
-			must(file_truncate(changed, shim_random_below(changed->size)), "truncate");
+			filebed_must(file_truncate(changed, shim_random_below(changed->size)),
+				     "truncate");
 		if (!shim_random_below(4)) {
 			ends[end_count] = shim_random_below(streamed->size);
-			must(file_truncate(streamed, ends[end_count++]), "truncate");
+			filebed_must(file_truncate(streamed, ends[end_count++]), "truncate");
 		}
 		if (!shim_random_below(8))
 			thread_sleep_ns(4 * NS_PER_SEC);
@@ -149,7 +128,7 @@ static void read_file(struct inode *file, uint8_t *out, size_t len)
 {
 	for (size_t at = 0; at < len; at += PAGE_SIZE) {
 		struct page *page;
-		must(pagecache_get_wait(file, at >> PAGE_SHIFT, &page), "read");
+		filebed_must(pagecache_get_wait(file, at >> PAGE_SHIFT, &page), "read");
 		shim_dma_read(page_phys(page), out + at, MIN(len - at, PAGE_SIZE));
 		page_wire_put(page);
 	}
@@ -175,7 +154,7 @@ static void check_upload(unsigned n, uint64_t least)
 	int error = name_find_wait(volume, name, strlen(name), &file);
 	if (error == -ENOENT && !least)
 		return;
-	must(error, name);
+	filebed_must(error, name);
 	ASSERT(file->size >= 8 && file->size <= LEN_MAX);
 	read_file(file, found, file->size);
 	memcpy(&v, found, 8);
@@ -206,7 +185,7 @@ static void check_stream(bool cut)
 	int error = name_find_wait(volume, STREAM, strlen(STREAM), &file);
 	if (error == -ENOENT)
 		return;
-	must(error, STREAM);
+	filebed_must(error, STREAM);
 	uint8_t *found = malloc(file->size + PAGE_SIZE);
 	read_file(file, found, file->size);
 	for (uint64_t i = 0; i < file->size; i++)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: tests/host/crashdisk.c tests/host/crashbed.c fs/*.c
+// SOURCES: tests/host/crashdisk.c tests/host/crashbed.c tests/host/filebed.c fs/*.c
 // SOURCES: kernel/block.c kernel/copy.c kernel/rwlock.c kernel/crc32.c kernel/string.c
 // Room that is asked for (fallocate) and holes, on a real ext4 volume whose free blocks are full of a stranger's bytes:
 // what is read back, what a power cut at any moment leaves, trees that are split and emptied by holes in any order,
@@ -13,12 +13,12 @@
 #include <cmocka.h>
 
 #include "crashbed.h"
+#include "filebed.h"
 #include "fs/file.h"
 #include "fs/name.h"
 #include "fs/pagecache_private.h"
 #include "fs/volume_private.h"
 #include "kernel/panic.h"
-#include "kernel/thread.h"
 #include "shim.h"
 
 #define FILE_MAX 80000
@@ -34,46 +34,22 @@ static struct state {
 	uint8_t bytes[FILE_MAX];
 } states[STEPS + 1];
 
-static void must(int error, const char *what)
-{
-	if (error)
-		PANIC("%s: error %d", what, error);
-}
-
-struct waiting {
-	struct file_write write;
-	bool told;
-};
-
-static void told(struct file_write *write)
-{
-	CONTAINER_OF(write, struct waiting, write)->told = true;
-}
-
 static void write_all(struct inode *inode, uint64_t offset, const void *from, size_t len)
 {
-	struct waiting w = {
-	    .write = {.inode = inode, .offset = offset, .bytes = from, .len = len, .done = told}};
-	int status = file_write(&w.write);
-	if (status == -EAGAIN) {
-		while (!w.told)
-			thread_sleep_ns(NS_PER_MS);
-		status = w.write.status;
-	}
-	must(status, "write");
+	filebed_must(filebed_write(inode, offset, from, len), "write");
 }
 
 static void durable(struct inode *file)
 {
-	must(file_sync_wait(file), "sync");
-	must(durable_wait_sync(volume, volume_ticket(volume)), "durable");
+	filebed_must(file_sync_wait(file), "sync");
+	filebed_must(durable_wait_sync(volume, volume_ticket(volume)), "durable");
 }
 
 static void read_file(struct inode *file, uint8_t *out, size_t len)
 {
 	for (size_t at = 0; at < len; at += PAGE_SIZE) {
 		struct page *page;
-		must(pagecache_get_wait(file, at >> PAGE_SHIFT, &page), "read");
+		filebed_must(pagecache_get_wait(file, at >> PAGE_SHIFT, &page), "read");
 		shim_dma_read(page_phys(page), out + at, MIN(len - at, PAGE_SIZE));
 		page_wire_put(page);
 	}
@@ -82,8 +58,8 @@ static void read_file(struct inode *file, uint8_t *out, size_t len)
 static struct inode *make_file(const char *name)
 {
 	struct inode *file;
-	must(file_create(root, 0644, &file), "create");
-	must(file_link(root, name, strlen(name), file, NAME_NEW), "link");
+	filebed_must(file_create(root, 0644, &file), "create");
+	filebed_must(file_link(root, name, strlen(name), file, NAME_NEW), "link");
 	return file;
 }
 
@@ -117,9 +93,9 @@ static void start(const char *words, const char *size)
 		write_all(file, at, strange, sizeof(strange));
 	durable(file);
 	inode_put(file);
-	must(name_remove(root, "stranger", 8), "remove");
+	filebed_must(name_remove(root, "stranger", 8), "remove");
 	inode_wait_deleted();
-	must(durable_wait_sync(volume, volume_ticket(volume)), "durable");
+	filebed_must(durable_wait_sync(volume, volume_ticket(volume)), "durable");
 }
 
 // ---- steps ----
@@ -131,23 +107,23 @@ static void change(struct inode *file, struct state *s, unsigned n)
 	uint64_t end = from + len;
 	switch (shim_random_below(8)) {
 	case 0:
-		must(file_allocate(file, from, len, true), "keep");
+		filebed_must(file_allocate(file, from, len, true), "keep");
 		break;
 	case 1:
-		must(file_allocate(file, from, len, false), "allocate");
+		filebed_must(file_allocate(file, from, len, false), "allocate");
 		s->size = MAX(s->size, end);
 		break;
 	case 2:
 	case 3:
-		must(file_punch(file, from, len, false), "punch");
+		filebed_must(file_punch(file, from, len, false), "punch");
 		memset(s->bytes + from, 0, len);
 		break;
 	case 4:
-		must(file_punch(file, from, len, true), "zero");
+		filebed_must(file_punch(file, from, len, true), "zero");
 		memset(s->bytes + from, 0, len);
 		break;
 	case 5:
-		must(file_truncate(file, from), "truncate");
+		filebed_must(file_truncate(file, from), "truncate");
 		memset(s->bytes + from, 0, FILE_MAX - from);
 		s->size = from;
 		break;
@@ -203,7 +179,7 @@ static void check_cut(uint32_t cut)
 	unsigned least = STEPS, n;
 	while (!crashdisk_marked(cut, least))
 		least--;
-	must(name_find_wait(volume, "f", 1, &file), "find");
+	filebed_must(name_find_wait(volume, "f", 1, &file), "find");
 	ASSERT(file->size <= FILE_MAX);
 	// A write that grows the file may be there in part.
 	for (n = least; n <= STEPS && states[n].size < file->size;)
@@ -296,13 +272,14 @@ static void a_tree_that_holes_split_and_empty(void **state)
 		for (unsigned n = 0; n < TREE_PAGES; n++) {
 			unsigned at = round == 1 ? n : order[n];
 			if (gone(at, round))
-				must(file_punch(file, at * PAGE_SIZE, PAGE_SIZE, false), "punch");
+				filebed_must(file_punch(file, at * PAGE_SIZE, PAGE_SIZE, false),
+					     "punch");
 		}
-		must(durable_wait_sync(volume, volume_ticket(volume)), "durable");
+		filebed_must(durable_wait_sync(volume, volume_ticket(volume)), "durable");
 		inode_put(file);
 		unmount();
 		mount();
-		must(name_find_wait(volume, "tree", 4, &file), "find");
+		filebed_must(name_find_wait(volume, "tree", 4, &file), "find");
 		assert_int_equal(file->size, TREE_PAGES * PAGE_SIZE);
 		read_file(file, found, sizeof(found));
 		for (unsigned n = 0; n < TREE_PAGES; n++)
@@ -327,14 +304,14 @@ static void who_has_a_page_wired_keeps_it_as_it_is(void **state)
 	memset(bytes, 'w', sizeof(bytes));
 	write_all(file, 0, bytes, sizeof(bytes));
 	for (unsigned n = 0; n < 3; n++)
-		must(pagecache_get_wait(file, n, &page[n]), "get");
-	must(file_punch(file, 100, 2 * PAGE_SIZE, false), "punch");
+		filebed_must(pagecache_get_wait(file, n, &page[n]), "get");
+	filebed_must(file_punch(file, 100, 2 * PAGE_SIZE, false), "punch");
 	for (unsigned n = 0; n < 3; n++) {
 		shim_dma_read(page_phys(page[n]), seen, PAGE_SIZE);
 		assert_memory_equal(seen, bytes, PAGE_SIZE);
 		page_wire_put(page[n]);
 	}
-	must(pagecache_get_wait(file, 0, &now), "get");
+	filebed_must(pagecache_get_wait(file, 0, &now), "get");
 	shim_dma_read(page_phys(now), seen, PAGE_SIZE);
 	assert_memory_equal(seen, bytes, 100);
 	for (unsigned n = 100; n < PAGE_SIZE; n++)
