@@ -26,6 +26,8 @@ struct syscall {
 const struct syscall *syscall_find(uint64_t number);
 void syscall_init(void); // boot
 
+#define IO_MAX 0x7ffff000UL // bytes: Linux moves no more in one call
+
 #define AT_FDCWD	    (-100)
 #define AT_SYMLINK_NOFOLLOW 0x100
 #define AT_REMOVEDIR	    0x200

@@ -9,8 +9,6 @@
 #include "kernel/syscall.h"
 #include "kernel/usercopy.h"
 
-#define MOST 0x7ffff000UL // bytes of one call, as on Linux
-
 struct range {
 	struct stream *s;
 	uintptr_t at; // where the program has the offset; 0: the file's position is meant
@@ -63,7 +61,7 @@ static int check(const struct range *from, const struct range *to, uint64_t *byt
 		return -EBADF;
 	if ((int64_t)from->offset < 0 || (int64_t)to->offset < 0)
 		return -EINVAL;
-	*bytes = MIN(*bytes, MOST);
+	*bytes = MIN(*bytes, IO_MAX);
 	if (*bytes > INT64_MAX - MAX(from->offset, to->offset))
 		return -EOVERFLOW;
 	error = from->s->ops->stat(from->s, &a);
@@ -104,7 +102,7 @@ static int64_t piece(const struct range *from, const struct range *to, uint64_t 
 
 static int64_t copy(const struct range *from, const struct range *to, uint64_t bytes)
 {
-	char *buffer = kpages_alloc(PAGE_SIZE);
+	char *buffer = kpages_alloc_raw(PAGE_SIZE);
 	int64_t done = 0, n = 0;
 
 	if (!buffer)

@@ -7,8 +7,6 @@
 #include "kernel/syscall.h"
 #include "kernel/usercopy.h"
 
-#define IO_MAX 0x7ffff000UL // Linux moves no more in one call
-
 enum { SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE };
 enum { O_CLOEXEC = 02000000 };
 
