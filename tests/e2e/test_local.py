@@ -46,11 +46,16 @@ POOLS = ("tcp socket", "udp socket", "datagram", "process", "task", "program fil
 NAMES = ("pagewire_descriptors_under_way", "pagewire_local_socket_bytes")
 
 
-def test_programs_talk_over_every_address_of_the_machine(machine):
+def says_ok(machine, *command):
+    """The program does, and leaves nothing behind."""
     held = Held(machine, POOLS, NAMES)
-    out = machine.command(f"LOAD local talk {Tap.GUEST}")
+    out = machine.command(*command)
     assert "ok" in out.split(), out
     held.stop()
+
+
+def test_programs_talk_over_every_address_of_the_machine(machine):
+    says_ok(machine, f"LOAD local talk {Tap.GUEST}")
 
 
 def test_a_file_comes_from_a_program_and_from_the_kernel(machine):
@@ -92,24 +97,15 @@ def test_a_file_goes_to_the_kernels_own_server_by_reference(machine):
 
 
 def test_options_are_the_sockets_and_a_listeners_its_connections(machine):
-    held = Held(machine, POOLS, NAMES)
-    out = machine.command("LOAD local options", 120)
-    assert "ok" in out.split(), out
-    held.stop()
+    says_ok(machine, "LOAD local options", 120)
 
 
 def test_a_program_bounds_what_may_wait_unread(machine):
-    held = Held(machine, POOLS, NAMES)
-    out = machine.command("LOAD local window", 120)
-    assert "ok" in out.split(), out
-    held.stop()
+    says_ok(machine, "LOAD local window", 120)
 
 
 def test_a_user_s_time_out_ends_a_connection_whose_peer_does_not_read(machine):
-    held = Held(machine, POOLS, NAMES)
-    out = machine.command("LOAD local stuck", 300)
-    assert "ok" in out.split(), out
-    held.stop()
+    says_ok(machine, "LOAD local stuck", 300)
 
 
 def test_local_sockets_carry_bytes_descriptors_and_names(machine):

@@ -124,16 +124,6 @@ static void work(unsigned count)
 	inode_put(changed);
 }
 
-static void read_file(struct inode *file, uint8_t *out, size_t len)
-{
-	for (size_t at = 0; at < len; at += PAGE_SIZE) {
-		struct page *page;
-		filebed_must(pagecache_get_wait(file, at >> PAGE_SHIFT, &page), "read");
-		shim_dma_read(page_phys(page), out + at, MIN(len - at, PAGE_SIZE));
-		page_wire_put(page);
-	}
-}
-
 // The newest version of each name that is promised by then; 0: none.
 static uint64_t promised(uint32_t cut, unsigned name)
 {
@@ -156,7 +146,7 @@ static void check_upload(unsigned n, uint64_t least)
 		return;
 	filebed_must(error, name);
 	ASSERT(file->size >= 8 && file->size <= LEN_MAX);
-	read_file(file, found, file->size);
+	filebed_read(file, found, file->size);
 	memcpy(&v, found, 8);
 	if (v < least || v > version || name_of[v] != n)
 		PANIC("%s has version %lu, %lu was promised", name, v, least);
@@ -187,7 +177,7 @@ static void check_stream(bool cut)
 		return;
 	filebed_must(error, STREAM);
 	uint8_t *found = malloc(file->size + PAGE_SIZE);
-	read_file(file, found, file->size);
+	filebed_read(file, found, file->size);
 	for (uint64_t i = 0; i < file->size; i++)
 		if (found[i] != stream_byte(i) && !(cut && !found[i] && may_be_zero(i)))
 			PANIC("byte %lu of %lu of the stream is %u", i, file->size, found[i]);

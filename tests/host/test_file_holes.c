@@ -45,16 +45,6 @@ static void durable(struct inode *file)
 	filebed_must(durable_wait_sync(volume, volume_ticket(volume)), "durable");
 }
 
-static void read_file(struct inode *file, uint8_t *out, size_t len)
-{
-	for (size_t at = 0; at < len; at += PAGE_SIZE) {
-		struct page *page;
-		filebed_must(pagecache_get_wait(file, at >> PAGE_SHIFT, &page), "read");
-		shim_dma_read(page_phys(page), out + at, MIN(len - at, PAGE_SIZE));
-		page_wire_put(page);
-	}
-}
-
 static struct inode *make_file(const char *name)
 {
 	struct inode *file;
@@ -140,7 +130,7 @@ static void same(struct inode *file, const struct state *s, const char *when)
 	static uint8_t found[FILE_MAX + PAGE_SIZE];
 	if (file->size != s->size)
 		PANIC("%s: %lu bytes, not %lu", when, file->size, s->size);
-	read_file(file, found, s->size);
+	filebed_read(file, found, s->size);
 	for (uint64_t i = 0; i < s->size; i++)
 		if (found[i] != s->bytes[i])
 			PANIC("%s: byte %lu is %u, not %u", when, i, found[i], s->bytes[i]);
@@ -185,7 +175,7 @@ static void check_cut(uint32_t cut)
 	for (n = least; n <= STEPS && states[n].size < file->size;)
 		n++;
 	ASSERT(n <= STEPS);
-	read_file(file, found, file->size);
+	filebed_read(file, found, file->size);
 	for (uint64_t i = 0; i < file->size; i++) {
 		for (n = least; n <= STEPS && found[i] != states[n].bytes[i];)
 			n++;
@@ -281,7 +271,7 @@ static void a_tree_that_holes_split_and_empty(void **state)
 		mount();
 		filebed_must(name_find_wait(volume, "tree", 4, &file), "find");
 		assert_int_equal(file->size, TREE_PAGES * PAGE_SIZE);
-		read_file(file, found, sizeof(found));
+		filebed_read(file, found, sizeof(found));
 		for (unsigned n = 0; n < TREE_PAGES; n++)
 			assert_int_equal(found[n * PAGE_SIZE + n % PAGE_SIZE],
 					 gone(n, round) ? 0 : 1 + n % 100);
