@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Making and ending threads (include/kernel/thread.h). Who runs when is sched.c's.
 #include "kernel/kstat.h"
-#include "kernel/kstring.h"
 #include "kernel/panic.h"
 #include "kernel/pool.h"
 #include "kernel/sched.h"
@@ -17,11 +16,10 @@ static struct pool thread_pool = POOL_INIT("thread", struct thread, THREADS_MAX)
 static struct thread boot_thread; // who called thread_init
 static struct thread *threads;	  // (S) every thread made here and not freed
 
-// Fresh stacks are filled with this, so that one can see how deep they were ever used. Fast WTDs
+// Every MARK_STEP-th word of a fresh stack is this, so that one can see how deep it was ever used. Fast WTDs
 // run on whatever stack was interrupted, so each needs room for the deepest of them.
-#define FILL_BYTE  0xa7
-#define STACK_FILL (FILL_BYTE * 0x0101010101010101UL)
-#define FILL_STEP  8 // words between two looks
+#define STACK_MARK 0xa7a7a7a7a7a7a7a7UL
+#define MARK_STEP  16
 
 // The thread's sleep is over. Fast WTD.
 static void time_is_up(struct wtd *work)
@@ -59,14 +57,20 @@ static uintptr_t first_frame(void *stack)
 	return (uintptr_t)top;
 }
 
-// Bytes at the low end of the stack that were never used, to within FILL_STEP words.
+static void mark_stack(uint64_t *from, const uint64_t *to)
+{
+	for (uint64_t *word = from; word < to; word += MARK_STEP)
+		*word = STACK_MARK;
+}
+
+// Bytes at the low end of the stack that were never used, to within MARK_STEP words.
 static uint64_t unused_bytes(const struct thread *t)
 {
 	const uint64_t *word = t->stack;
 	size_t n = 0;
 
-	while (n < THREAD_STACK / sizeof(*word) && word[n] == STACK_FILL)
-		n += FILL_STEP;
+	while (n < THREAD_STACK / sizeof(*word) && word[n] == STACK_MARK)
+		n += MARK_STEP;
 	return n * sizeof(*word);
 }
 
@@ -129,7 +133,7 @@ struct thread *thread_make(const char *name, unsigned priority, void (*fn)(void 
 		pool_free(&thread_pool, t);
 		return NULL;
 	}
-	memset(t->stack, FILL_BYTE, THREAD_STACK);
+	mark_stack(t->stack, (uint64_t *)t->stack + THREAD_STACK / sizeof(uint64_t));
 	t->state = THREAD_BLOCKED;
 	t->priority = (uint8_t)priority;
 	t->name = name;
@@ -209,14 +213,10 @@ const char *thread_name(void)
 extern char boot_stack_guard[]; // boot/entry.asm: a page, then THREAD_STACK bytes
 
 // The part of the boot stack below where we are.
-static void fill_boot_stack(void)
+static void mark_boot_stack(void)
 {
-	uint64_t *word = (uint64_t *)(boot_stack_guard + PAGE_SIZE);
-	uint64_t *end = (uint64_t *)__builtin_frame_address(0) - 128;
-
-	boot_thread.stack = word;
-	while (word < end)
-		*word++ = STACK_FILL;
+	boot_thread.stack = boot_stack_guard + PAGE_SIZE;
+	mark_stack(boot_thread.stack, (uint64_t *)__builtin_frame_address(0) - 128);
 }
 
 void thread_init(void)
@@ -227,7 +227,7 @@ void thread_init(void)
 				      .since = clock_cycles(),
 				      .quantum = clock_ns_to_cycles(THREAD_QUANTUM)};
 	wtd_init(&boot_thread.timer, time_is_up, "sleep");
-	fill_boot_stack();
+	mark_boot_stack();
 	enlist(&boot_thread);
 	this_cpu()->current = &boot_thread;
 }

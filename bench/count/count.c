@@ -17,6 +17,9 @@
 // With profile=/path as well, each connection also writes there how often each block of code ran since
 // the start, a line each: address instructions executions load_bytes (bench/hot adds them up by function).
 //
+// With from=ADDRESS and until=ADDRESS (hex) the counts begin anew where from is executed, and instructions and the
+// profile stay as they were when until is first executed after that (bench/boot).
+//
 // With memory=off only instructions are counted, which costs hardly any time.
 //
 // QEMU's plugin interface, version 1 (docs/devel/tcg-plugins.rst); its header is not packaged, so the few
@@ -70,6 +73,11 @@ static struct {
 	uint64_t entered, handled, begun, count, sum, least, worst;
 } span;
 static uint64_t instructions, loads, load_bytes, stores, store_bytes, device_loads, device_stores;
+static struct {
+	uint64_t from, until; // addresses; 0: all that runs
+	uint64_t instructions;
+	bool over;
+} stretch;
 
 static void on_memory(unsigned vcpu, uint32_t info, uint64_t vaddr, void *data)
 {
@@ -162,6 +170,36 @@ static void measure_spans(struct qemu_plugin_tb *tb)
 		qemu_plugin_register_vcpu_tb_exec_cb(tb, fn, CB_NO_REGS, NULL);
 }
 
+static void write_profile(void);
+
+static void on_from(unsigned vcpu, void *data)
+{
+	(void)vcpu, (void)data;
+	instructions = loads = load_bytes = stores = store_bytes = device_loads = device_stores = 0;
+	for (struct block *b = blocks; b; b = b->next)
+		b->executions = b->load_bytes = 0;
+}
+
+static void on_until(unsigned vcpu, void *data)
+{
+	(void)vcpu, (void)data;
+	if (stretch.over)
+		return;
+	stretch.instructions = instructions;
+	if (profile)
+		write_profile();
+	__atomic_store_n(&stretch.over, true, __ATOMIC_RELEASE);
+}
+
+static void mark_stretch(struct qemu_plugin_tb *tb)
+{
+	uint64_t address = qemu_plugin_tb_vaddr(tb);
+
+	if (address == stretch.from || address == stretch.until)
+		qemu_plugin_register_vcpu_tb_exec_cb(
+		    tb, address == stretch.from ? on_from : on_until, CB_NO_REGS, NULL);
+}
+
 static void write_profile(void)
 {
 	FILE *out = fopen(profile, "w");
@@ -178,6 +216,8 @@ static void on_translation(uint64_t id, struct qemu_plugin_tb *tb)
 {
 	(void)id;
 	size_t count = qemu_plugin_tb_n_insns(tb);
+	if (stretch.until)
+		mark_stretch(tb); // before its block counts for anything
 	struct block *block = profile ? count_block(tb, count) : NULL;
 	if (span.work)
 		measure_spans(tb); // before the block's own instructions are added
@@ -194,11 +234,13 @@ static void *serve(void *arg)
 		int peer = accept(listener, NULL, NULL);
 		if (peer < 0)
 			return NULL;
-		if (profile)
+		bool over = __atomic_load_n(&stretch.over, __ATOMIC_ACQUIRE);
+		if (profile && !over)
 			write_profile();
-		dprintf(peer, "%lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu\n", instructions, loads,
-			load_bytes, stores, store_bytes, device_loads, device_stores, span.count,
-			span.sum, span.least, span.worst);
+		dprintf(peer, "%lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu\n",
+			over ? stretch.instructions : instructions, loads, load_bytes, stores,
+			store_bytes, device_loads, device_stores, span.count, span.sum, span.least,
+			span.worst);
 		span.least = span.worst = 0;
 		close(peer);
 	}
@@ -216,6 +258,10 @@ qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, char **
 			profile = strdup(argv[i] + 8);
 		if (!strcmp(argv[i], "memory=off"))
 			memory = false;
+		if (!strncmp(argv[i], "from=", 5))
+			stretch.from = strtoul(argv[i] + 5, NULL, 16);
+		if (!strncmp(argv[i], "until=", 6))
+			stretch.until = strtoul(argv[i] + 6, NULL, 16);
 		if (!strncmp(argv[i], "entry=", 6))
 			sscanf(argv[i] + 6, "%lx:%lx", &span.low, &span.high);
 		if (!strncmp(argv[i], "handler=", 8))
