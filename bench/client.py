@@ -31,14 +31,16 @@ def size_of(text):
 class Load:
     """A wrk that runs; result() waits for its end."""
 
-    def __init__(self, path, connections, duration, script=None, close=False):
+    def __init__(self, path, connections, duration, script=None, close=False, host=GUEST):
         command = ["wrk", "-t1", f"-c{connections}", f"-d{duration}", "--timeout", str(WAIT), "--latency"]
         if script:
             name, *arguments = script
             command += ["-s", f"{ROOT}/bench/wrk/{name}.lua"]
+        if "%" in host:  # a zone is the client's affair (RFC 6874)
+            command += ["-H", "Host: " + host.split("%")[0] + "]"]
         if close:
             command += ["-H", "Connection: close"]
-        command += [f"http://{GUEST}/{path}"] + (["--", *map(str, arguments)] if script else [])
+        command += [f"http://{host}/{path}"] + (["--", *map(str, arguments)] if script else [])
         self.duration, self.start = duration, time.monotonic()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 sys.dont_write_bytecode = True
 OUT = os.path.join(ROOT, "build", "bench")
 GUEST, HOST = "10.77.0.2", "10.77.0.1"
+GUEST6 = "[fe80::5054:ff:fe12:3456%tap0]"  # that every system makes of its MAC address
 MEMORY = 1024
 SETTLE = 10  # seconds
 START = 240  # seconds; a Linux under the plugin on a busy host takes long

@@ -5,6 +5,7 @@
 //   e1000_link.c   cold: link changes, and the restart that takes packets back from a dead link
 //   e1000_rx.c     hot: the interrupt, polling, refilling (the read path's stages 1 and 3)
 //   e1000_tx.c     hot: packets to descriptors (stage 9)
+//   e1000_cut.c    hot: the same of super-segments over IPv6, which the card cannot cut
 //   e1000_done.c   hot: the doorbell, reclaim (stages 9 and 10)
 //   e1000_late.c   the `nic=late` debug mode
 //   e1000_stats.c  statistics, CONFIG, the register dump
@@ -36,7 +37,8 @@
 // Transmit: a 64 KB super-segment of scattered pages takes a context, a header, 17 pages and a
 // sentinel, 20 descriptors; one receive pass (E1000_RX_BUDGET ACKs, each opening the window for two
 // segments of header and two page pieces) makes 64 x 2 x 3 = 384. Two such passes may be queued
-// before the first is on the wire, beside 10 super-segments: 968, so 1024.
+// before the first is on the wire, beside 10 super-segments: 968, so 1024. One over IPv6, of 44 packets, takes a
+// context, as many headers and 61 pieces: nine fit.
 #define E1000_RX_RING 256U
 #define E1000_TX_RING 1024U
 _Static_assert((E1000_RX_RING & (E1000_RX_RING - 1)) == 0, "counters are masked");
@@ -71,12 +73,19 @@ struct e1000_rx {
 	struct wtd refill;
 };
 
+// Ethernet's, IPv6's and TCP's headers, 114 bytes at most.
+struct e1000_head {
+	uint64_t words[16];
+};
+
 // Head (TDH) is the card's alone and is never read: DD in memory says what is done. Tail (TDT) is
 // ours: it is written from `next` by e1000_tx_doorbell (e1000_done.c). Slots clean .. rung-1 belong to the card
 // until the DD of their packet's last slot, rung .. next-1 wait for the doorbell, the others are
 // free.
 struct e1000_tx {
 	union e1000_tx_desc *ring;
+	struct e1000_head *heads; // a slot's, for headers that the driver makes
+	paddr_t heads_addr;
 	void *cookies[E1000_TX_RING];
 	uint16_t last[E1000_TX_RING]; // in a packet's first slot: the slot of its last descriptor
 	uint32_t clean, rung, next;   // free-running; next - clean < E1000_TX_RING
@@ -134,7 +143,7 @@ struct e1000_stats {
 	uint64_t rx_error, rx_long, rx_short;
 	uint64_t rx_high; // most frames found waiting in one pass
 	uint64_t tx_packets, tx_bytes, tx_doorbells, tx_ring_full, tx_link_down, tx_invalid;
-	uint64_t tx_tso, context_written, context_skipped, tx_discarded;
+	uint64_t tx_tso, tx_cut, tx_cut_frames, context_written, context_skipped, tx_discarded;
 	uint64_t tx_high; // most descriptors ever in use
 	uint64_t link_changes, restarts;
 };
@@ -165,6 +174,15 @@ void e1000_rx_refill(struct netdev *dev);
 int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned count,
 		   const struct netoffload *offload);
 void e1000_tx_forget_context(struct e1000 *nic); // the card lost it, or never saw it
+// False: there is no room for so many descriptors; tx_room follows.
+bool e1000_tx_has_room(struct e1000 *nic, uint32_t slots);
+// The card is to have the context of a TCP segment that is not cut; a descriptor at `at` if it has not. Returns what
+// comes next.
+uint32_t e1000_tx_plain_context(struct e1000_tx *tx, uint32_t at, const struct netoffload *offload);
+
+// e1000_cut.c: e1000_transmit of what is to be cut over IPv6.
+int e1000_cut(struct e1000 *nic, const struct netfrag *frags, unsigned count,
+	      const struct netoffload *offload);
 
 // e1000_done.c
 void e1000_kick(struct netdev *dev);

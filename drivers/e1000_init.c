@@ -272,6 +272,8 @@ static void forget(struct e1000 *nic)
 		kpages_free(nic->rx.ring, E1000_RX_RING * sizeof(struct e1000_rx_desc));
 	if (nic->tx.ring)
 		kpages_free(nic->tx.ring, E1000_TX_RING * sizeof(union e1000_tx_desc));
+	if (nic->tx.heads)
+		kpages_free(nic->tx.heads, E1000_TX_RING * sizeof(struct e1000_head));
 	if (nic->late)
 		kpages_free(nic->late, e1000_late_bytes());
 	if (nic->regs)
@@ -284,8 +286,10 @@ static int allocate(struct e1000 *nic)
 	nic->regs = vmm_map_io(nic->pci->bar[0].addr, nic->pci->bar[0].bytes);
 	nic->rx.ring = kpages_alloc(E1000_RX_RING * sizeof(struct e1000_rx_desc));
 	nic->tx.ring = kpages_alloc(E1000_TX_RING * sizeof(union e1000_tx_desc));
-	if (!nic->regs || !nic->rx.ring || !nic->tx.ring)
+	nic->tx.heads = kpages_alloc(E1000_TX_RING * sizeof(struct e1000_head));
+	if (!nic->regs || !nic->rx.ring || !nic->tx.ring || !nic->tx.heads)
 		return -ENOMEM;
+	nic->tx.heads_addr = virt_to_phys(nic->tx.heads);
 	if (e1000_late_wanted() && !e1000_late_setup(nic))
 		return -ENOMEM;
 	wtd_init(&nic->rx.poll, e1000_poll, "e1000 poll");

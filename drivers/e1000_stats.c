@@ -24,6 +24,8 @@ COUNTER(rx_batches, "rx_batches_total", NULL, "Polls that found frames.");
 COUNTER(tx_packets, "tx_packets_total", NULL, "Packets taken for sending.");
 COUNTER(tx_bytes, "tx_bytes_total", NULL, "Bytes of packets taken for sending.");
 COUNTER(tx_tso, "tx_segmented_total", NULL, "Packets that the card cuts into segments.");
+COUNTER(tx_cut, "tx_cut_total", NULL, "Packets over IPv6 that the driver cuts into segments.");
+COUNTER(tx_cut_frames, "tx_cut_frames_total", NULL, "The segments that these became.");
 COUNTER(rx_doorbells, "doorbells_total", "ring=\"rx\"", "Writes of a ring's tail.");
 COUNTER(tx_doorbells, "doorbells_total", "ring=\"tx\"", "Writes of a ring's tail.");
 COUNTER(rx_error, "rx_dropped_total", "reason=\"error\"", "Frames dropped by the driver.");

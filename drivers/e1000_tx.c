@@ -48,8 +48,7 @@ static void plan_context(struct tx_plan *plan, const struct netoffload *offload)
 	plan->lower |= TXD_TSE;
 }
 
-// The card writes MSS + HDRLEN - IPCSS into an IPv6 payload length (section 3.5.9), which is 40 too
-// much: segmentation is for IPv4 only. HDRLEN may be up to 240 (section 3.5.7).
+// Segmentation is for IPv4 only (e1000_cut.c). HDRLEN may be up to 240 (section 3.5.7).
 static bool offload_valid(const struct netfrag *head, const struct netoffload *offload,
 			  uint32_t bytes)
 {
@@ -66,9 +65,8 @@ static bool offload_valid(const struct netfrag *head, const struct netoffload *o
 	       bytes > end && bytes <= E1000_TSO_MAX && offload->mss + end <= E1000_FRAME_MAX;
 }
 
-// Nearly all packets have the offload of the one before them of their kind, TCP in IPv4: the context is in the
-// card (but for the length of what it cuts), and of the checks only those that depend on the packet's length
-// are left.
+// Nearly all packets have the offload of the one before them of their kind, TCP: the context is in the card (but for
+// the length of what it cuts), and of the checks only those that depend on the packet's length are left.
 static inline bool offload_known(const struct e1000_tx *tx, const struct netoffload *offload)
 {
 	const field64 *a = (const field64 *)&tx->known[offload->mss != 0];
@@ -78,9 +76,9 @@ static inline bool offload_known(const struct e1000_tx *tx, const struct netoffl
 _Static_assert(sizeof(struct netoffload) == 12, "compared as a word and a half");
 static const struct netoffload unknown = {.l3_offset = UINT16_MAX}; // no packet's
 
-static bool is_tcp4(const struct netoffload *offload)
+static bool is_tcp(const struct netoffload *offload)
 {
-	return offload->ip_csum && offload->l4_csum && !offload->ipv6 && !offload->udp;
+	return offload->ip_csum != offload->ipv6 && offload->l4_csum && !offload->udp;
 }
 
 static bool plan_offload(const struct e1000_tx *tx, struct tx_plan *plan,
@@ -251,12 +249,18 @@ static void put_packet(struct e1000 *nic, const struct tx_plan *plan, const stru
 		e1000_late_packet(nic, first & TX_MASK, &frags[0]);
 }
 
-// The ring is full: send what is held back and take what is done. True if that made room.
-static bool tx_make_room(struct e1000 *nic, uint32_t slots)
+// When the ring is full, what is held back is sent and what is done is taken.
+bool e1000_tx_has_room(struct e1000 *nic, uint32_t slots)
 {
+	if (LIKELY(e1000_tx_free(&nic->tx) >= slots))
+		return true;
 	e1000_kick(&nic->dev);
 	e1000_tx_reclaim(nic);
-	return e1000_tx_free(&nic->tx) >= slots;
+	if (e1000_tx_free(&nic->tx) >= slots)
+		return true;
+	e1000_stats.tx_ring_full++;
+	nic->tx.wanted = slots;
+	return false;
 }
 
 // Bytes of the packet, or 0: one of its fragments is not for the straight way. *slots: data descriptors.
@@ -276,14 +280,21 @@ static inline uint32_t measure_known(const struct e1000_tx *tx, const struct net
 	return bytes;
 }
 
-// write_seed of a TCP segment in IPv4.
-static inline void write_tcp4_seed(const struct netfrag *head, const struct netoffload *offload,
-				   uint32_t bytes, bool cut)
+// write_seed of a TCP segment.
+static inline void write_tcp_seed(const struct netfrag *head, const struct netoffload *offload,
+				  uint32_t bytes, const bool cut, const bool ipv6)
 {
 	uint8_t *frame = phys_to_virt(head->addr);
 	uint8_t *ip = frame + offload->l3_offset, *tcp = frame + offload->l4_offset;
-	uint64_t sum = (uint64_t) * (field32 *)(ip + 12) + *(field32 *)(ip + 16) + (6 << 8);
-	*(field16 *)(ip + 10) = 0;
+	uint64_t sum = 6 << 8;
+	if (ipv6) {
+		for (unsigned at = 8; at < 40; at += 4)
+			sum += *(field32 *)(ip + at);
+		sum = (uint32_t)sum + (sum >> 32);
+	} else {
+		sum += (uint64_t) * (field32 *)(ip + 12) + *(field32 *)(ip + 16);
+		*(field16 *)(ip + 10) = 0;
+	}
 	if (cut)
 		*(field16 *)(ip + 2) = 0;
 	else
@@ -354,14 +365,14 @@ static inline uint32_t put_known_sentinel(struct e1000_tx *tx, uint32_t at, uint
 		   (uint32_t)(what >> 32), NULL);
 }
 
-// The straight way of a TCP segment in IPv4 with a known offload, to be cut or not: what tx_plan and
+// The straight way of a TCP segment with a known offload, to be cut or not: what tx_plan and
 // put_packet do, from fragments to descriptors in one go. False: nothing is done.
 static inline __attribute__((always_inline)) bool
 transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
-	       const struct netoffload *offload, const bool cut)
+	       const struct netoffload *offload, const bool cut, const bool ipv6)
 {
-	const uint64_t what = (uint64_t)(TXD_IXSM | TXD_TXSM) << 32 | TXD_DTYP_DATA | TXD_DEXT |
-			      TXD_IFCS | (cut ? TXD_TSE : 0);
+	const uint64_t what = (uint64_t)(ipv6 ? TXD_TXSM : TXD_IXSM | TXD_TXSM) << 32 |
+			      TXD_DTYP_DATA | TXD_DEXT | TXD_IFCS | (cut ? TXD_TSE : 0);
 	struct e1000_tx *tx = &nic->tx;
 	const struct netfrag *end = frags + count;
 	uint32_t head = offload->header_bytes, first = tx->next, at = first, slots;
@@ -370,7 +381,7 @@ transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
 	    frags->bytes < head || e1000_tx_free(tx) < slots + 2)
 		return false;
 	e1000_stats.tx_bytes += bytes;
-	write_tcp4_seed(frags, offload, bytes, cut);
+	write_tcp_seed(frags, offload, bytes, cut, ipv6);
 	if (cut)
 		at = put_tso_context(tx, at, bytes - head);
 	else
@@ -397,17 +408,14 @@ static __attribute__((noinline)) int transmit_planned(struct e1000 *nic,
 		e1000_stats.tx_invalid++;
 		return -EINVAL;
 	}
-	if (UNLIKELY(e1000_tx_free(tx) < plan.slots) && !tx_make_room(nic, plan.slots)) {
-		e1000_stats.tx_ring_full++;
-		tx->wanted = plan.slots;
+	if (UNLIKELY(!e1000_tx_has_room(nic, plan.slots)))
 		return -ENOBUFS;
-	}
 	if (plan.with_context) {
 		write_seed(&frags[0], offload, plan.bytes);
 		e1000_stats.context_written += plan.new_context;
 		e1000_stats.context_skipped += !plan.new_context;
 		e1000_stats.tx_tso += offload->mss != 0;
-		tx->known[offload->mss != 0] = is_tcp4(offload) ? *offload : unknown;
+		tx->known[offload->mss != 0] = is_tcp(offload) ? *offload : unknown;
 	}
 	put_packet(nic, &plan, frags, count, offload);
 	e1000_stats.tx_packets++;
@@ -424,12 +432,30 @@ int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned cou
 		return -ENODEV;
 	}
 	if (LIKELY(offload && count - 1 < NETDEV_MAX_FRAGS && offload_known(&nic->tx, offload)) &&
-	    (offload->mss ? transmit_known(nic, frags, count, offload, true)
-			  : transmit_known(nic, frags, count, offload, false))) {
+	    (offload->mss     ? transmit_known(nic, frags, count, offload, true, false)
+	     : !offload->ipv6 ? transmit_known(nic, frags, count, offload, false, false)
+			      : transmit_known(nic, frags, count, offload, false, true))) {
 		e1000_stats.tx_packets++;
 		return 0;
 	}
+	if (offload && offload->mss && offload->ipv6)
+		return e1000_cut(nic, frags, count, offload);
 	return transmit_planned(nic, frags, count, offload);
+}
+
+uint32_t e1000_tx_plain_context(struct e1000_tx *tx, uint32_t at, const struct netoffload *offload)
+{
+	struct netoffload plain = *offload;
+	struct tx_plan plan = {0};
+	plain.mss = 0;
+	if (LIKELY(offload_known(tx, &plain))) {
+		e1000_stats.context_skipped++;
+		return at;
+	}
+	plan_context(&plan, &plain);
+	tx->known[0] = plain;
+	e1000_stats.context_written++;
+	return put_context(tx, at, plan.context.words, tx->plain);
 }
 
 void e1000_tx_forget_context(struct e1000 *nic)

@@ -14,6 +14,7 @@
 #include "kernel/pool.h"
 #include "kernel/vmm.h"
 #include "lwip/etharp.h"
+#include "lwip/nd6.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/iface.h"
 #include "net/rxpool.h"
@@ -139,8 +140,8 @@ static int transmit(struct netdev *dev, const struct netfrag *frags, unsigned co
 		uint32_t payload = packet->bytes - offload->header_bytes;
 
 		assert_true(packet->bytes - 14 <= iface_first()->netif.tso_max);
-		assert_true(payload > offload->mss && !offload->ipv6 && !offload->udp);
-		assert_true(offload->ip_csum && offload->l4_csum);
+		assert_true(payload > offload->mss && !offload->udp);
+		assert_true(offload->ip_csum != offload->ipv6 && offload->l4_csum);
 	} else {
 		assert_true(packet->bytes <= 1514);
 	}
@@ -418,7 +419,7 @@ int bed_setup(void **state)
 	unsigned n = 0;
 
 	bed.ring_room = 1000;
-	bed.manual = false;
+	bed.manual = bed.ipv6 = false;
 	bed_tso(0);
 	bed.kicks = bed.refills = 0;
 	bed_pages_released = 0;
@@ -456,6 +457,7 @@ int bed_teardown(void **state)
 	tcp_syn_forget_all();
 	tcp_tw_forget_all();
 	etharp_cleanup_netif(&iface_first()->netif); // what waits for an address
+	nd6_cleanup_netif(&iface_first()->netif);
 	stack_flush();
 	shim_run();
 	bed_complete_all();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A test bed for the stack: a fake card below, a hand-made TCP peer beyond it, a listening server of the
-// test's above, the shim's clock. IPv4, static addresses; port 80 listens.
+// test's above, the shim's clock. IPv4, static addresses, or IPv6,
+// link-local ones; port 80 listens.
 //
 // The card takes packets by reference as a real one does and keeps them until the test completes them.
 // When it does, the packet's bytes must still be what they were when it was handed over: a header that
@@ -38,6 +39,7 @@ struct bed_segment {
 // The peer's end of a connection, and the server's pcb of it (null: dead).
 struct bed_peer {
 	struct tcp_pcb *pcb;
+	bool ipv6;
 	uint16_t port;
 	uint32_t seq, ack; // next to send, next expected
 	uint16_t window;
@@ -52,6 +54,7 @@ struct bed_peer {
 struct bed {
 	struct netdev card;
 	unsigned ring_room; // packets the card takes before it says -ENOBUFS
+	bool ipv6;	    // peers that are made now speak it; false at each test's start
 	bool manual;	    // completions only by bed_complete*; else at each kick
 	bool batch;	    // frames that arrive are one batch until bed_batch_end
 	unsigned kicks, refills;
@@ -72,8 +75,7 @@ int bed_teardown(void **state);
 struct bed_packet *bed_next(void);     // the oldest packet not looked at yet, or null
 struct bed_segment bed_next_tcp(void); // skips what is not TCP; packet null: none
 void bed_skip(void);		       // forgets all packets not looked at
-void bed_tso(
-    uint16_t most); // the card cuts IPv4 packets of up to so many bytes; 0 (at first): none
+void bed_tso(uint16_t most); // the card cuts packets of up to so many bytes; 0 (at first): none
 void bed_complete(struct bed_packet *packet);
 void bed_complete_oldest(void);
 void bed_complete_all(void);
@@ -105,6 +107,8 @@ void bed_page_done(struct page *page); // drops the test's own reference
 extern unsigned bed_pages_released;
 uint8_t bed_pattern(uint8_t seed, unsigned offset);
 
-// For frames of a test's own. seal: right checksums for a frame of `bytes` bytes with TCP over IPv4 without options.
+// For frames of a test's own. seal: right checksums for a frame of `bytes` bytes with TCP over IPv4 without options, or
+// IPv6 without extension headers.
+unsigned bed_tcp_at(const uint8_t *frame);   // where TCP's header begins then
 void bed_put16(uint8_t *to, uint16_t value); // network byte order
 void bed_seal(uint8_t *frame, uint32_t bytes);

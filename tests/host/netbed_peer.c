@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The test bed's TCP peer at 10.0.0.2 (RFC 9293's header, by hand) and the server it talks to.
+// The test bed's TCP peer at 10.0.0.2 and fe80::5054:ff:fe00:2 (RFC 9293's header, by hand) and the server it talks to.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,8 +14,10 @@
 #include "netbed.h"
 #include "netbed_private.h"
 
-#define HEADERS (14 + 20 + 20)
-#define PEERS	64
+#define PEERS 64
+
+static const uint8_t ours6[16] = {0xfe, 0x80, [8] = 0x50, 0x54, 0, 0xff, 0xfe, 0, 0, 1};
+static const uint8_t theirs6[16] = {0xfe, 0x80, [8] = 0x50, 0x54, 0, 0xff, 0xfe, 0, 0, 2};
 
 static struct bed_peer peers[PEERS];
 static unsigned peer_count;
@@ -126,32 +128,80 @@ void bed_put16(uint8_t *to, uint16_t value)
 	put16(to, value);
 }
 
+static bool is_ipv6(const uint8_t *frame)
+{
+	return get16(frame + 12) == ETHTYPE_IPV6;
+}
+
+unsigned bed_tcp_at(const uint8_t *frame)
+{
+	return 14 + (is_ipv6(frame) ? 40 : 20);
+}
+
+// The sum of an upper layer's packet with its pseudo-header.
+static uint16_t pseudo_sum(const uint8_t *frame, uint8_t protocol, uint32_t len)
+{
+	const uint8_t *ip = frame + 14;
+	uint32_t start = protocol + len;
+
+	start = (uint16_t) ~(is_ipv6(frame) ? checksum(ip + 8, 32, start)
+					    : checksum(ip + 12, 8, start));
+	return checksum(frame + bed_tcp_at(frame), len, start);
+}
+
+static void seal(uint8_t *frame, uint32_t bytes, uint8_t protocol, unsigned at)
+{
+	uint8_t *ip = frame + 14, *sum = frame + bed_tcp_at(frame) + at;
+
+	if (!is_ipv6(frame)) {
+		put16(ip + 10, 0);
+		put16(ip + 10, checksum(ip, 20, 0));
+	}
+	put16(sum, 0);
+	put16(sum, pseudo_sum(frame, protocol, bytes - bed_tcp_at(frame)));
+}
+
 void bed_seal(uint8_t *frame, uint32_t bytes)
 {
-	uint8_t *ip = frame + 14, *tcp = ip + 20;
-	uint32_t segment = bytes - 14 - 20;
+	seal(frame, bytes, 6, 16);
+}
 
-	put16(ip + 10, 0);
-	put16(ip + 10, checksum(ip, 20, 0));
-	put16(tcp + 16, 0);
-	put16(tcp + 16, checksum(tcp, segment, (uint16_t)~checksum(ip + 12, 8, 6 + segment)));
+// Ethernet's and IP's headers of a packet from the peer. Returns their length.
+static unsigned put_ip(uint8_t *frame, bool ipv6, uint8_t protocol, uint32_t len)
+{
+	static const uint8_t addresses[] = {10, 0, 0, 2, 10, 0, 0, 1};
+	static const uint8_t ethernet[12] = {0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 2};
+	uint8_t *ip = frame + 14;
+
+	memcpy(frame, ethernet, sizeof(ethernet));
+	put16(frame + 12, ipv6 ? ETHTYPE_IPV6 : ETHTYPE_IP);
+	if (ipv6) {
+		ip[0] = 0x60;
+		put16(ip + 4, len);
+		ip[6] = protocol;
+		ip[7] = protocol == 6 ? 64 : 255;
+		memcpy(ip + 8, theirs6, sizeof(theirs6));
+		memcpy(ip + 24, ours6, sizeof(ours6));
+	} else {
+		ip[0] = 0x45;
+		put16(ip + 2, 20 + len);
+		ip[8] = 64;
+		ip[9] = protocol;
+		memcpy(ip + 12, addresses, sizeof(addresses));
+	}
+	return bed_tcp_at(frame);
 }
 
 static void transmit_segment(struct bed_peer *peer, uint32_t seq, uint8_t flags,
 			     const void *options, unsigned option_bytes, const void *data,
 			     uint32_t len)
 {
-	static const uint8_t addresses[] = {10, 0, 0, 2, 10, 0, 0, 1};
-	uint8_t frame[BED_FRAME_MAX] = {0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 2, 8, 0};
-	uint8_t *ip = frame + 14, *tcp = ip + 20;
+	uint8_t frame[BED_FRAME_MAX] = {0};
 	unsigned header = 20 + (option_bytes + 3) / 4 * 4;
+	uint32_t at = put_ip(frame, peer->ipv6, 6, header + len), bytes = at + header + len;
+	uint8_t *tcp = frame + at;
 
-	assert_true(14 + 20 + header + len <= sizeof(frame));
-	ip[0] = 0x45;
-	put16(ip + 2, 20 + header + len);
-	ip[8] = 64;
-	ip[9] = 6;
-	memcpy(ip + 12, addresses, sizeof(addresses));
+	assert_true(bytes <= sizeof(frame));
 	put16(tcp, peer->port);
 	put16(tcp + 2, 80);
 	put32(tcp + 4, seq);
@@ -161,8 +211,8 @@ static void transmit_segment(struct bed_peer *peer, uint32_t seq, uint8_t flags,
 	put16(tcp + 14, peer->window);
 	memcpy(tcp + 20, options, option_bytes);
 	memcpy(tcp + header, data, len);
-	bed_seal(frame, 14 + 20 + header + len);
-	bed_receive(frame, 14 + 20 + header + len);
+	bed_seal(frame, bytes);
+	bed_receive(frame, bytes);
 }
 
 void bed_send_options(struct bed_peer *peer, uint8_t flags, const void *options,
@@ -203,6 +253,26 @@ static bool answer_arp(const struct bed_packet *packet)
 	memcpy(frame + 32, packet->frame + 22, 10); // target: who asked
 	if (get16(packet->frame + 20) == 1)
 		bed_receive(frame, sizeof(frame));
+	return true;
+}
+
+// And neighbour solicitations (RFC 4861, 4.3 and 4.4).
+static bool answer_solicitation(const struct bed_packet *packet)
+{
+	uint8_t frame[14 + 40 + 32] = {0}, *advert = frame + 54;
+
+	if (!is_ipv6(packet->frame) || packet->frame[20] != 58 || packet->frame[54] != 135 ||
+	    memcmp(packet->frame + 62, theirs6, sizeof(theirs6)) != 0)
+		return false;
+	put_ip(frame, true, 58, 32);
+	advert[0] = 136;
+	advert[4] = 0x60; // solicited, override
+	memcpy(advert + 8, theirs6, sizeof(theirs6));
+	advert[24] = 2;
+	advert[25] = 1;
+	memcpy(advert + 26, frame + 6, 6);
+	seal(frame, sizeof(frame), 58, 2);
+	bed_receive(frame, sizeof(frame));
 	return true;
 }
 
@@ -259,16 +329,19 @@ struct bed_segment bed_next_tcp(void)
 	if (uncut.packet)
 		return cut();
 	while ((packet = bed_next())) {
-		const uint8_t *ip = packet->frame + 14, *tcp = ip + 20;
+		const uint8_t *ip = packet->frame + 14;
+		bool ipv6 = is_ipv6(packet->frame);
+		uint32_t at = bed_tcp_at(packet->frame), len = packet->bytes - at;
+		const uint8_t *tcp = packet->frame + at;
 
-		if (answer_arp(packet) || get16(packet->frame + 12) != ETHTYPE_IP || ip[9] != 6)
+		if (answer_arp(packet) || answer_solicitation(packet) ||
+		    (!ipv6 && get16(packet->frame + 12) != ETHTYPE_IP) || ip[ipv6 ? 6 : 9] != 6)
 			continue;
-		assert_int_equal(ip[0], 0x45);
-		assert_int_equal(checksum(ip, 20, 0), 0);
-		assert_int_equal(get16(ip + 2), packet->bytes - 14);
-		assert_int_equal(checksum(tcp, packet->bytes - 34,
-					  (uint16_t)~checksum(ip + 12, 8, 6 + packet->bytes - 34)),
-				 0);
+		assert_int_equal(ip[0], ipv6 ? 0x60 : 0x45);
+		if (!ipv6)
+			assert_int_equal(checksum(ip, 20, 0), 0);
+		assert_int_equal(ipv6 ? get16(ip + 4) : get16(ip + 2) - 20, len);
+		assert_int_equal(pseudo_sum(packet->frame, 6, len), 0);
 		uncut = (struct bed_segment){.packet = packet,
 					     .source = get16(tcp),
 					     .dest = get16(tcp + 2),
@@ -277,7 +350,7 @@ struct bed_segment bed_next_tcp(void)
 					     .flags = tcp[13] & 0x3f,
 					     .window = get16(tcp + 14),
 					     .data = tcp + (tcp[12] >> 4) * 4,
-					     .len = packet->bytes - 34 - (tcp[12] >> 4) * 4};
+					     .len = len - (tcp[12] >> 4) * 4};
 		read_options(&uncut, tcp);
 		return cut();
 	}
@@ -289,7 +362,8 @@ struct bed_peer *bed_syn(const void *options, unsigned option_bytes, uint16_t wi
 	struct bed_peer *peer = &peers[peer_count++];
 
 	assert_true(peer_count <= PEERS);
-	*peer = (struct bed_peer){.port = next_port++, .seq = 0x1000, .window = window};
+	*peer = (struct bed_peer){
+	    .ipv6 = bed.ipv6, .port = next_port++, .seq = 0x1000, .window = window};
 	bed_send_options(peer, TCP_SYN, options, option_bytes, "", 0);
 	return peer;
 }
@@ -298,7 +372,7 @@ static struct bed_peer *shake_hands(struct bed_peer *peer)
 {
 	struct bed_segment syn_ack = bed_next_tcp();
 
-	if (!syn_ack.packet) // it waited for ARP
+	if (!syn_ack.packet) // it waited for the peer's address
 		syn_ack = bed_next_tcp();
 	assert_non_null(syn_ack.packet);
 	assert_int_equal(syn_ack.flags, TCP_SYN | TCP_ACK);

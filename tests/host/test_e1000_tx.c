@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // SOURCES: drivers/e1000_init.c drivers/e1000_link.c drivers/e1000_rx.c drivers/e1000_tx.c drivers/e1000_done.c
-// SOURCES: drivers/e1000_late.c drivers/e1000_stats.c kernel/netdev_list.c kernel/string.c
+// SOURCES: drivers/e1000_cut.c drivers/e1000_late.c drivers/e1000_stats.c kernel/netdev_list.c kernel/string.c
 // SOURCES: tests/host/fake_e1000.c tests/host/fake_e1000_client.c
 // The e1000 driver sending: descriptors, contexts, checksum seeds, segmentation.
 #include <setjmp.h>
@@ -126,36 +126,126 @@ static void a_segmentation_context_does_not_disturb_the_plain_one(void **state)
 		packet_assert_sums(fake_frame(n));
 }
 
-static void check_segments(uint32_t payload, uint16_t mss)
+static void check_segments(bool ipv6, uint32_t payload, uint32_t step, uint16_t mss)
 {
 	struct packet packet;
 	unsigned first = fake_sent(), segments = (payload + mss - 1) / mss;
-	packet_make(&packet, false, false, payload, PAGE_SIZE);
+	unsigned tcp = ipv6 ? 54 : 34, end = tcp + 32;
+	packet_make(&packet, ipv6, false, payload, step);
 	packet.offload.mss = mss;
-	packet.header[34 + 13] = 0x19; // ACK, PSH, FIN
-	uint32_t sequence = get_be32(packet.header + 38);
-	unsigned id = get_be16(packet.header + 18);
+	packet.header[tcp + 13] = 0x19; // ACK, PSH, FIN
+	uint8_t header[128];
+	memcpy(header, packet.header, end);
 	packet_send_and_kick(&packet);
 	assert_int_equal(fake_sent() - first, segments);
 	for (unsigned n = 0; n < segments; n++) {
 		const struct fake_frame *frame = fake_frame(first + n);
+		uint32_t bytes = n == segments - 1 ? payload - n * mss : mss;
 		packet_assert_sums(frame);
-		assert_int_equal(get_be32(frame->data + 38), sequence + n * mss);
-		assert_int_equal(get_be16(frame->data + 18), (id + n) & 0xffff);
-		assert_int_equal(frame->data[34 + 13], n == segments - 1 ? 0x19 : 0x10);
-		packet_assert_payload(frame, 66, n * mss);
+		assert_int_equal(frame->bytes, end + bytes);
+		assert_int_equal(get_be32(frame->data + tcp + 4),
+				 get_be32(header + tcp + 4) + n * mss);
+		if (ipv6) {
+			assert_int_equal(get_be16(frame->data + 18), 32 + bytes);
+			assert_memory_equal(frame->data, header, 18);
+			assert_memory_equal(frame->data + 20, header + 20, tcp + 4 - 20);
+			assert_memory_equal(frame->data + tcp + 20, header + tcp + 20, 12);
+		} else {
+			assert_int_equal(get_be16(frame->data + 18),
+					 (get_be16(header + 18) + n) & 0xffff);
+		}
+		assert_int_equal(frame->data[tcp + 13], n == segments - 1 ? 0x19 : 0x10);
+		packet_assert_payload(frame, end, n * mss);
 	}
+	if (ipv6)
+		assert_memory_equal(packet.header, header, end);
 	assert_int_equal(client_cookies_out(), 0);
 }
 
 static void super_segments_are_cut_right(void **state)
 {
-	check_segments(1, 1448);
-	check_segments(1448, 1448);
-	check_segments(1449, 1448);
-	check_segments(14480, 1448);
-	check_segments(65535 - 66, 1448);
-	check_segments(60000, 536);
+	for (unsigned ipv6 = 0; ipv6 < 2; ipv6++) {
+		check_segments(ipv6, 1, PAGE_SIZE, 1428);
+		check_segments(ipv6, 1428, PAGE_SIZE, 1428);
+		check_segments(ipv6, 1429, PAGE_SIZE, 1428);
+		check_segments(ipv6, 14480, PAGE_SIZE, 1428);
+		check_segments(ipv6, 65535 - 86, PAGE_SIZE, 1428);
+		check_segments(ipv6, 44 * 1428 - 4, 20001, 1428);
+		check_segments(ipv6, 60000, 1000, 1428);
+		check_segments(ipv6, 60000, PAGE_SIZE, 536);
+	}
+}
+
+// What lies behind the headers in the first fragment is payload, too.
+static void payload_in_the_first_fragment_is_cut_over_ipv6(void **state)
+{
+	for (uint32_t more = 0; more < 42; more += 7) {
+		struct packet packet;
+		packet_make(&packet, true, false, 9000, PAGE_SIZE);
+		packet.offload.header_bytes = 54 + 20;
+		packet.header[54 + 12] = 5 << 4;
+		packet.frags[0].bytes = 54 + 20 + more;
+		packet.offload.mss = 536;
+		unsigned first = fake_sent(), sent = 0;
+		uint8_t behind[64];
+		memcpy(behind, packet.header + 74, more);
+		packet_send_and_kick(&packet);
+		for (unsigned n = first; n < fake_sent(); n++) {
+			packet_assert_sums(fake_frame(n));
+			sent += fake_frame(n)->bytes - 74;
+		}
+		assert_int_equal(sent, 9000 + more);
+		assert_memory_equal(fake_frame(first)->data + 74, behind, more);
+		assert_int_equal(client_cookies_out(), 0);
+	}
+}
+
+// A page goes when the last of it is out, the headers when all is.
+static void a_packet_cut_over_ipv6_is_released_piece_by_piece(void **state)
+{
+	const unsigned pages = 4, frames = (4 * PAGE_SIZE + 1427) / 1428;
+	struct packet packet;
+	fake_set_delayed(true);
+	packet_make(&packet, true, false, pages * PAGE_SIZE, PAGE_SIZE);
+	packet.offload.mss = 1428;
+	packet_send_and_kick(&packet);
+	for (unsigned n = 0; n < frames; n++) {
+		assert_int_equal(client_cookies_out(), pages - n * 1428 / PAGE_SIZE + 1);
+		assert_int_equal(fake_transmit(1), 1);
+		e1000_tx_reclaim(dev->driver);
+	}
+	assert_int_equal(client_cookies_out(), 0);
+}
+
+// All or none, and in the ring's last slots as in its first.
+static void super_segments_over_ipv6_fill_the_ring_and_wait(void **state)
+{
+	unsigned taken = 0, sent = fake_sent();
+	fake_set_delayed(true);
+	for (unsigned round = 0; round < 5; round++) {
+		struct packet packet;
+		int error = 0;
+		while (!error) {
+			packet_make(&packet, true, false, 44 * 1428 - 4, PAGE_SIZE);
+			packet.offload.mss = 1428;
+			error = packet_send(&packet);
+			taken += !error;
+		}
+		assert_int_equal(error, -ENOBUFS);
+		fake_transmit(-1);
+		e1000_tx_reclaim(dev->driver);
+		assert_int_equal(client_cookies_out(), packet.count);
+		assert_int_equal(packet_send(&packet), 0);
+		taken++;
+	}
+	dev->kick(dev);
+	fake_transmit(-1);
+	e1000_tx_reclaim(dev->driver);
+	assert_int_equal(client_cookies_out(), 0);
+	assert_true(taken >= 5 * 9);
+	assert_int_equal(fake_sent() - sent, 44 * taken);
+	for (unsigned n = sent; n < fake_sent(); n++)
+		packet_assert_sums(fake_frame(n));
 }
 
 // Errata: see tx_plan.
@@ -222,9 +312,11 @@ static void packets_that_make_no_sense_are_refused_and_nothing_is_taken(void **s
 	assert_int_equal(packet_send(&packet), -EINVAL);
 	packet = good;
 	packet.offload.mss = 1448;
-	packet.offload.ipv6 = true; // the card cannot
+	packet.offload.ipv6 = true;
 	packet.offload.l4_offset = 54;
-	packet.offload.header_bytes = 66;
+	packet.offload.header_bytes = 67; // longer than the first fragment
+	assert_int_equal(packet_send(&packet), -EINVAL);
+	packet.offload.header_bytes = 66; // less than TCP's
 	assert_int_equal(packet_send(&packet), -EINVAL);
 	assert_int_equal(dev->transmit(dev, good.frags, 0, NULL), -EINVAL);
 	assert_int_equal(dev->transmit(dev, good.frags, NETDEV_MAX_FRAGS + 1, NULL), -EINVAL);
@@ -267,6 +359,9 @@ int main(void)
 	    TEST(a_context_is_written_once_while_nothing_changes),
 	    TEST(a_segmentation_context_does_not_disturb_the_plain_one),
 	    TEST(super_segments_are_cut_right),
+	    TEST(payload_in_the_first_fragment_is_cut_over_ipv6),
+	    TEST(a_packet_cut_over_ipv6_is_released_piece_by_piece),
+	    TEST(super_segments_over_ipv6_fill_the_ring_and_wait),
 	    TEST(a_sentinel_follows_segmented_data_and_the_next_plain_packet),
 	    TEST(fragments_over_a_descriptors_limit_are_cut),
 	    TEST(a_last_piece_of_any_size_survives_the_sentinel),

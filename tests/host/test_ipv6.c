@@ -178,7 +178,6 @@ static void a_page_goes_out(void **state)
 
 	for (struct tcp_pcb_listen *pcb = tcp_listen_pcbs.listen_pcbs; pcb; pcb = pcb->next)
 		pcb->accept = accept6;
-	bed_tso(65521); // for IPv4 only
 	solicit();
 	bed_skip();
 	segment6(100, 0, TCP_SYN);

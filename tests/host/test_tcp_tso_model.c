@@ -134,6 +134,34 @@ static void step(struct world *world)
 	}
 }
 
+static void over_ipv6_it_is_cut_by_the_driver(void **state)
+{
+	struct stream stream;
+	struct bed_segment segment;
+	uint32_t bytes = 0;
+
+	bed.ipv6 = true;
+	bed_tso(MOST);
+	stream_open(&stream, 1460, 300000); // more than fits behind IPv6's header
+	stream.peer->pcb->cwnd = 300000;
+	stream.peer->pcb->snd_ticks = tcp_ticks;
+	stream_fill(&stream, 44 * 1440 - 4);
+	stream_push(&stream);
+	segment = stream_look(&stream);
+	assert_int_equal(segment.packet->offload.mss, 1440);
+	assert_int_equal(segment.packet->offload.header_bytes, 74);
+	assert_true(segment.packet->offload.ipv6 && !segment.packet->offload.ip_csum);
+	assert_int_equal(segment.packet->bytes, 74 + 44 * 1440 - 4);
+	for (; segment.packet; segment = stream_look(&stream)) {
+		bytes += segment.len;
+		assert_true(stream_take(&stream, &segment));
+	}
+	assert_int_equal(bytes, 44 * 1440 - 4);
+	assert_int_equal(stream.big, 1);
+	stream_finish(&stream);
+	stream_done(&stream);
+}
+
 static void any_order_of_anything(void **state)
 {
 	static const uint32_t mss[] = {1460, 1460, 1460, 1000, 536, 300};
@@ -152,6 +180,7 @@ static void any_order_of_anything(void **state)
 		world.window_max = one_of(windows, ARRAY_SIZE(windows));
 		world.ring_max = one_of(rings, ARRAY_SIZE(rings));
 		bed.manual = true;
+		bed.ipv6 = run % 2;
 		bed.ring_room = 1000;
 		bed_tso(percent(90) ? MOST : shim_random_below(MOST));
 		stream_open(&world.stream, one_of(mss, ARRAY_SIZE(mss)), world.window_max);
@@ -192,6 +221,7 @@ static void any_order_of_anything(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    TEST(over_ipv6_it_is_cut_by_the_driver),
 	    TEST(any_order_of_anything),
 	};
 	return cmocka_run_group_tests_name("tcp_tso_model", tests, bed_group_setup,
