@@ -228,11 +228,12 @@ void digest_challenge(const struct users *users, bool stale, struct text *t)
 // One "name=value" or "name="value"". False: none, or one with escapes in it.
 static bool read_parameter(const char *item, size_t len, struct parameters *p)
 {
-	const char *equals = memchr(item, '=', len), *value = equals + 1;
+	const char *equals = memchr(item, '=', len), *value;
 	size_t name_len, n;
 
 	if (!equals)
 		return false;
+	value = equals + 1;
 	name_len = (size_t)(equals - item);
 	n = len - name_len - 1;
 	if (n && value[0] == '"') {

@@ -65,14 +65,20 @@ static bool covers(const struct dav_lock *lock, const char *path, size_t len)
 	return lock->infinite && below(path, len, lock->path, lock->path_len);
 }
 
-struct dav_lock *dav_lock_covering(const char *path, size_t len, const struct dav_lock *after)
+// Ends none: who goes through the locks may call it.
+static struct dav_lock *covering(const char *path, size_t len, const struct dav_lock *after)
 {
-	if (!after)
-		expire();
 	for (struct dav_lock *lock = after ? after->next : locks; lock; lock = lock->next)
 		if (covers(lock, path, len))
 			return lock;
 	return NULL;
+}
+
+struct dav_lock *dav_lock_covering(const char *path, size_t len, const struct dav_lock *after)
+{
+	if (!after)
+		expire();
+	return covering(path, len, after);
 }
 
 struct dav_lock *dav_lock_find(const char *token, size_t token_len, const char *path, size_t len)
@@ -101,9 +107,9 @@ static const struct dav_lock *hindrance(struct http_exchange *x, const char *pat
 {
 	size_t field_len = 0;
 	const char *field = dav_if_field(x, &field_len);
-	const struct dav_lock *first = dav_lock_covering(path, len, NULL);
+	const struct dav_lock *first = covering(path, len, NULL);
 
-	for (const struct dav_lock *lock = first; lock; lock = dav_lock_covering(path, len, lock))
+	for (const struct dav_lock *lock = first; lock; lock = covering(path, len, lock))
 		if (field && dav_if_submits(field, field_len, lock->token, DAV_TOKEN_LEN) &&
 		    dav_lock_mine(x, lock))
 			return NULL;

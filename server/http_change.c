@@ -82,19 +82,37 @@ bool http_change_conditions(struct http_exchange *x)
 	return false;
 }
 
-bool http_change_allowed(struct http_exchange *x, int status, unsigned rights)
+// Who waits for a password to be verified is looked up anew afterwards.
+bool http_change_rights(struct http_exchange *x, const char *path, size_t len, unsigned rights)
 {
-	int why;
+	int why = http_may(x, path, len, rights);
 
-	x->resource = status				  ? HTTP_ON_ABSENT
-		      : x->inode->type == INODE_DIRECTORY ? HTTP_ON_COLLECTION
-							  : HTTP_ON_FILE;
-	why = http_may(x, x->path_text, x->path.len, rights);
 	if (why == -EAGAIN && x->inode) {
 		inode_put(x->inode);
 		x->inode = NULL;
 	}
-	if (why)
+	return !why;
+}
+
+bool http_change_rights_below(struct http_exchange *x, const char *path, size_t len,
+			      unsigned rights)
+{
+	const char *line;
+	size_t line_len;
+	uint32_t cursor = 0;
+
+	while ((line = rights_line_below(path, len, &cursor, &line_len)))
+		if (!http_change_rights(x, line, line_len, rights))
+			return false;
+	return true;
+}
+
+bool http_change_allowed(struct http_exchange *x, int status, unsigned rights)
+{
+	x->resource = status				  ? HTTP_ON_ABSENT
+		      : x->inode->type == INODE_DIRECTORY ? HTTP_ON_COLLECTION
+							  : HTTP_ON_FILE;
+	if (!http_change_rights(x, x->path_text, x->path.len, rights))
 		return false;
 	if (status && status != -ENOENT) {
 		http_change_error(x, status);

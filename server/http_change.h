@@ -53,6 +53,11 @@ struct http_change {
 // 9110 section 13). status: the look-up's. True: go on. False: it was answered, or it waits and
 // will be decided anew.
 bool http_change_allowed(struct http_exchange *x, int status, unsigned rights);
+// The rights alone, for the path; or for every place below it that the users file speaks of, because a request for a
+// whole tree needs them there as well. False: it was answered, or it waits and will be decided anew.
+bool http_change_rights(struct http_exchange *x, const char *path, size_t len, unsigned rights);
+bool http_change_rights_below(struct http_exchange *x, const char *path, size_t len,
+			      unsigned rights);
 // Whether no lock stands in the way. False: answered with 423.
 bool http_change_unlocked(struct http_exchange *x, const char *path, size_t len,
 			  enum dav_scope scope);

@@ -205,15 +205,18 @@ static void looked(struct http_change *seen)
 	struct http_exchange *x = seen->job.x;
 	const struct inode *there = seen->dir;
 	struct http_change *c;
-	unsigned rights = !there			   ? RIGHT_CREATE
-			  : there->type == INODE_DIRECTORY ? RIGHT_CREATE | RIGHT_ERASE
-							   : RIGHT_WRITE;
+	bool tree = x->inode->type == INODE_DIRECTORY;
+	unsigned rights = !there				   ? RIGHT_CREATE
+			  : tree || there->type == INODE_DIRECTORY ? RIGHT_CREATE | RIGHT_ERASE
+								   : RIGHT_WRITE;
 
 	if (seen->error) {
 		http_change_error(x, seen->error);
 		return;
 	}
-	if (http_may(x, seen->to, seen->to_len, rights) != 0)
+	if (!http_change_rights(x, seen->to, seen->to_len, rights) ||
+	    (seen->move && tree &&
+	     !http_change_rights_below(x, seen->to, seen->to_len, RIGHT_CREATE)))
 		return;
 	if (there && !seen->overwrite) {
 		http_answer(x, 412, "Something is at the destination already.");
@@ -292,6 +295,11 @@ static void begin(struct http_exchange *x, int status, bool move)
 	    !http_change_allowed(x, status, move ? RIGHT_READ | RIGHT_ERASE : RIGHT_READ))
 		return;
 	bool collection = x->inode->type == INODE_DIRECTORY;
+	// What lies below comes along and is not met one by one, and the rights there are those of the new place.
+	if (move && collection &&
+	    !http_change_rights_below(x, x->path_text, x->path.len,
+				      RIGHT_READ | RIGHT_LIST | RIGHT_ERASE))
+		return;
 	if (!depth_of(x, &depth) || !overwrite_of(x, &overwrite) ||
 	    (collection && (depth == 1 || (move && depth == 0)))) {
 		http_answer(x, 400, "The Depth or the Overwrite field makes no sense here.");

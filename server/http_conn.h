@@ -215,6 +215,7 @@ struct http_exchange {
 	const char *reason; // one sentence for the body
 	uint64_t at, end;   // file bytes still to queue of the range
 	uint64_t range_first, range_last;
+	uint64_t size; // of the file, when the ranges were decided: all that the head says is of it
 	struct http_parts *parts;
 	struct http_made made;
 	const char *made_type; // its Content-Type

@@ -119,9 +119,10 @@ static void decide_ranges(struct http_exchange *x, const struct http_validators 
 	unsigned count = 0;
 	enum http_range_result result = HTTP_RANGE_NONE;
 
+	x->size = x->inode->size;
 	if (http_range_applies(x->head, &x->request, v, http_now()))
 		result = http_range_parse(x->head + x->request.range.at, x->request.range.len,
-					  x->inode->size, ranges, &count);
+					  x->size, ranges, &count);
 	if (result == HTTP_RANGE_UNSATISFIABLE) {
 		http_answer(x, 416, "The file has no such range.");
 		return;
@@ -129,10 +130,9 @@ static void decide_ranges(struct http_exchange *x, const struct http_validators 
 	x->status = result == HTTP_RANGE_SOME ? 206 : 200;
 	x->body = HTTP_BODY_FILE;
 	x->range_first = result == HTTP_RANGE_SOME ? ranges[0].first : 0;
-	x->range_last = result == HTTP_RANGE_SOME ? ranges[0].last : x->inode->size - 1;
+	x->range_last = result == HTTP_RANGE_SOME ? ranges[0].last : x->size - 1;
 	if (count > 1) {
-		x->parts = http_parts_new();
-		if (!x->parts) {
+		if (!x->parts && !(x->parts = http_parts_new())) {
 			http_answer(x, 503, "There is no memory for the request.");
 			return;
 		}

@@ -317,6 +317,23 @@ static bool first_page(struct http_exchange *x)
 	return true;
 }
 
+// Its size is another one than when the answer was decided (it waited for the disk, or for memory) and no byte of the
+// answer is queued: what the head would say, and the page that is held, are not of one state of the file.
+static bool outdated(const struct http_exchange *x)
+{
+	return UNLIKELY(!x->head_queued) &&
+	       (x->body == HTTP_BODY_FILE || x->body == HTTP_BODY_PARTS) &&
+	       x->size != x->inode->size;
+}
+
+static void decide_again(struct http_exchange *x)
+{
+	if (x->page)
+		page_wire_put(x->page);
+	x->page = NULL;
+	http_decide_file(x);
+}
+
 // ---- the run -----------------------------------------------------------------------------------------
 
 static bool waits(struct http_exchange *x)
@@ -348,6 +365,10 @@ bool http_exchange_run(struct http_exchange *x)
 				return waits(x);
 			break;
 		case HTTP_STAGE_SEND: {
+			if (outdated(x)) {
+				decide_again(x);
+				break;
+			}
 			enum http_progress progress = http_send(x);
 			if (progress == HTTP_SENT) {
 				x->stage = HTTP_STAGE_DONE;

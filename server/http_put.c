@@ -104,14 +104,26 @@ static void created(struct http_change *c)
 	http_upload_receive(x);
 }
 
+// The collection may have been renamed, or have gone, while the body came: then the path is not the one that rights and
+// locks were asked about.
+static int still_there(struct http_change *c, const char **name, size_t *len)
+{
+	struct inode *dir;
+	int error = http_change_parent(c->path, c->path_len, &dir, name, len);
+
+	if (error)
+		return error;
+	inode_put(dir);
+	return dir == c->dir ? 0 : -ENOENT;
+}
+
 static void run_link(struct http_change *c)
 {
-	const char *name = c->path + c->path_len;
-	size_t len = 0;
+	const char *name;
+	size_t len;
 
-	for (; len < c->path_len && name[-1] != '/'; len++)
-		name--;
-	if (c->has_mtime)
+	c->error = still_there(c, &name, &len);
+	if (c->error == 0 && c->has_mtime)
 		c->error = inode_set_attributes(c->file, INODE_SET_MTIME, 0, c->mtime, 0);
 	if (c->error)
 		return;
@@ -121,13 +133,16 @@ static void run_link(struct http_change *c)
 		c->error = file_link(c->dir, name, len, c->file, NAME_REPLACE);
 }
 
-// Nobody has looked at the name since the body began: an If-Match must hold now, too.
+// Nobody has looked at the name since the body began: an If-Match must hold now, too, and somebody may have locked it.
 static void link_new(struct http_exchange *x)
 {
 	struct http_upload *u = x->upload;
 	struct http_change *c;
 
-	if (!http_change_conditions(x) || !(c = http_change_new(x, NULL, 0)))
+	if (!http_change_conditions(x) ||
+	    !http_change_unlocked(x, x->path_text, x->path.len,
+				  u->expected ? DAV_ITSELF : DAV_MEMBER) ||
+	    !(c = http_change_new(x, NULL, 0)))
 		return;
 	inode_get(u->dir);
 	inode_get(u->file);
@@ -254,7 +269,8 @@ static void put_new(struct http_exchange *x, int status)
 		return;
 	u->expected = status ? 0 : x->inode->number;
 	u->generation = status ? 0 : x->inode->generation;
-	u->conditional = x->request.has_if_match || x->request.has_if_none_match;
+	u->conditional = x->request.has_if_match || x->request.has_if_none_match ||
+			 x->request.if_unmodified_since.len;
 	take_mtime(x, u);
 	c = http_change_new(x, NULL, 0);
 	if (c)

@@ -137,7 +137,7 @@ void http_part_head(const struct http_exchange *x, unsigned n, struct text *t)
 	}
 	text_str(t, "\r\n");
 	content_type(t, x->mime);
-	content_range(t, &x->parts->ranges[n], x->inode->size);
+	content_range(t, &x->parts->ranges[n], x->size);
 	text_str(t, "\r\n");
 }
 
@@ -170,8 +170,8 @@ static void file_fields(const struct http_exchange *x, struct text *t)
 		return;
 	}
 	if (x->status == 206)
-		content_range(t, &range, x->inode->size);
-	http_head_file(t, file, x->status == 206 ? range.last - range.first + 1 : x->inode->size);
+		content_range(t, &range, x->size);
+	http_head_file(t, file, x->status == 206 ? range.last - range.first + 1 : x->size);
 }
 
 // The path of a redirect: never an authority ("//"), never a byte that could end the field.

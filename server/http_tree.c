@@ -36,6 +36,7 @@ struct walk {
 	struct http_change *c;
 	struct level *levels; // kpages
 	unsigned depth, room;
+	uint64_t made; // what a copy began with: the new collection's inode
 	size_t batch_len;
 	uint16_t path_len, to_len;
 	char path[HTTP_PATH_MAX], to[HTTP_PATH_MAX];
@@ -159,11 +160,8 @@ static int next_batch(struct walk *w)
 static int enter_to_remove(struct walk *w, uint64_t number)
 {
 	struct inode *dir;
-	int error;
+	int error = inode_open(http_root, number, &dir);
 
-	if (!http_change_may(w->c, w->path, w->path_len, RIGHT_ERASE))
-		return -EPERM;
-	error = inode_open(http_root, number, &dir);
 	return error ? error : push(w, dir, NULL);
 }
 
@@ -175,7 +173,10 @@ static int remove_member(struct walk *w, const struct member *m)
 	w->path_len = len;
 	if (!append(w->path, &w->path_len, m->name, m->len))
 		return -ENAMETOOLONG;
-	error = name_remove(top(w)->dir, m->name, m->len);
+	if (!http_change_may(w->c, w->path, w->path_len, RIGHT_ERASE))
+		error = -EPERM;
+	else
+		error = name_remove(top(w)->dir, m->name, m->len);
 	if (error == -ENOENT) // somebody else was faster
 		error = 0;
 	if (error == 0)
@@ -310,12 +311,13 @@ static int copy_directory(struct walk *w, struct inode *from, struct inode *dir,
 	struct inode *made;
 	int error;
 
-	if (!http_change_may(w->c, w->path, w->path_len, RIGHT_READ | RIGHT_LIST) ||
-	    !http_change_may(w->c, w->to, w->to_len, RIGHT_CREATE))
+	if (!http_change_may(w->c, w->path, w->path_len, RIGHT_LIST))
 		return -EPERM;
 	error = dir_create(dir, name, len, from->mode, &made);
 	if (error)
 		return error;
+	if (!w->depth)
+		w->made = made->number;
 	error = http_properties_copy(from, made);
 	if (error) {
 		inode_put(made);
@@ -336,6 +338,11 @@ static int copy_member(struct walk *w, const struct member *m)
 	if (!append(w->path, &w->path_len, m->name, m->len) ||
 	    !append(w->to, &w->to_len, m->name, m->len))
 		return -ENAMETOOLONG;
+	if (m->number == w->made) // a link led the copy into what is copied
+		return 0;
+	if (!http_change_may(w->c, w->path, w->path_len, RIGHT_READ) ||
+	    !http_change_may(w->c, w->to, w->to_len, RIGHT_CREATE))
+		return -EPERM;
 	error = inode_open(http_root, m->number, &from);
 	if (error)
 		return error == -ENOENT ? 0 : error; // removed meanwhile

@@ -78,6 +78,18 @@ unsigned rights_of(const struct rights_who *who, const char *path, size_t len)
 	return changeable() ? rights : rights & ~(unsigned)CHANGES;
 }
 
+const char *rights_line_below(const char *path, size_t len, uint32_t *cursor, size_t *line_len)
+{
+	while (users && *cursor < users->trustee_count) {
+		const struct trustee *t = &users->trustees[(*cursor)++];
+		*line_len = t->len;
+		if (t->len > len && memcmp(t->path, path, len) == 0 &&
+		    (len == 0 || t->path[len] == '/'))
+			return t->path;
+	}
+	return NULL;
+}
+
 const char *rights_user(const struct http_exchange *x, size_t *len)
 {
 	if (!known(&x->who) || !users)

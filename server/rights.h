@@ -54,6 +54,10 @@ const char *rights_user(const struct http_exchange *x, size_t *len);
 // What somebody may do there, as far as it was asked who they are (x->who). Fast WTD context, or WTDs disabled.
 unsigned rights_of(const struct rights_who *who, const char *path, size_t len);
 
+// Fast WTD context. Between a path and what lies below it rights change at the lines of the users file only: the next
+// line for a place below the path (its path and length; null: no more). *cursor begins with 0.
+const char *rights_line_below(const char *path, size_t len, uint32_t *cursor, size_t *line_len);
+
 // Fast WTD context. Whether it is what the prefix /.pagewire/ hides, however a link leads there.
 bool rights_hides(const struct inode *inode);
 

@@ -140,8 +140,29 @@ void inode_set_forget_hook(void (*fn)(struct inode *inode))
 	forget = fn;
 }
 
-static int look_up(const char *path, size_t len, struct inode **out)
+// The path with the symbolic link that it leads through, or (last) to, replaced. False: there is none.
+static bool through_link(const char *path, size_t len, bool last, char *out, size_t *out_len)
 {
+	for (unsigned i = 0; i < world_file_count; i++) {
+		const struct world_file *f = &world_files[i];
+		size_t n = strlen(f->path), to = strlen(f->target);
+		if (f->inode.type != INODE_SYMLINK || !f->inode.links || n > len ||
+		    (n == len ? !last : path[n] != '/') || memcmp(path, f->path, n) != 0)
+			continue;
+		memcpy(out, f->target, to);
+		memcpy(out + to, path + n, len - n);
+		*out_len = to + len - n;
+		return true;
+	}
+	return false;
+}
+
+static int look_up(const char *path, size_t len, bool follow, struct inode **out)
+{
+	char other[1000];
+
+	if (through_link(path, len, follow, other, &len))
+		path = other;
 	for (unsigned i = 0; i < world_file_count; i++)
 		if (world_files[i].inode.links && strlen(world_files[i].path) == len &&
 		    memcmp(world_files[i].path, path, len) == 0) {
@@ -161,13 +182,13 @@ uint64_t name_generation(void)
 
 int name_find_cached(struct volume *v, const char *path, size_t len, struct inode **out)
 {
-	return world_chance(world.name_miss) ? -EAGAIN : look_up(path, len, out);
+	return world_chance(world.name_miss) ? -EAGAIN : look_up(path, len, false, out);
 }
 
 static void name_work(struct wtd *work)
 {
 	struct name_request *r = CONTAINER_OF(work, struct name_request, work);
-	r->status = look_up(r->path, r->len, &r->inode);
+	r->status = look_up(r->path, r->len, false, &r->inode);
 	r->done(r);
 }
 
@@ -185,7 +206,7 @@ bool name_cancel(struct name_request *r)
 
 int name_find_wait(struct volume *v, const char *path, size_t len, struct inode **out)
 {
-	return look_up(path, len, out);
+	return look_up(path, len, true, out);
 }
 
 int inode_open(struct volume *v, uint64_t number, struct inode **out)
