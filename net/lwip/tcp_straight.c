@@ -154,8 +154,7 @@ static inline uint32_t free_acked(struct tcp_pcb *pcb)
 		told += seg->len;
 		tcp_seg_free(seg);
 	}
-	if (seg)
-		told += tcp_trim_acked_seg(pcb, seg, ack);
+	told += tcp_trim_in_flight(pcb, ack);
 	pcb->snd_trimmed = 0;
 	pcb->rtime = seg ? 0 : -1;
 	pcb->snd_buf += told;
@@ -387,11 +386,8 @@ ONE_CALLER bool tcp_straight_in_place(struct tcp_pcb *pcb, const void *data, uin
 	pcb->rcv_nxt += bytes;
 	pcb->rcv_wnd -= bytes;
 	tcp_ack(pcb);
-	if (acknowledged) {
-		announce(pcb);
-		if (UNLIKELY(!settle(pcb)))
-			return true;
-	}
+	if (UNLIKELY(!settle(pcb)))
+		return true;
 	if (!pcb->take || !pcb->take(pcb->callback_arg, pcb, data, (u16_t)bytes))
 		return false;
 	pcb->rcv_wnd += bytes; // as tcp_recved

@@ -37,9 +37,13 @@ void tcp_rtt_echo(struct tcp_pcb *pcb, uint32_t echo, uint32_t acked)
 	if (UNLIKELY(ms > TCP_RTO_MAX))
 		return; // it is no time stamp of ours
 	if (LIKELY(flight <= acked)) {
-		tcp_rtt_take(pcb, ms, 1);
+		// What comes with the next request waited for it.
+		if (echo != pcb->rtseq)
+			tcp_rtt_take(pcb, ms, 1);
+		pcb->rtseq = echo;
 		return;
 	}
+	pcb->rtseq = echo;
 	tcp_rtt_take(pcb, ms, flight / acked);
 	if (pcb->cwnd < pcb->ssthresh)
 		tcp_cwnd_round_trip(pcb, ms);

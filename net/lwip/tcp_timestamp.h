@@ -51,5 +51,6 @@ void tcp_rtt_timed(struct tcp_pcb *pcb);
 // An acknowledgement of what was taken for lost echoes it: the estimates are at least what such a round trip alone
 // would make them (RFC 4015, 3.2, step 8).
 void tcp_rtt_late(struct tcp_pcb *pcb, uint32_t echo);
-// An acknowledgement of so many new bytes, which lastack counts already, echoes a time stamp.
+// An acknowledgement of so many new bytes, which lastack counts already, echoes a time stamp. The last of what was sent
+// in one millisecond is not timed if something before it was: its acknowledgement may have waited for data to go with.
 void tcp_rtt_echo(struct tcp_pcb *pcb, uint32_t echo, uint32_t acked);

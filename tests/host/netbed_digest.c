@@ -44,7 +44,7 @@ static void fold_state(uint64_t *digest, const struct tcp_pcb *pcb, uint32_t iss
 				  pcb->mss,
 				  pcb->tso_limit,
 				  pcb->rttest ? tcp_now() - pcb->rttest + 1 : 0,
-				  pcb->rtseq - iss,
+				  pcb->flags & TF_TIMESTAMP ? 0 : pcb->rtseq - iss,
 				  (uint32_t)pcb->srtt,
 				  (uint32_t)pcb->rttvar,
 				  (uint16_t)pcb->rto,
@@ -110,6 +110,8 @@ void bed_fold_from_here(struct tcp_pcb *pcb)
 {
 	pcb->snd_ticks = pcb->tmr = tcp_ticks;
 	pcb->rttest = 0;
+	if (pcb->flags & TF_TIMESTAMP)
+		pcb->rtseq = 0; // nothing was timed yet
 	pcb->srtt = pcb->rttvar = 0;
 	pcb->rto = 20;
 }

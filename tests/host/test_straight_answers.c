@@ -236,6 +236,7 @@ static void both_ways_leave_the_same_bytes_and_state(void **state)
 
 // With everything on its way and nothing left to send, a row of acknowledgements in one batch leaves what it
 // leaves one by one; the server is told of the same bytes, but of all at once.
+#define ROUNDS 20
 static uint64_t acknowledged_in_a_row(uint64_t seed, bool batch, unsigned *calls)
 {
 	uint64_t digest = 1;
@@ -253,7 +254,7 @@ static uint64_t acknowledged_in_a_row(uint64_t seed, bool batch, unsigned *calls
 	peer->pcb->cwnd = BIT(20); // all goes at once
 	tcp_sent(peer->pcb, count_sent);
 	sent_calls = 0;
-	for (unsigned round = 0; round < 20; round++) {
+	for (unsigned round = 0; round < ROUNDS; round++) {
 		next_move = ANSWER;
 		for (uint32_t n = 1 + bed_draw(4); n; n--)
 			answer(peer->pcb);
@@ -264,7 +265,7 @@ static uint64_t acknowledged_in_a_row(uint64_t seed, bool batch, unsigned *calls
 		while (peer->ack != iss + seen) {
 			peer->ack += 1 + bed_draw(MIN(iss + seen - peer->ack, 6000));
 			bed_send(peer, TCP_ACK, "", 0);
-			if (!bed_draw(9))
+			if (!bed_draw(40))
 				bed_send(peer, TCP_ACK | TCP_PSH, "more", 4);
 			if (!bed_draw(30))
 				break;
@@ -298,7 +299,8 @@ static void acknowledgements_of_a_batch_are_one_to_the_server(void **state)
 		assert_true(acknowledged_in_a_row(seed, true, &calls) == one);
 		together += calls;
 	}
-	assert_true(together * 3 < alone * 2);
+	// The server hears of each round once; of more where the peer says something else in between.
+	assert_true((together - 40 * ROUNDS) * 2 < alone - 40 * ROUNDS);
 	assert_true(bed.passed_over > 1000);
 	largest = PAGES * PAGE_SIZE;
 	for (unsigned i = 0; i < PAGES; i++)

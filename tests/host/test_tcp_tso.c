@@ -181,6 +181,8 @@ static void a_fast_retransmission_sends_one_segment(void **state)
 // 100 bytes of head, then pages; acknowledged up to `at`, then the rest is sent again.
 static void acknowledge_part(uint32_t at, bool card_holds_it)
 {
+	bool cut =
+	    !card_holds_it && at >= TCP_TRIM_LEAST; // at once, and not before it is sent again
 	struct stream stream;
 	struct bed_segment segment;
 
@@ -194,11 +196,11 @@ static void acknowledge_part(uint32_t at, bool card_holds_it)
 		bed_complete_all();
 	stream_ack_at(&stream, at, 300000);
 	for (unsigned i = 0; i < 4; i++) {
-		bool gone = !card_holds_it && 100 + (i + 1) * PAGE_SIZE <= at;
+		bool gone = cut && 100 + (i + 1) * PAGE_SIZE <= at;
 
 		assert_int_equal(stream.pages[i]->wire, gone ? 1 : 2);
 	}
-	assert_int_equal(stream.peer->sent, card_holds_it ? 0 : at);
+	assert_int_equal(stream.peer->sent, cut ? at : 0);
 	shim_advance(3000 * MS);
 	if (card_holds_it) {
 		assert_null(stream_look(&stream).packet);
@@ -219,8 +221,8 @@ static void acknowledge_part(uint32_t at, bool card_holds_it)
 }
 
 static const uint32_t boundaries[] = {
-    1,	  50,	99,   100,  101,  1459, 1460,  1461,  2920,  4195,  4196,
-    4197, 5000, 8291, 8292, 8293, 9000, 17520, 18980, 20000, 20099,
+    1,	  50,	99,   100,  101,  1459, 1460, 1461,  2920,  4095,  4096,  4195,
+    4196, 4197, 5000, 8291, 8292, 8293, 9000, 17520, 18980, 20000, 20099,
 };
 
 static void a_partial_acknowledgement_at_every_boundary(void **state)
