@@ -4,7 +4,7 @@
 // The interrupt takes a note: it reads the cause, masks the card and posts `poll`. Polling goes on,
 // E1000_RX_BUDGET frames a pass, until no descriptor is done. The card is unmasked only when the processor is
 // to halt or a thread to run: an idle one looks at the ring itself for a while (wtd_watch_for), so
-// a frame that comes soon costs no register access. The stack hears of each frame with rx_input and of the pass's
+// a frame that comes soon costs no register access. The stack hears of a pass's frames with rx_frames and of its
 // end with rx_batch_end, where it sends what the frames produced. Then the ring gets new buffers,
 // E1000_RX_REFILL a doorbell.
 //
@@ -25,7 +25,6 @@
 #define RX_DONE	 ((uint64_t)RXD_STAT_DD << 32)
 #define RX_WHOLE ((uint64_t)RXD_STAT_EOP << 32)
 #define RX_BAD	 ((uint64_t)RXD_ERR_FRAME << 40)
-#define RX_LIKE	 (RX_DONE | RX_WHOLE | RX_BAD | UINT16_MAX) // with the length
 
 // Stage 1. Interrupt context. While we poll, the card is masked, so an interrupt on a shared line
 // is somebody else's: the card is not even asked. Section 13.4.17: reading ICR clears it.
@@ -72,7 +71,7 @@ void e1000_look(struct wtd_watch *watch)
 
 // Section 3.2.3.2. Checksum bits are not errors here: the stack verifies in software. A frame that
 // goes on in the next buffer is longer than we take; its parts are dropped up to the last.
-static void rx_refuse(struct e1000_rx *rx, uint64_t word)
+static __attribute__((noinline)) void rx_refuse(struct e1000_rx *rx, uint64_t word)
 {
 	if (!(word & RX_WHOLE)) {
 		e1000_stats.rx_long += !rx->skipping;
@@ -95,58 +94,42 @@ static inline bool rx_acceptable(const struct e1000_rx *rx, uint64_t word)
 	       bytes - E1000_FRAME_MIN <= E1000_FRAME_MAX - E1000_FRAME_MIN;
 }
 
-// The stack has done with a frame like `word`'s and may do without some that follow: whole ones of the same length,
-// at most so many. Returns how many it did without. They are looked for up to the ring's end: slots behind each other.
-static uint32_t rx_row(struct e1000 *nic, uint64_t word, uint32_t most)
+// What has come, at most `end`: each slot gets its frame's length. Returns where it ends.
+static inline uint32_t rx_measure(struct e1000_rx *rx, uint32_t end)
 {
-	struct e1000_rx *rx = &nic->rx;
-	const struct netdev_client *client = nic->dev.client;
-	uint32_t first = rx->clean, end = first;
-	most = MIN(MIN(most, rx->fill - first), E1000_RX_RING - (first & RX_MASK));
-	while (end - first < most && (rx_word(rx, end) & RX_LIKE) == (word & RX_LIKE))
-		end++;
-	if (end - first < 2)
-		return 0;
-	return client->rx_row(nic->dev.client_ctx, &rx->slots[first & RX_MASK], end - first,
-			      (uint16_t)word);
+	uint32_t at = rx->clean, frames = 0;
+	uint64_t total = 0;
+	for (; at != end; at++) {
+		uint64_t word = rx_word(rx, at);
+		uint32_t bytes = (uint16_t)word;
+		if (!(word & RX_DONE))
+			break;
+		if (UNLIKELY(!rx_acceptable(rx, word))) {
+			rx_refuse(rx, word);
+			bytes = 0;
+		}
+		rx->slots[at & RX_MASK].bytes = bytes;
+		frames += bytes > 0;
+		total += bytes;
+	}
+	e1000_stats.rx_packets += frames;
+	e1000_stats.rx_bytes += total;
+	return at;
 }
 
 // Stage 3. Returns how many descriptors it took. What the stack did not keep stays in its slot, for the next
-// time round.
+// time round. Slots behind each other are shown in one go.
 static uint32_t rx_pass(struct e1000 *nic)
 {
 	struct e1000_rx *rx = &nic->rx;
 	const struct netdev_client *client = nic->dev.client;
-	uint32_t taken = 0, refused = 0;
-	uint64_t bytes = 0;
-	while (taken < E1000_RX_BUDGET && rx->clean != rx->fill) {
-		struct netbuf *slot = &rx->slots[rx->clean & RX_MASK];
-		uint64_t word = rx_word(rx, rx->clean);
-		enum netdev_rx way;
-		if (!(word & RX_DONE))
-			break;
-		rx->clean++;
-		taken++;
-		if (UNLIKELY(!rx_acceptable(rx, word))) {
-			rx_refuse(rx, word);
-			refused++;
-			continue;
-		}
-		bytes += (uint16_t)word;
-		way = client->rx_input(nic->dev.client_ctx, slot->cookie, (uint16_t)word);
-		if (LIKELY(way == NETDEV_RX_DONE))
-			continue;
-		if (way == NETDEV_RX_KEPT) {
-			slot->cookie = NULL;
-		} else {
-			uint32_t more = rx_row(nic, word, E1000_RX_BUDGET - taken);
-			rx->clean += more;
-			taken += more;
-			bytes += (uint64_t)more * (uint16_t)word;
-		}
+	uint32_t first = rx->clean, taken;
+	rx->clean = rx_measure(rx, first + MIN(rx->fill - first, E1000_RX_BUDGET));
+	taken = rx->clean - first;
+	for (uint32_t left = taken, count; left; left -= count, first += count) {
+		count = MIN(left, E1000_RX_RING - (first & RX_MASK));
+		client->rx_frames(nic->dev.client_ctx, &rx->slots[first & RX_MASK], count);
 	}
-	e1000_stats.rx_packets += taken - refused;
-	e1000_stats.rx_bytes += bytes;
 	if (taken > e1000_stats.rx_high)
 		e1000_stats.rx_high = taken;
 	return taken;

@@ -29,8 +29,8 @@
 static struct pool iface_pool = POOL_INIT("iface", struct iface, 32);
 static struct iface *ifaces;
 
-static uint64_t rx_frames, rx_bytes, tx_packets, tx_bytes, tx_unsendable;
-KSTAT_COUNTER(rx_frames, "pagewire_net_rx_frames_total", "Frames received.");
+static uint64_t received, rx_bytes, tx_packets, tx_bytes, tx_unsendable;
+KSTAT_COUNTER(received, "pagewire_net_rx_frames_total", "Frames received.");
 KSTAT_COUNTER(rx_bytes, "pagewire_net_rx_bytes_total", "Bytes of frames received.");
 KSTAT_COUNTER(tx_packets, "pagewire_net_tx_packets_total", "Packets given to cards.");
 KSTAT_COUNTER(tx_bytes, "pagewire_net_tx_bytes_total", "Bytes of packets given to cards.");
@@ -192,33 +192,47 @@ static void rx_unused(void *ctx, void *cookie)
 	rxpool_put(cookie);
 }
 
-static enum netdev_rx rx_input(void *ctx, void *cookie, uint32_t bytes)
+// What is no segment for the straight way: lwIP's layers decide.
+static __attribute__((noinline)) void general_input(struct iface *iface, struct rxbuf *buf,
+						    uint32_t bytes)
 {
-	struct iface *iface = ctx;
-	enum straight way;
-	struct pbuf *p;
+	struct pbuf *p = rxpool_packet(buf, bytes);
 
-	rx_frames++;
-	rx_bytes += bytes;
-	way = straight_receive(&iface->netif, cookie, bytes);
-	if (LIKELY(way != STRAIGHT_NOT))
-		return (enum netdev_rx)way;
-	p = rxpool_packet(cookie, bytes);
-	if (!p)
-		return NETDEV_RX_KEPT;
-	if (iface->netif.input(p, &iface->netif) != ERR_OK)
+	if (p && iface->netif.input(p, &iface->netif) != ERR_OK)
 		pbuf_free(p);
-	return NETDEV_RX_KEPT;
 }
 
-static uint32_t rx_row(void *ctx, const struct netbuf *frames, uint32_t count, uint32_t bytes)
+static void rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 {
 	struct iface *iface = ctx;
-	uint32_t passed = straight_row(&iface->netif, frames, count, bytes);
+	struct netbuf *end = frames + count, *next = frames;
+	uint64_t total = 0;
 
-	rx_frames += passed;
-	rx_bytes += (uint64_t)passed * bytes;
-	return passed;
+	received += count;
+	while (next < end) {
+		struct netbuf *frame = next++;
+		uint32_t passed, bytes = frame->bytes;
+		enum straight way;
+
+		if (UNLIKELY(!bytes)) {
+			received--;
+			continue;
+		}
+		total += bytes;
+		way = straight_receive(&iface->netif, frame->cookie, bytes);
+		if (LIKELY(way == STRAIGHT_DONE))
+			continue;
+		if (way == STRAIGHT_ROW) {
+			passed = straight_row(&iface->netif, next, (uint32_t)(end - next));
+			next += passed;
+			total += (uint64_t)passed * bytes;
+			continue;
+		}
+		if (way == STRAIGHT_NOT)
+			general_input(iface, frame->cookie, bytes);
+		frame->cookie = NULL;
+	}
+	rx_bytes += total;
 }
 
 static void rx_batch_end(void *ctx)
@@ -245,8 +259,7 @@ static void link_changed(void *ctx, bool up)
 static const struct netdev_client client = {
     .rx_buffer = rx_buffer,
     .rx_unused = rx_unused,
-    .rx_input = rx_input,
-    .rx_row = rx_row,
+    .rx_frames = rx_frames,
     .rx_batch_end = rx_batch_end,
     .tx_release = tx_release,
     .tx_room = tx_room,

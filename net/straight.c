@@ -218,15 +218,18 @@ static inline bool says_more(const struct headers *later, const struct headers *
 	       TCP_SEQ_GT(PP_NTOHL(later->tcp.ackno), PP_NTOHL(h->tcp.ackno));
 }
 
-uint32_t straight_row(const struct netif *netif, const struct netbuf *frames, uint32_t count,
-		      uint32_t bytes)
+uint32_t straight_row(const struct netif *netif, const struct netbuf *frames, uint32_t count)
 {
-	const struct headers *h = headers_of(frames), *next;
-	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN, last = 0;
+	uint32_t last = 0, segment, bytes;
+	const struct headers *h, *next;
 
-	if (!straight_on || bytes < sizeof(*h) || !is_bare(h, segment))
+	if (count < 2 || (bytes = frames->bytes) < sizeof(*h) || !straight_on)
 		return 0;
-	for (; last + 1 < count; last++, h = next) {
+	h = headers_of(frames);
+	segment = PP_NTOHS(h->length) - IP_HLEN;
+	if (!is_bare(h, segment))
+		return 0;
+	for (; last + 1 < count && frames[last + 1].bytes == bytes; last++, h = next) {
 		next = headers_of(&frames[last + 1]);
 		if (!says_more(next, h) || !is_bare(next, segment))
 			break;

@@ -7,10 +7,9 @@
 // When the descriptors are done it gives every cookie back, once, with tx_release. Order of doorbells:
 // transmit() only writes descriptors; kick() rings the bell for the batch.
 //
-// Receive: the driver asks rx_buffer for empty buffers and shows filled ones with rx_input, in
-// batches closed by rx_batch_end (where the stack sends what the batch produced and kicks once). A buffer
-// that the stack does not keep, and a bad frame's, are given to the card again. Of frames that all say the
-// same thing, each more than the one before, the stack can pass over all but the last (rx_row).
+// Receive: the driver asks rx_buffer for empty buffers and shows filled ones with rx_frames, as they lie in its ring,
+// in batches closed by rx_batch_end (where the stack sends what the batch produced and kicks once). A buffer
+// that the stack does not keep, and a bad frame's, are given to the card again.
 //
 // All of it runs in fast WTD context, or in threads between wtd_disable and wtd_enable.
 #pragma once
@@ -44,12 +43,7 @@ struct netoffload {
 struct netbuf {
 	void *cookie; // null: no buffer
 	paddr_t addr;
-};
-
-enum netdev_rx {
-	NETDEV_RX_DONE, // the buffer is done with
-	NETDEV_RX_KEPT, // it is the stack's again
-	NETDEV_RX_ROW, // it is done with, and rx_row may know that some of those behind it are, too
+	uint32_t bytes; // of the frame in it, without FCS; 0: it is none that anybody wants
 };
 
 struct netdev;
@@ -57,11 +51,8 @@ struct netdev_client {
 	// An empty receive buffer of at least `rx_buffer_bytes`, or false when the pool has none.
 	bool (*rx_buffer)(void *ctx, paddr_t *addr, void **cookie);
 	void (*rx_unused)(void *ctx, void *cookie); // a buffer given back empty (reset, shutdown)
-	// A received frame without FCS.
-	enum netdev_rx (*rx_input)(void *ctx, void *cookie, uint32_t bytes);
-	// After NETDEV_RX_ROW, if at least two frames of the same length follow: these. Returns how many of
-	// them, from the first, are done with unseen; rx_input follows for the others.
-	uint32_t (*rx_row)(void *ctx, const struct netbuf *frames, uint32_t count, uint32_t bytes);
+	// Received frames, in order. The cookie of a buffer that is the stack's again is null afterwards.
+	void (*rx_frames)(void *ctx, struct netbuf *frames, uint32_t count);
 	void (*rx_batch_end)(void *ctx);
 	// The card is done with so many fragments, in order, whose cookies these are (some null).
 	void (*tx_release)(void *ctx, void *const *cookies, unsigned count);

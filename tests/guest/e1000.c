@@ -69,7 +69,7 @@ static void look_at_ip(const uint8_t *ip)
 		raw.reset += (l4[13] & 4) != 0;
 }
 
-static enum netdev_rx raw_input(void *ctx, void *cookie, uint32_t bytes)
+static void raw_input(void *ctx, void *cookie, uint32_t bytes)
 {
 	const uint8_t *frame =
 	    (uint8_t *)page_virt(raw.buffers) + ((bool *)cookie - raw.out) * BUFFER;
@@ -81,7 +81,16 @@ static enum netdev_rx raw_input(void *ctx, void *cookie, uint32_t bytes)
 	if (bytes >= 42 && frame[12] == 8 && frame[13] == 0)
 		look_at_ip(frame + 14);
 	raw_unused(ctx, cookie);
-	return NETDEV_RX_KEPT;
+}
+
+static void raw_frames(void *ctx, struct netbuf *frames, uint32_t count)
+{
+	for (struct netbuf *frame = frames; frame < frames + count; frame++) {
+		if (!frame->bytes)
+			continue;
+		raw_input(ctx, frame->cookie, frame->bytes);
+		frame->cookie = NULL;
+	}
 }
 
 static void raw_batch_end(void *ctx) {}
@@ -99,7 +108,7 @@ static void raw_release(void *ctx, void *const *cookies, unsigned count)
 static const struct netdev_client raw_client = {
     .rx_buffer = raw_buffer,
     .rx_unused = raw_unused,
-    .rx_input = raw_input,
+    .rx_frames = raw_frames,
     .rx_batch_end = raw_batch_end,
     .tx_release = raw_release,
     .tx_room = raw_room,

@@ -53,13 +53,11 @@ struct client {
 	unsigned limit; // buffers it is willing to have out
 	unsigned out;	// buffers the driver has
 	unsigned asked; // times the driver asked for a buffer
-	unsigned unused, batches, inputs, rooms, link_calls;
+	unsigned unused, batches, shows, inputs, rooms, link_calls;
 	bool leaves; // the buffers it is shown to the driver
 	bool link;
 	uint64_t bytes;
 	unsigned released; // cookies given back
-	uint32_t (*row)(const struct netbuf *frames, uint32_t count,
-			uint32_t bytes); // set: rx_input asks for it (with `leaves`)
 	void (*on_input)(const uint8_t *frame, uint32_t bytes);
 	void (*on_room)(void);
 	void (*on_batch)(void);
@@ -68,7 +66,7 @@ extern struct client client;
 void client_attach(struct netdev *dev);
 void client_start(void);  // start, with the buffers' pages allocated
 void client_finish(void); // stop, and every buffer and cookie is back, or the test fails
-const struct fake_frame *client_frame(unsigned n); // the n-th rx_input since start
+const struct fake_frame *client_frame(unsigned n); // the n-th frame shown since start
 
 // A cookie: handed to transmit, given back exactly once.
 void *client_cookie(void);

@@ -64,7 +64,7 @@ static void rx_unused(void *ctx, void *cookie)
 	take_back(cookie);
 }
 
-static enum netdev_rx rx_input(void *ctx, void *cookie, uint32_t bytes)
+static void rx_input(void *cookie, uint32_t bytes)
 {
 	struct buffer *buffer = cookie;
 	assert_in_range(bytes, 14, 1518);
@@ -76,14 +76,20 @@ static enum netdev_rx rx_input(void *ctx, void *cookie, uint32_t bytes)
 		take_back(cookie);
 	if (client.on_input)
 		client.on_input(frame->data, bytes);
-	return !client.leaves ? NETDEV_RX_KEPT : client.row ? NETDEV_RX_ROW : NETDEV_RX_DONE;
 }
 
-static uint32_t rx_row(void *ctx, const struct netbuf *frames, uint32_t count, uint32_t bytes)
+static void rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 {
-	for (uint32_t n = 0; n < count; n++)
-		assert_true(((const struct buffer *)frames[n].cookie)->out);
-	return client.row(frames, count, bytes);
+	assert_in_range(count, 1, 64);
+	client.shows++;
+	for (struct netbuf *frame = frames; frame < frames + count; frame++) {
+		assert_true(((const struct buffer *)frame->cookie)->out);
+		if (!frame->bytes)
+			continue;
+		rx_input(frame->cookie, frame->bytes);
+		if (!client.leaves)
+			frame->cookie = NULL;
+	}
 }
 
 static void rx_batch_end(void *ctx)
@@ -125,8 +131,7 @@ static void link_changed(void *ctx, bool up)
 static const struct netdev_client functions = {
     .rx_buffer = rx_buffer,
     .rx_unused = rx_unused,
-    .rx_input = rx_input,
-    .rx_row = rx_row,
+    .rx_frames = rx_frames,
     .rx_batch_end = rx_batch_end,
     .tx_release = tx_release,
     .tx_room = tx_room,

@@ -18,6 +18,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/iface.h"
 #include "net/rxpool.h"
+#include "kernel/kstat.h"
 #include "net/stack.h"
 #include "net/socket.h"
 #include "netbed.h"
@@ -38,7 +39,6 @@ unsigned bed_pages_released;
 static struct bed_packet *packets; // ring of PACKETS, by number
 static uint64_t looked, completed_low;
 static struct netbuf rx_ring[RX_RING], waiting[BATCH]; // frames of a batch, in order
-static uint32_t waiting_bytes[BATCH];
 static unsigned waiting_count;
 static bool tx_refused;
 
@@ -247,25 +247,14 @@ static void put_back(struct netbuf buffer)
 // Frames that came as one batch, as a driver shows them.
 static void show_frames(void)
 {
-	const struct netdev_client *client = bed.card.client;
-	unsigned next = 0;
+	uint64_t before = kstat_get("pagewire_net_straight_passed_over_total", NULL);
 
-	while (next < waiting_count) {
-		unsigned at = next++, like = 0, passed = 0;
-		enum netdev_rx way =
-		    client->rx_input(bed.card.client_ctx, waiting[at].cookie, waiting_bytes[at]);
-
-		if (way != NETDEV_RX_KEPT)
-			put_back(waiting[at]);
-		while (next + like < waiting_count &&
-		       waiting_bytes[next + like] == waiting_bytes[at])
-			like++;
-		if (way == NETDEV_RX_ROW && like >= 2)
-			passed = client->rx_row(bed.card.client_ctx, &waiting[next], like,
-						waiting_bytes[at]);
-		for (bed.passed_over += passed; passed; passed--)
-			put_back(waiting[next++]);
-	}
+	if (waiting_count)
+		bed.card.client->rx_frames(bed.card.client_ctx, waiting, waiting_count);
+	bed.passed_over += kstat_get("pagewire_net_straight_passed_over_total", NULL) - before;
+	for (unsigned i = 0; i < waiting_count; i++)
+		if (waiting[i].cookie)
+			put_back(waiting[i]);
 	waiting_count = 0;
 }
 
@@ -285,7 +274,7 @@ void bed_receive(const void *frame, uint32_t bytes)
 		shim_dma_fill(rx_ring[i].addr, 0xee, RXBUF_BYTES);
 		shim_dma_write(rx_ring[i].addr, frame, bytes);
 		waiting[waiting_count] = rx_ring[i];
-		waiting_bytes[waiting_count++] = bytes;
+		waiting[waiting_count++].bytes = bytes;
 		rx_ring[i].cookie = NULL;
 		if (!bed.batch || waiting_count == BATCH)
 			show_frames();
