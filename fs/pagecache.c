@@ -69,6 +69,16 @@ struct page *cache_claim(struct page_owner *owner, uint64_t index)
 	return page;
 }
 
+// A page with that owner and index came (there: 1) into the frame, or goes from it (0): what lies round it is told.
+static void tell_neighbours(struct page *page, uint8_t there)
+{
+	struct page *before = page - 1, *behind = page + 1;
+	page->followed = there && behind < pages + pages_count && behind->owner == page->owner &&
+			 behind->index == page->index + 1;
+	if (page > pages && before->owner == page->owner && before->index + 1 == page->index)
+		before->followed = there;
+}
+
 void cache_insert(struct page *page, struct page_owner *owner, uint64_t index)
 {
 	uint32_t *bucket = bucket_to_write(owner, index);
@@ -76,6 +86,7 @@ void cache_insert(struct page *page, struct page_owner *owner, uint64_t index)
 	page->owner = owner;
 	page->index = index;
 	page->waiters = NULL;
+	tell_neighbours(page, 1);
 	page->hash_next = page_of_frame(*bucket);
 	*bucket = (uint32_t)(page - pages);
 	if (!index) {
@@ -121,6 +132,7 @@ void cache_unhash(struct page *page)
 	ASSERT(page->owner->pages);
 	page->owner->pages--;
 	cache.pages--;
+	tell_neighbours(page, 0);
 	page->hash_next = NULL;
 	page->owner = NULL;
 }
@@ -140,9 +152,11 @@ void cache_touch(struct page *page)
 	touch(page, clock_recent_ns());
 }
 
-void cache_touch_run(struct page *page, const struct page *end)
+void cache_touch_run(struct page *first, struct page *last, uint64_t now)
 {
-	for (uint64_t now = clock_ns(); page < end; page++)
+	if (now - last->stamp_ns > cache.touch_ns && lru_run_again(first, last, now))
+		return;
+	for (struct page *page = first; page <= last; page++)
 		touch(page, now);
 }
 
@@ -152,13 +166,12 @@ struct page *pagecache_probe(struct inode *inode, uint64_t index)
 	spin_lock_brief(&cache.lock);
 	struct page *page = cache_find(owner, index);
 	if (LIKELY(page && page_readable(page))) {
+		page_wire_get(page);
 		if (UNLIKELY(page->flags & PAGE_LOOK))
-			cache_looked_at(page);
+			cache_looked_at(page); // memory may be asked for there, and pages go
 		cache_touch(page);
-	} else {
-		page = owner_hole(owner, index) ? cache.zero : NULL;
-	}
-	if (page) {
+		cache.hits++;
+	} else if ((page = owner_hole(owner, index) ? cache.zero : NULL)) {
 		page_wire_get(page);
 		cache.hits++;
 	}

@@ -68,6 +68,36 @@ void lru_hit_again(struct page *page)
 	cache_lru_add(page);
 }
 
+// Where pages of a file are asked for in a row they come to a list in a row, and stay side by side in it: the row is
+// moved as one, and its pages are only stamped.
+bool lru_run_again(struct page *first, struct page *last, uint64_t now)
+{
+	const uint32_t mask = PAGE_LOOKS(0xff, 0, PAGE_AGAIN | PAGE_HELD);
+	const uint32_t alike = PAGE_LOOKS(PAGE_CLEAN, 0, first->flags & PAGE_AGAIN);
+	struct page_list *from = list_of(first), *to = &cache.again;
+	uint64_t count = (uint64_t)(last - first) + 1;
+
+	for (struct page *page = first; page <= last; page++)
+		if ((page->looks & mask) != alike || (page < last && page->lru_prev != page + 1))
+			return false;
+	*(last->lru_prev ? &last->lru_prev->lru_next : &from->first) = first->lru_next;
+	*(first->lru_next ? &first->lru_next->lru_prev : &from->last) = last->lru_prev;
+	from->pages -= count;
+	first->lru_next = to->first;
+	*(to->first ? &to->first->lru_prev : &to->last) = first;
+	last->lru_prev = NULL;
+	to->first = last;
+	to->pages += count;
+	for (struct page *page = first; page <= last; page++)
+		page->stamp_ns = now;
+	if (from == to)
+		return true;
+	cache.promoted += count;
+	for (struct page *page = first; page <= last; page++)
+		page->flags |= PAGE_AGAIN;
+	return true;
+}
+
 void lru_hit_first(struct page *page)
 {
 	if (page->state != PAGE_CLEAN)

@@ -83,7 +83,8 @@ void cache_unhash(struct page *page);
 // Out of the cache; its frame goes with the last reference. Not WRITING.
 void cache_detach(struct page *page);
 void cache_touch(struct page *page);
-void cache_touch_run(struct page *page, const struct page *end); // the same for page .. end-1
+// The same for first .. last, whose frames lie behind each other, at that time.
+void cache_touch_run(struct page *first, struct page *last, uint64_t now);
 // Out of the cache; its frame goes with the last reference.
 void cache_detach(struct page *page);
 // What happens when a page with one of these flags is asked for: it is to be wired for somebody.
@@ -112,7 +113,10 @@ void cache_unlru(struct page *page);
 void cache_lru_add(struct page *page); // at the young end of its list
 void lru_hit_first(struct page *page); // was read ahead, and is asked for now
 void lru_hit_again(struct page *page); // on a list, and asked for some time after it came there
-struct page *lru_oldest(void);	       // that may go; null: none
+// Does that with first .. last, in this order and in one go, if they lie behind each other in a list as they do in
+// memory. False: they do not, nothing is done.
+bool lru_run_again(struct page *first, struct page *last, uint64_t now);
+struct page *lru_oldest(void);		    // that may go; null: none
 void lru_remember(const struct page *page); // it goes
 void lru_recall(struct page *page);	    // with its identity, new: has it been here lately?
 uint64_t lru_sitting_ns(void);

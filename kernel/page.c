@@ -40,26 +40,53 @@ void page_wire_get_run(struct page *first, unsigned count)
 		more_pinned(fresh);
 }
 
-void page_wire_put(struct page *page)
+// Out of line: nearly every page goes on being what it was.
+static __attribute__((noinline)) void last_put(struct page *page)
 {
-	uint32_t before = __atomic_fetch_sub(&page->wire, 1, __ATOMIC_ACQ_REL);
-
-	if (UNLIKELY(before == 0))
-		PANIC("page %lu is unlocked more often than it was locked (flags %x, index %lu)",
-		      (unsigned long)(page - pages), page->flags, (unsigned long)page->index);
-	if (before > 1)
-		return;
-	__atomic_fetch_sub(&pinned, 1, __ATOMIC_RELAXED);
-	if (UNLIKELY(page->flags & PAGE_USER))
+	if (page->flags & PAGE_USER)
 		user_release_hook(page);
 	else if (release_hook)
 		release_hook(page);
 }
 
+static __attribute__((noinline)) void put_too_often(const struct page *page)
+{
+	PANIC("page %lu is unlocked more often than it was locked (flags %x, index %lu)",
+	      (unsigned long)(page - pages), page->flags, (unsigned long)page->index);
+}
+
+// True: that was the last reference, and `pinned` is to hear of it.
+static inline bool put_one(struct page *page)
+{
+	uint32_t before = __atomic_fetch_sub(&page->wire, 1, __ATOMIC_ACQ_REL);
+
+	if (UNLIKELY(before == 0))
+		put_too_often(page);
+	return before <= 1;
+}
+
+void page_wire_put(struct page *page)
+{
+	if (!put_one(page))
+		return;
+	__atomic_fetch_sub(&pinned, 1, __ATOMIC_RELAXED);
+	if (UNLIKELY(page->flags & (PAGE_USER | PAGE_DETACHED)))
+		last_put(page);
+}
+
 void page_wire_put_run(struct page *first, unsigned count)
 {
-	for (struct page *page = first; page < first + count; page++)
-		page_wire_put(page);
+	unsigned gone = 0;
+
+	for (struct page *page = first; page < first + count; page++) {
+		if (!put_one(page))
+			continue;
+		gone++;
+		if (UNLIKELY(page->flags & (PAGE_USER | PAGE_DETACHED)))
+			last_put(page);
+	}
+	if (gone)
+		__atomic_fetch_sub(&pinned, gone, __ATOMIC_RELAXED);
 }
 
 uint64_t page_pinned(void)

@@ -61,10 +61,21 @@ struct page {
 	void *waiters;			  // (C) who to post when READING ends
 	uint64_t stamp_ns;		  // (C) when it came to the MRU end, or became DIRTY
 	volatile uint32_t wire;		  // (W)
-	uint8_t state;			  // (C) enum page_state
-	uint8_t order;			  // (P) size of the free block
-	uint16_t flags;			  // (C) enum page_flag
+	union {
+		struct {
+			uint8_t state; // (C) enum page_state
+			union {
+				uint8_t order; // (P) size of the free block
+				uint8_t
+				    followed; // (C) in the hash: 1: what lies in the next frame is the next page
+			};
+			uint16_t flags; // (C) enum page_flag
+		};
+		uint32_t looks; // the three in one load (PAGE_LOOKS)
+	};
 };
+#define PAGE_LOOKS(state, followed, flags)                                                         \
+	((uint32_t)(state) | (uint32_t)(followed) << 8 | (uint32_t)(flags) << 16)
 _Static_assert(sizeof(struct page) == 64, "struct page is one cache line");
 
 extern struct page *pages;   // pages[n] describes frame n
@@ -92,8 +103,8 @@ void page_wire_put_run(struct page *first, unsigned count);
 uint64_t page_pinned(void);
 uint64_t page_pinned_high(void);
 
-// The cache's interest in last references. Called with wire just gone to 0, in the context of the
-// last page_wire_put; must not sleep. Registered once, at boot.
+// The cache's interest in last references: pages that are DETACHED. Called with wire just gone to 0, in the context
+// of the last page_wire_put; must not sleep. Registered once, at boot.
 typedef void (*page_release_fn)(struct page *page);
 void page_set_release_hook(page_release_fn fn);
 // The same for frames of programs (PAGE_USER).

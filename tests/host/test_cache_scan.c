@@ -5,6 +5,8 @@
 // SOURCES: fs/name_cache.c fs/volume.c fs/zeros.c fs/journal_map.c kernel/rwlock.c kernel/copy.c kernel/string.c
 #include "cachebed.h"
 
+#include "kernel/timer.h"
+
 #define FRAMES 4096
 
 static struct inode *file_of_pages(uint64_t count)
@@ -241,6 +243,64 @@ static void requests_after_zipf_beside_a_scan_hit_more_than_in_an_lru(void **sta
 	inode_put(scan);
 }
 
+// Where the page is to be in the list `again` if those of `pages` in front of it came there after it, in this order.
+static bool in_front(struct page *const *order, unsigned count)
+{
+	const struct page *at = cache.again.first;
+	for (unsigned i = count; i--; at = at->lru_next)
+		if (at != order[i])
+			return false;
+	return true;
+}
+
+// Runs and single pages, at any time: those of a run that are old enough to be asked for again come to the front in
+// the order of the file, as they would one by one; and nothing else moves.
+static void a_run_is_moved_as_its_pages_would_be(void **state)
+{
+	const uint64_t size = 512;
+	struct inode *inode = file_of_pages(size);
+	uint64_t runs = 0, moved = 0;
+	use_all(inode, 0, size);
+	for (unsigned n = 0; n < 4000; n++) {
+		uint64_t index = shim_random_below(size), before, age = cache.touch_ns;
+		struct page *page, *order[20];
+		unsigned most = shim_random_below(2) ? 0 : (unsigned)shim_random_below(20), count;
+		unsigned due = 0;
+		if (!shim_random_below(50))
+			shim_advance(shim_random_below(4 * NS_PER_SEC));
+		page = pagecache_probe(inode, index);
+		assert_non_null(page);
+		before = cache.promoted;
+		for (unsigned i = 1; i <= most && index + i < size; i++)
+			if (clock_ns() - page[i].stamp_ns > age && page[i].index == index + i)
+				order[due++] = page + i;
+		bool whole = due && order[0] == page + 1;
+		count = pagecache_follow(inode, page, index, most);
+		if (count) {
+			while (due && order[due - 1] > page + count)
+				due--;
+			whole |= due && order[due - 1] == page + count;
+			runs++;
+			if (whole) {
+				moved += due;
+				for (unsigned i = 0; i < due; i++)
+					assert_int_equal(order[i]->stamp_ns, clock_ns());
+				assert_true(in_front(order, due));
+			} else {
+				assert_int_equal(cache.promoted, before);
+			}
+		}
+		page_wire_put_run(page, count + 1);
+		if (n % 100 == 0)
+			check_lists();
+	}
+	print_message("%lu runs, %lu pages moved\n", (unsigned long)runs, (unsigned long)moved);
+	assert_true(runs > 1000 && moved > 1000);
+	assert_int_equal(page_pinned(), 0);
+	check_lists();
+	inode_put(inode);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -252,6 +312,7 @@ int main(void)
 	    TEST(a_loop_that_fits_is_kept),
 	    TEST(pages_read_ahead_count_when_they_are_used),
 	    TEST(a_list_on_the_wire_leaves_the_other_one),
+	    TEST(a_run_is_moved_as_its_pages_would_be),
 	    TEST(requests_after_zipf_beside_a_scan_hit_more_than_in_an_lru),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

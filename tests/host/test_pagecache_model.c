@@ -42,7 +42,7 @@ static struct held {
 	uint64_t index;
 } held[HELD];
 static unsigned held_count;
-static uint64_t given, failed, refused;
+static uint64_t given, failed, refused, followed;
 
 static void hold(struct page *page, unsigned file, uint64_t index)
 {
@@ -101,7 +101,13 @@ static void ask(void)
 	uint64_t index = some_index(a->file);
 	struct page *page = pagecache_probe(files[a->file].inode, index);
 	if (page) {
-		hold(page, a->file, index);
+		unsigned most =
+		    (unsigned)shim_random_below(3) ? 0 : (unsigned)shim_random_below(20);
+		unsigned more = pagecache_follow(files[a->file].inode, page, index, most);
+		ASSERT(more <= most);
+		followed += more;
+		for (unsigned i = 0; i <= more; i++)
+			hold(page + i, a->file, index + i);
 		return;
 	}
 	a->get = (struct page_get){.inode = files[a->file].inode, .index = index, .done = told};
@@ -143,6 +149,9 @@ static void disturb(void)
 		ask();
 		pool_fail_off();
 		break;
+	case 4: // long enough for pages to be asked for again
+		shim_advance(shim_random_below(20) ? 1 : NS_PER_SEC);
+		break;
 	default:
 		shim_advance(shim_random_below(20000));
 	}
@@ -164,6 +173,15 @@ static uint64_t check_list(const struct page_list *list, unsigned flag)
 	return n;
 }
 
+// Each page of the hash says truly whether the next frame has the next page.
+static void check_followed(void)
+{
+	for (const struct page *page = pages, *next = page + 1; next < pages + pages_count;
+	     page = next++)
+		ASSERT(!page->owner || page->followed == (next->owner == page->owner &&
+							  next->index == page->index + 1));
+}
+
 static void check(void)
 {
 	uint64_t listed, owned = 0;
@@ -173,6 +191,7 @@ static void check(void)
 	for (unsigned i = 0; i < FILES; i++)
 		owned += inode_page_owner(files[i].inode)->pages;
 	ASSERT(owned == cache.pages);
+	check_followed();
 	spin_unlock_wtd(&cache.lock);
 	for (unsigned i = 0; i < held_count; i++)
 		ASSERT(held[i].page->wire);
@@ -211,7 +230,7 @@ static void random_load(uint32_t block_bytes, unsigned steps, bool failing)
 	make_files();
 	shim_set_unmapped(block_bytes != 1024);
 	shim_preempt(shim_random());
-	given = failed = refused = 0;
+	given = failed = refused = followed = 0;
 	uint64_t evictions = cache.evictions, used = cache.ahead_used;
 	for (unsigned i = 0; i < steps; i++) {
 		uint64_t what = shim_random_below(100);
@@ -235,9 +254,12 @@ static void random_load(uint32_t block_bytes, unsigned steps, bool failing)
 	while (held_count)
 		let_go();
 	check();
-	print_message("given %lu, failed %lu, refused %lu, evicted %lu, read ahead and used %lu\n",
-		      given, failed, refused, cache.evictions - evictions, cache.ahead_used - used);
+	print_message("given %lu, %lu of them in runs, failed %lu, refused %lu, evicted %lu, read "
+		      "ahead and used %lu\n",
+		      given, followed, failed, refused, cache.evictions - evictions,
+		      cache.ahead_used - used);
 	assert_true(given > steps / 10 && cache.evictions - evictions > steps / 100);
+	assert_true(followed > steps / 1000);
 	assert_int_equal(page_pinned(), 0);
 	assert_int_equal(cache.reads, 0);
 	for (unsigned i = 0; i < FILES; i++)

@@ -54,7 +54,7 @@ static struct held {
 	uint8_t bytes[PAGE_SIZE];
 } held[HELD];
 static unsigned held_count;
-static uint64_t taken, reads, syncs, write_errors, sync_errors, commits;
+static uint64_t taken, reads, followed, syncs, write_errors, sync_errors, commits;
 static bool failing;
 
 // What the write under way has put into the cache so far.
@@ -144,7 +144,11 @@ static void read_some(struct file *f)
 	f->get_version = f->version;
 	struct page *page = pagecache_probe(f->inode, index);
 	if (page) {
-		hold(f, page, index);
+		unsigned more =
+		    pagecache_follow(f->inode, page, index, (unsigned)shim_random_below(4));
+		followed += more;
+		for (unsigned i = 0; i <= more; i++)
+			hold(f, page + i, index + i);
 		return;
 	}
 	f->get = (struct page_get){.inode = f->inode, .index = index, .done = got};
@@ -365,7 +369,7 @@ static void random_load(uint32_t block_bytes, unsigned steps, bool fails)
 	}
 	shim_set_unmapped(block_bytes != 1024);
 	shim_preempt(shim_random());
-	taken = reads = syncs = write_errors = sync_errors = commits = 0;
+	taken = reads = followed = syncs = write_errors = sync_errors = commits = 0;
 	uint64_t copied = copy_bytes(COPY_CACHE_WRITE);
 	for (unsigned i = 0; i < steps; i++) {
 		struct file *f = &files[shim_random_below(FILES)];
@@ -388,12 +392,14 @@ static void random_load(uint32_t block_bytes, unsigned steps, bool fails)
 			check_commit();
 	}
 	settle();
-	print_message("%lu bytes written, %lu reads, %lu syncs, errors %lu and %lu, %lu commits, "
+	print_message("%lu bytes written, %lu reads, %lu of them in runs, %lu syncs, errors %lu "
+		      "and %lu, %lu commits, "
 		      "%lu refills, %lu replaced, %lu room waits, %lu page waits\n",
-		      taken, reads, syncs, write_errors, sync_errors, commits,
+		      taken, reads, followed, syncs, write_errors, sync_errors, commits,
 		      writeback_figures.refills, writeback_figures.replaced,
 		      writeback_figures.room_waits, writeback_figures.page_waits);
 	assert_int_equal(copy_bytes(COPY_CACHE_WRITE) - copied, taken);
+	assert_true(followed > 0);
 	for (struct file *f = files; f < files + FILES; f++)
 		inode_put(f->inode);
 	pagecache_drop();
