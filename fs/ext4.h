@@ -77,7 +77,7 @@ struct ext4 {
 	int64_t pending_blocks;		// (T) what the open transaction added to the two
 	int32_t pending_inodes;		// (T)
 	uint32_t reserved_descs; // blocks kept for descriptors to come, behind those there are
-	uint64_t root_blocks;	 // kept for the administrator of other systems
+	uint64_t root_blocks;	 // kept for the administrator of other systems, and for trees
 	uint32_t flex_groups;	 // groups whose metadata lies together; 1: no flex_bg
 	uint16_t extra_isize;	 // of new inodes
 	uint32_t nameless;	 // (T) an inode that may be read without a link

@@ -136,10 +136,17 @@ static bool add_group(const struct ext4_group *group, void *ctx)
 	return true;
 }
 
-static uint64_t super_root_blocks(const struct ext4 *fs, const struct ext4_super_block *sb)
+// Writing into blocks that were asked for beforehand (fallocate) takes no promise, and still the tree grows when they
+// are written here and there: so much is kept for that, whatever the superblock keeps.
+#define TREES_SHARE 50U // of the volume, one in so many
+#define TREES_MOST  4096U
+
+static uint64_t kept_blocks(const struct ext4 *fs, const struct ext4_super_block *sb)
 {
 	uint64_t high = fs->incompat & INCOMPAT_64BIT ? sb->s_r_blocks_count_hi : 0;
-	return high << 32 | sb->s_r_blocks_count_lo;
+	uint64_t root = MIN(high << 32 | sb->s_r_blocks_count_lo, fs->blocks / 2);
+	uint64_t trees = MIN(fs->blocks / TREES_SHARE, (uint64_t)TREES_MOST);
+	return fs->incompat & INCOMPAT_EXTENTS ? MAX(root, trees) : root;
 }
 
 // i_extra_isize of new inodes: what the volume wants, at least what this file system fills.
@@ -164,7 +171,7 @@ int ext4_open_counts(struct ext4 *fs)
 	const struct ext4_super_block *sb =
 	    (const void *)((const uint8_t *)block.data +
 			   (EXT4_SUPER_OFFSET & (fs->block_bytes - 1)));
-	fs->root_blocks = MIN(super_root_blocks(fs, sb), fs->blocks / 2);
+	fs->root_blocks = kept_blocks(fs, sb);
 	fs->extra_isize = super_extra_isize(fs, sb);
 	fs->flex_groups = 1;
 	if ((fs->incompat & INCOMPAT_FLEX_BG) && sb->s_log_groups_per_flex < 31)

@@ -45,7 +45,8 @@ static int64_t file_read(struct stream *s, struct stream_io *io, uint64_t offset
 			offset += piece;
 		}
 	}
-	return done ? done : error;
+	// -ERANGE: somebody has shortened it since we looked at its size.
+	return done || error == -ERANGE ? done : error;
 }
 
 static int64_t file_lend_page(struct stream *s, uint64_t offset, struct page **page)
@@ -56,8 +57,12 @@ static int64_t file_lend_page(struct stream *s, uint64_t offset, struct page **p
 	if (offset >= inode->size)
 		return 0;
 	error = pagecache_get_wait(inode, offset >> PAGE_SHIFT, page);
-	return error ? error
-		     : (int64_t)MIN(PAGE_SIZE - (offset & (PAGE_SIZE - 1)), inode->size - offset);
+	if (error)
+		return error == -ERANGE ? 0 : error;
+	if (offset < inode->size)
+		return (int64_t)MIN(PAGE_SIZE - (offset & (PAGE_SIZE - 1)), inode->size - offset);
+	page_wire_put(*page); // shortened since
+	return 0;
 }
 
 static int64_t file_size(struct stream *s)
@@ -159,6 +164,7 @@ static const struct stream_ops file_ops = {.kind = STREAM_FILE,
 					   .stat = file_stat,
 					   .write = userfile_write,
 					   .size = file_size,
+					   .append_lock = userfile_append_lock,
 					   .truncate = userfile_truncate,
 					   .allocate = userfile_allocate,
 					   .punch = userfile_punch,

@@ -25,6 +25,7 @@ int userfile_parent(const char *path, size_t len, struct inode **dir, const char
 // ---- userfile_write.c: stream_ops ----
 int64_t userfile_write(struct stream *s, struct stream_io *io, uint64_t offset);
 int userfile_truncate(struct stream *s, uint64_t size);
+struct mutex *userfile_append_lock(struct stream *s);
 int userfile_punch(struct stream *s, uint64_t offset, uint64_t bytes, bool keep_blocks);
 int userfile_allocate(struct stream *s, uint64_t offset, uint64_t bytes, bool keep_size);
 int userfile_sync(struct stream *s);

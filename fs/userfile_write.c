@@ -108,6 +108,15 @@ int64_t userfile_write(struct stream *s, struct stream_io *io, uint64_t offset)
 	return done && !(s->flags & STREAM_DSYNC && error) ? done : error;
 }
 
+// One for many files, which costs a wait now and then: an inode has no room of its own for it.
+#define APPEND_LOCKS 64
+static struct mutex append_locks[APPEND_LOCKS] = {[0 ... APPEND_LOCKS - 1] = MUTEX_INIT("append")};
+
+struct mutex *userfile_append_lock(struct stream *s)
+{
+	return &append_locks[userfile_of(s)->inode->number % APPEND_LOCKS];
+}
+
 int userfile_truncate(struct stream *s, uint64_t size)
 {
 	return file_truncate(userfile_of(s)->inode, size);

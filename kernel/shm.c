@@ -18,6 +18,7 @@
 struct object {			       // lock key L: the lock below
 	struct uspace_backing *memory; // constant, a reference
 	struct mutex copying;	       // bytes move, or the size changes
+	struct mutex appending;	       // outside of it
 	uint64_t size;		       // (L)
 	uint64_t number;	       // constant
 	uint64_t changed_ns;	       // (L) real time
@@ -71,6 +72,7 @@ static struct object *object_new(uint32_t mode)
 		return NULL;
 	*o = (struct object){.memory = uspace_shared_new(0),
 			     .copying = MUTEX_INIT("shm file"),
+			     .appending = MUTEX_INIT("shm append"),
 			     .changed_ns = clock_realtime_ns(),
 			     .references = 1,
 			     .mode = mode & 07777};
@@ -191,6 +193,11 @@ static int64_t shm_size(struct stream *s)
 	return (int64_t)object_of(s)->size;
 }
 
+static struct mutex *shm_append_lock(struct stream *s)
+{
+	return &object_of(s)->appending;
+}
+
 static int shm_sync(struct stream *s)
 {
 	return 0;
@@ -243,6 +250,7 @@ static const struct stream_ops file_ops = {.kind = STREAM_FILE,
 					   .close = shm_close,
 					   .stat = shm_file_stat,
 					   .size = shm_size,
+					   .append_lock = shm_append_lock,
 					   .truncate = shm_truncate,
 					   .sync = shm_sync,
 					   .set = shm_set,

@@ -420,11 +420,15 @@ int64_t stream_read(struct stream *s, struct stream_io *io)
 int64_t stream_write(struct stream *s, struct stream_io *io)
 {
 	int64_t done, size;
+	struct mutex *appending = NULL;
 
 	if (!positioned(s))
 		return stream_write_at(s, io, 0);
 	mutex_lock(&s->position_lock);
 	if (s->flags & STREAM_APPEND && s->ops->size) {
+		appending = s->ops->append_lock ? s->ops->append_lock(s) : NULL;
+		if (appending)
+			mutex_lock(appending);
 		size = s->ops->size(s);
 		if (size >= 0)
 			s->position = (uint64_t)size;
@@ -432,6 +436,8 @@ int64_t stream_write(struct stream *s, struct stream_io *io)
 	done = stream_write_at(s, io, s->position);
 	if (done > 0)
 		s->position += (uint64_t)done;
+	if (appending)
+		mutex_unlock(appending);
 	mutex_unlock(&s->position_lock);
 	return done;
 }

@@ -118,6 +118,8 @@ struct stream_ops {
 	int (*stat)(struct stream *s, struct stream_stat *out);
 	int (*ioctl)(struct stream *s, unsigned request, uintptr_t argument); // program's address
 	int64_t (*size)(struct stream *s); // files: for SEEK_END, O_APPEND
+	// Of the file: held from the look at its size to the end of what is appended there. Null: nobody else appends.
+	struct mutex *(*append_lock)(struct stream *s);
 	int (*truncate)(struct stream *s, uint64_t size);
 	// fallocate: keeps the size, or grows to the end of those bytes.
 	int (*allocate)(struct stream *s, uint64_t offset, uint64_t bytes, bool keep_size);

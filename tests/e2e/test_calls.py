@@ -10,7 +10,7 @@ import pytest
 from held import Held
 from vm import ROOT, VM, make_volume
 
-PROGRAMS = ("space", "maps", "pipes", "ifaces", "links", "shm")
+PROGRAMS = ("space", "maps", "pipes", "ifaces", "links", "shm", "append")
 LETTERS = 100 * 4096
 MODES = {"unmapped": dict(append="write=on cache=unmapped", mem=128), "late": dict(append="write=on nic=late", cpu="max")}
 POOLS = ("process", "task", "address space", "region", "pipe", "program file", "program mapping", "shared memory",
@@ -75,6 +75,10 @@ def test_what_programs_write_into_a_shared_file_everybody_sees(machine, volume, 
     assert machine.down() == 0
     subprocess.run(["/usr/sbin/debugfs", "-R", f"dump /d/model {tmp_path}/model", machine.image], check=True, capture_output=True)
     assert (tmp_path / "model").read_bytes() == model
+
+
+def test_who_append_to_one_file_lose_nothing_and_who_reads_a_shrinking_one_meets_its_end(machine, volume, tmp_path):
+    says_what_linux_says(machine, volume, tmp_path, "append")
 
 
 def test_memory_with_a_name_is_shared_and_goes_with_it(machine, volume, tmp_path):

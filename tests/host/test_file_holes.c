@@ -283,6 +283,50 @@ static void a_tree_that_holes_split_and_empty(void **state)
 	crashdisk_free();
 }
 
+// ---- a full volume ----
+
+// All the room there is is asked for, in ever smaller pieces. How many pages that makes.
+static uint64_t ask_for_all(struct inode *file)
+{
+	uint64_t end = 0;
+	for (uint64_t piece = 1 << 20; piece >= PAGE_SIZE;) {
+		int error = file_allocate(file, end, piece, false);
+		if (error && error != -ENOSPC)
+			filebed_must(error, "allocate");
+		if (error)
+			piece /= 2;
+		else
+			end += piece;
+	}
+	return end / PAGE_SIZE;
+}
+
+// Every second page of it is written, so that the tree takes as many extents as there can be.
+static void room_that_was_asked_for_can_be_written(const char *words, const char *size)
+{
+	static uint8_t page[PAGE_SIZE];
+	crashbed_make(words, size, NULL);
+	mount();
+	struct inode *file = make_file("full");
+	uint64_t pages = ask_for_all(file);
+	for (uint64_t n = 0; n < pages; n += 2) {
+		memset(page, (int)(1 + n % 200), sizeof(page));
+		write_all(file, n * PAGE_SIZE, page, sizeof(page));
+		if (n % 512 == 510)
+			filebed_must(file_sync_wait(file), "sync");
+	}
+	durable(file);
+	inode_put(file);
+	unmount();
+	crashdisk_free();
+}
+
+static void on_a_full_volume_room_that_was_asked_for_can_be_written(void **state)
+{
+	room_that_was_asked_for_can_be_written("-b 4096 -m 0 -N 64", "40m");
+	room_that_was_asked_for_can_be_written("-b 1024 -m 0 -N 64 -J size=1", "12m");
+}
+
 // ---- the wire ----
 
 static void who_has_a_page_wired_keeps_it_as_it_is(void **state)
@@ -332,6 +376,7 @@ int main(void)
 	    cmocka_unit_test(power_cuts_with_blocks_of_a_page),
 	    cmocka_unit_test(power_cuts_with_small_blocks),
 	    cmocka_unit_test(a_tree_that_holes_split_and_empty),
+	    cmocka_unit_test(on_a_full_volume_room_that_was_asked_for_can_be_written),
 	    cmocka_unit_test(who_has_a_page_wired_keeps_it_as_it_is),
 	    cmocka_unit_test(block_mapped_files_have_no_holes_punched),
 	};
