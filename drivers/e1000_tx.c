@@ -268,9 +268,9 @@ static inline uint32_t measure_known(const struct e1000_tx *tx, const struct net
 				     const struct netfrag *end, uint32_t *slots)
 {
 	uint32_t bytes = frags->bytes;
+	*slots = 1;
 	if (bytes - 1 >= tx->first_max)
 		return 0;
-	*slots = 1;
 	for (const struct netfrag *frag = frags + 1; frag < end; frag++) {
 		if (UNLIKELY(frag->bytes - 1 >= E1000_TSO_MAX))
 			return 0;
@@ -377,7 +377,7 @@ transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
 	const struct netfrag *end = frags + count;
 	uint32_t head = offload->header_bytes, first = tx->next, at = first, slots;
 	uint32_t bytes = measure_known(tx, frags, end, &slots);
-	if (bytes <= head || bytes > (cut ? E1000_TSO_MAX : E1000_FRAME_MAX) ||
+	if (bytes < head + cut || bytes > (cut ? E1000_TSO_MAX : E1000_FRAME_MAX) ||
 	    frags->bytes < head || e1000_tx_free(tx) < slots + 2)
 		return false;
 	e1000_stats.tx_bytes += bytes;

@@ -37,6 +37,8 @@ void iface_kick_all(void); // rings the doorbell of every card that was written 
 // checksums, on its way to the card (what netif->linkoutput does, with nothing left to find out). ERR_OK: the card
 // has references of its own.
 err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16_t tcp_header);
+// The same for one that is nothing but headers, in one piece. ERR_OK: the caller's reference is the card's now.
+err_t iface_give_tcp(struct netif *netif, struct pbuf *headers);
 
 // net/txqueue.c. Fast WTD context.
 // Takes count fragments, whose references it keeps until the card has them; false when it is full

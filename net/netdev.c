@@ -120,6 +120,22 @@ ONE_CALLER err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16
 	return send(netif->state, packet, &offload);
 }
 
+// What stands in header_bytes does not matter where nothing is cut: always the same, which the card knows already.
+err_t iface_give_tcp(struct netif *netif, struct pbuf *headers)
+{
+	static const struct netoffload offload = {.ip_csum = true,
+						  .l4_csum = true,
+						  .l3_offset = SIZEOF_ETH_HDR,
+						  .l4_offset = SIZEOF_ETH_HDR + IP_HLEN,
+						  .header_bytes =
+						      SIZEOF_ETH_HDR + IP_HLEN + TCP_HLEN};
+	err_t err = send(netif->state, headers, &offload);
+
+	if (LIKELY(err == ERR_OK))
+		headers->ref--;
+	return err;
+}
+
 // A segment could not be cut because a card holds it (LWIP_HOOK_TCP_OUTPUT_WAITS).
 static bool tcp_waits;
 

@@ -47,6 +47,7 @@ uint16_t net_random16(void)
 	return (uint16_t)take(16);
 }
 
+// Two secrets of a connection's ends: the lower half for sequence numbers, the upper one for time stamps.
 static uint64_t of_the_ends(const uint32_t *local, const uint32_t *remote, size_t words,
 			    uint32_t ports)
 {
@@ -60,10 +61,9 @@ static uint64_t of_the_ends(const uint32_t *local, const uint32_t *remote, size_
 
 // RFC 6528, 3: ISN = M + F(localip, localport, remoteip, remoteport, secretkey), M a timer that ticks
 // every 4 microseconds.
-static uint32_t sequence(const uint32_t *local, const uint32_t *remote, size_t words,
-			 uint32_t ports)
+static uint32_t sequence(uint64_t secret)
 {
-	return (uint32_t)(clock_ns() / 4000) + (uint32_t)of_the_ends(local, remote, words, ports);
+	return (uint32_t)(clock_ns() / 4000) + (uint32_t)secret;
 }
 
 uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote,
@@ -72,20 +72,27 @@ uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const
 	uint32_t ports = (uint32_t)local_port << 16 | remote_port;
 
 	if (IP_IS_V6(local))
-		return sequence(ip_2_ip6(local)->addr, ip_2_ip6(remote)->addr, 4, ports);
-	return sequence(&ip_2_ip4(local)->addr, &ip_2_ip4(remote)->addr, 1, ports);
+		return sequence(
+		    of_the_ends(ip_2_ip6(local)->addr, ip_2_ip6(remote)->addr, 4, ports));
+	return sequence(of_the_ends(&ip_2_ip4(local)->addr, &ip_2_ip4(remote)->addr, 1, ports));
 }
 
-uint32_t tcp_initial_sequence_tuple(const struct tcp_tuple *tuple)
+static uint64_t of_tuple(const struct tcp_tuple *tuple)
 {
-	return sequence(tuple->local, tuple->remote, tuple->ipv6 ? 4 : 1,
-			(uint32_t)tuple->local_port << 16 | tuple->remote_port);
+	return of_the_ends(tuple->local, tuple->remote, tuple->ipv6 ? 4 : 1,
+			   (uint32_t)tuple->local_port << 16 | tuple->remote_port);
 }
 
 // RFC 7323, 5.4 and 7.1: the bits that sequence numbers leave.
 uint32_t tcp_timestamp_offset(const struct tcp_tuple *tuple)
 {
-	return of_the_ends(tuple->local, tuple->remote, tuple->ipv6 ? 4 : 1,
-			   (uint32_t)tuple->local_port << 16 | tuple->remote_port) >>
-	       32;
+	return of_tuple(tuple) >> 32;
+}
+
+uint32_t tcp_initial_sequence_tuple(const struct tcp_tuple *tuple, uint32_t *ts_offset)
+{
+	uint64_t secret = of_tuple(tuple);
+
+	*ts_offset = secret >> 32;
+	return sequence(secret);
 }

@@ -20,6 +20,7 @@
 #include "lwip/prot/ip4.h"
 #include "lwip/stats.h"
 #include "net/checksum.h"
+#include "tcp_open.h"
 #include "tcp_straight.h"
 
 #define ETHERNET_BYTES 14
@@ -171,6 +172,8 @@ ONE_CALLER enum straight straight_receive(struct netif *netif, struct rxbuf *buf
 	}
 	if (!from_a_station(h, netif))
 		return STRAIGHT_NOT;
+	if (!payload && tcp_open(h->addresses, h->ports, &h->tcp, netif))
+		return STRAIGHT_DONE;
 	p = rxpool_packet(buf, bytes);
 	if (p) {
 		straight_general++;

@@ -8,9 +8,9 @@
 // net/random.c, RFC 6528.
 uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote,
 			      uint16_t remote_port);
-// The same from what the table of connections knows a connection by.
+// The same from what the table of connections knows a connection by, and tcp_timestamp_offset() in one go.
 struct tcp_tuple;
-uint32_t tcp_initial_sequence_tuple(const struct tcp_tuple *tuple);
+uint32_t tcp_initial_sequence_tuple(const struct tcp_tuple *tuple, uint32_t *ts_offset);
 #define LWIP_HOOK_TCP_ISN(local, local_port, remote, remote_port)                                  \
 	tcp_initial_sequence(local, local_port, remote, remote_port)
 

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Segments without a PCB, see tcp_bare.h. The card makes the checksum, as for all others. RFC 9293, 3.1.
 #include "tcp_bare.h"
+#include "hooks.h"
 #include "kernel/kstring.h"
+#include "kernel/pool.h"
+#include "lwip/etharp.h"
 #include "lwip/ip.h"
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/stats.h"
+#include "net/iface.h"
+#include "net/straight.h"
+#include "tcp_straight.h"
 #include "tcp_timestamp.h"
 
 static void put_addresses(const struct tcp_tuple *tuple, struct netif *arrival, ip_addr_t *local,
@@ -24,17 +30,8 @@ static void put_addresses(const struct tcp_tuple *tuple, struct netif *arrival, 
 	}
 }
 
-static void put_timestamps(uint8_t *at, const struct tcp_tuple *tuple, uint32_t echo)
-{
-	const uint32_t option[] = {PP_HTONL(0x0101080a),
-				   lwip_htonl(tcp_now() + tcp_timestamp_offset(tuple)),
-				   lwip_htonl(echo)};
-
-	memcpy(at, option, sizeof(option));
-}
-
 // size: what fits through the interface, of segment->mss.
-static uint8_t *put_syn_options(uint8_t *at, const struct tcp_bare *segment, uint16_t size)
+static void put_options(uint8_t *at, const struct tcp_bare *segment, uint16_t size)
 {
 	const uint8_t mss[] = {LWIP_TCP_OPT_MSS, 4, size >> 8, size & 0xff};
 	const uint8_t scale[] = {LWIP_TCP_OPT_NOP, LWIP_TCP_OPT_WS, 3, TCP_RCV_SCALE};
@@ -52,41 +49,143 @@ static uint8_t *put_syn_options(uint8_t *at, const struct tcp_bare *segment, uin
 		memcpy(at, sack, 4);
 		at += 4;
 	}
-	return at;
+	if (segment->timestamps) {
+		const struct tcp_times_option times = {TCP_TIMES_KIND,
+						       lwip_htonl(tcp_now() + segment->ts_offset),
+						       lwip_htonl(segment->ts_echo)};
+		memcpy(at, &times, sizeof(times));
+	}
 }
 
-void tcp_bare_send(const struct tcp_tuple *tuple, const struct tcp_bare *segment)
+static inline uint16_t header_bytes(const struct tcp_bare *segment)
 {
-	uint16_t len = TCP_HLEN + 4 * (!!segment->mss + segment->scale + segment->sack +
-				       3 * segment->timestamps);
-	struct netif *arrival = netif_get_by_index(segment->netif_idx), *netif;
-	ip_addr_t local, remote;
-	struct tcp_hdr *header;
-	struct pbuf *p;
-	uint8_t *options;
+	return TCP_HLEN +
+	       4U * (!!segment->mss + segment->scale + segment->sack + 3U * segment->timestamps);
+}
 
-	put_addresses(tuple, arrival, &local, &remote);
-	netif = ip_route(&local, &remote);
-	if (!netif)
-		netif = arrival;
-	p = netif ? pbuf_alloc(PBUF_IP, len, PBUF_RAM) : NULL;
-	if (!p) {
-		TCP_STATS_INC(tcp.memerr);
-		return;
-	}
-	header = p->payload;
+static void put_header(struct tcp_hdr *header, const struct tcp_tuple *tuple,
+		       const struct tcp_bare *segment, uint16_t size)
+{
 	header->src = lwip_htons(tuple->local_port);
 	header->dest = lwip_htons(tuple->remote_port);
 	header->seqno = lwip_htonl(segment->seqno);
 	header->ackno = lwip_htonl(segment->ackno);
-	TCPH_HDRLEN_FLAGS_SET(header, len / 4, segment->flags);
+	TCPH_HDRLEN_FLAGS_SET(header, header_bytes(segment) / 4, segment->flags);
 	header->wnd = lwip_htons(segment->window);
 	header->chksum = 0;
 	header->urgp = 0;
-	options = put_syn_options((uint8_t *)(header + 1), segment,
-				  tcp_eff_send_mss_netif(segment->mss, netif, &remote));
-	if (segment->timestamps)
-		put_timestamps(options, tuple, segment->ts_echo);
+	put_options((uint8_t *)(header + 1), segment, size);
+}
+
+// ---- the straight way ---------------------------------------------------------------------------------
+// Through the only card, to a neighbour that we know: one object, all headers written as they lie.
+
+struct head {
+	struct eth_addr to, from;
+	uint32_t what; // Ethernet's type, version and header length, type of service
+	uint16_t length, id;
+	uint32_t whole; // no fragment, time to live, protocol
+	uint16_t checksum;
+	uint32_t source, dest;
+	struct tcp_hdr tcp;
+	uint8_t options[TCP_MAX_OPTION_BYTES];
+} __attribute__((packed));
+#define HEADERS (SIZEOF_ETH_HDR + IP_HLEN)
+_Static_assert(offsetof(struct head, tcp) == HEADERS, "as on the wire");
+
+struct bare {
+	struct pbuf_custom custom;
+	struct head head;
+};
+// What the card and the queue in front of it hold, twice; beyond that they are lwIP's.
+static struct pool bares = POOL_INIT_RAW("tcp_bare", struct bare, 4096);
+static netif_addr_idx_t neighbour; // in whose place the last one's was found
+
+static void bare_free(struct pbuf *p)
+{
+	pool_free(&bares, CONTAINER_OF((struct pbuf_custom *)(void *)p, struct bare, custom));
+}
+
+// The only card's, if it is the one that the segment is to go by.
+static inline struct netif *only_card(const struct tcp_bare *segment)
+{
+	struct netif *netif = netif_list;
+
+	return netif && !netif->next && netif_default == netif && netif_is_up(netif) &&
+		       netif_is_link_up(netif) && netif_get_index(netif) == segment->netif_idx
+		   ? netif
+		   : NULL;
+}
+
+static inline const struct eth_addr *address_of(struct netif *netif, uint32_t remote)
+{
+	const ip4_addr_t ip = {remote};
+	const struct eth_addr *to = etharp_known(netif, &ip, neighbour);
+
+	if (LIKELY(to))
+		return to;
+	neighbour = etharp_place(netif, &ip);
+	return etharp_known(netif, &ip, neighbour);
+}
+
+static bool send_straight(const struct tcp_tuple *tuple, const struct tcp_bare *segment)
+{
+	struct netif *netif = only_card(segment);
+	const struct eth_addr *to;
+	struct bare *bare;
+	struct head *h;
+	uint16_t bytes = HEADERS + header_bytes(segment);
+
+	if (!straight_on || tuple->ipv6 || !netif || !(to = address_of(netif, tuple->remote[0])) ||
+	    !(bare = pool_alloc(&bares)))
+		return false;
+	h = &bare->head;
+	h->to = *to;
+	h->from = *(const struct eth_addr *)netif->hwaddr;
+	h->what = PP_HTONL(ETHTYPE_IP << 16 | 0x4500);
+	h->length = lwip_htons(bytes - SIZEOF_ETH_HDR);
+	h->id = lwip_htons(LWIP_IP_ID());
+	h->whole = PP_HTONL((uint32_t)TCP_TTL << 8 | IP_PROTO_TCP);
+	h->checksum = 0;
+	h->source = tuple->local[0];
+	h->dest = tuple->remote[0];
+	put_header(&h->tcp, tuple, segment, MIN(segment->mss, netif->mtu - IP_HLEN - TCP_HLEN));
+	bare->custom.custom_free_function = bare_free;
+	bare->custom.pbuf = (struct pbuf){.payload = h,
+					  .tot_len = bytes,
+					  .len = bytes,
+					  .type_internal = (u8_t)PBUF_RAM,
+					  .flags = PBUF_FLAG_IS_CUSTOM,
+					  .ref = 1,
+					  .if_idx = NETIF_NO_INDEX};
+	tcp_straight_out++;
+	if (UNLIKELY(iface_give_tcp(netif, &bare->custom.pbuf) != ERR_OK))
+		pool_free(&bares, bare);
+	return true;
+}
+
+// ---- the general way ----------------------------------------------------------------------------------
+
+void tcp_bare_send(const struct tcp_tuple *tuple, const struct tcp_bare *segment)
+{
+	struct netif *arrival, *netif;
+	ip_addr_t local, remote;
+	struct pbuf *p;
+
+	if (LIKELY(send_straight(tuple, segment)))
+		return;
+	arrival = netif_get_by_index(segment->netif_idx);
+	put_addresses(tuple, arrival, &local, &remote);
+	netif = ip_route(&local, &remote);
+	if (!netif)
+		netif = arrival;
+	p = netif ? pbuf_alloc(PBUF_IP, header_bytes(segment), PBUF_RAM) : NULL;
+	if (!p) {
+		TCP_STATS_INC(tcp.memerr);
+		return;
+	}
+	put_header(p->payload, tuple, segment,
+		   tcp_eff_send_mss_netif(segment->mss, netif, &remote));
 	TCP_STATS_INC(tcp.xmit);
 	ip_output_if(p, &local, &remote, TCP_TTL, 0, IP_PROTO_TCP, netif);
 	pbuf_free(p);

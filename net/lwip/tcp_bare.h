@@ -13,8 +13,8 @@ struct tcp_bare {
 	uint8_t netif_idx; // the interface to use where no route says which
 	uint16_t mss;	   // in a SYN: the option, cut to what the interface takes; 0: none
 	bool scale, sack;  // in a SYN: window scale, SACK permitted (RFC 7323, 2018)
-	bool timestamps;   // TSval is now; TSecr:
-	uint32_t ts_echo;
+	bool timestamps;
+	uint32_t ts_offset, ts_echo; // TSval is that of now with this offset; TSecr
 };
 
 // Sends it. Nothing happens when memory is short or no interface fits: such segments are sent again when

@@ -22,7 +22,7 @@ struct tcp_syn {
 	uint8_t tries, netif_idx;
 };
 _Static_assert(sizeof(struct tcp_syn) <= 128, "tens of bytes, not a PCB");
-static struct pool entries = POOL_INIT("tcp_syn", struct tcp_syn, TCP_SYN_ENTRIES);
+static struct pool entries = POOL_INIT_RAW("tcp_syn", struct tcp_syn, TCP_SYN_ENTRIES);
 
 // Entries that have sent as many SYN-ACKs again: each waits equally long, so the first is due first.
 // Fast WTD context only, so no lock; this holds for everything here.
@@ -96,6 +96,7 @@ static void send_syn_ack(const struct tcp_tuple *tuple, const struct tcp_syn_off
 				   .scale = offer->scaled,
 				   .sack = offer->sack,
 				   .timestamps = offer->timestamps,
+				   .ts_offset = offer->ts_offset,
 				   .ts_echo = offer->ts_recent};
 
 	tcp_bare_send(tuple, &segment);
@@ -183,6 +184,7 @@ static void send_cookie(const struct tcp_tuple *tuple, struct tcp_syn_offer *off
 		shift--;
 	last_cookie = sys_now();
 	any_cookie = true;
+	offer->ts_offset = tcp_timestamp_offset(tuple);
 	offer->iss = cookie(tuple, offer->irs, period,
 			    (period & 1) << 7 | offer->sack << 6 | shift << 3 | size);
 	cookies++;
@@ -220,15 +222,74 @@ static bool read_cookie(const struct tcp_tuple *tuple, uint32_t irs, uint32_t is
 					.scaled = says >> 3 & 7,
 					.sack = says >> 6 & 1,
 					.timestamps = echoes_a_cookies(tuple, times),
-					.ts_recent = times->value};
+					.ts_recent = times->value,
+					.ts_offset = tcp_timestamp_offset(tuple)};
 	return true;
 }
 
 // ---- segments ---------------------------------------------------------------------------------------
 
-static uint32_t sequence_for(const struct tcp_tuple *tuple, uint32_t least)
+void tcp_syn_begin(struct tcp_syn_offer *offer, uint32_t irs)
 {
-	uint32_t iss = tcp_initial_sequence_tuple(tuple);
+	*offer = (struct tcp_syn_offer){.irs = irs, .mss = MIN(TCP_MSS, 536)}; // RFC 9293, 3.7.1
+}
+
+// The length of the option of that kind that may be so long at most; 0: it is wrong.
+static unsigned option(struct tcp_syn_offer *offer, const uint8_t *at, unsigned most)
+{
+	unsigned bytes = at[1];
+	uint16_t mss;
+
+	if (bytes < 2 || bytes > most)
+		return 0;
+	switch (at[0]) {
+	case LWIP_TCP_OPT_MSS:
+		if (bytes != LWIP_TCP_OPT_LEN_MSS)
+			return 0;
+		mss = (uint16_t)(at[2] << 8 | at[3]);
+		offer->mss = mss && mss <= TCP_MSS ? MAX(mss, TCP_MIN_MSS) : TCP_MSS;
+		return bytes;
+	case LWIP_TCP_OPT_WS:
+		if (bytes != LWIP_TCP_OPT_LEN_WS)
+			return 0;
+		if (!offer->scaled)
+			offer->scale = MIN(at[2], 14);
+		offer->scaled = true;
+		return bytes;
+	case LWIP_TCP_OPT_TS:
+		if (bytes != LWIP_TCP_OPT_LEN_TS)
+			return 0;
+		if (!offer->timestamps && tcp_timestamps_on)
+			offer->ts_recent = (uint32_t)at[2] << 24 | at[3] << 16 | at[4] << 8 | at[5];
+		offer->timestamps = tcp_timestamps_on;
+		return bytes;
+	case LWIP_TCP_OPT_SACK_PERM:
+		offer->sack |= bytes == LWIP_TCP_OPT_LEN_SACK_PERM;
+		return bytes == LWIP_TCP_OPT_LEN_SACK_PERM ? bytes : 0;
+	default:
+		return bytes;
+	}
+}
+
+bool tcp_syn_options(struct tcp_syn_offer *offer, const uint8_t *options, unsigned bytes)
+{
+	for (unsigned at = 0; at < bytes;) {
+		unsigned used = 1;
+
+		if (options[at] == LWIP_TCP_OPT_EOL)
+			return true;
+		if (options[at] != LWIP_TCP_OPT_NOP)
+			used = bytes - at < 2 ? 0 : option(offer, options + at, bytes - at);
+		if (!used)
+			return false;
+		at += used;
+	}
+	return true;
+}
+
+static uint32_t sequence_for(const struct tcp_tuple *tuple, uint32_t least, uint32_t *ts_offset)
+{
+	uint32_t iss = tcp_initial_sequence_tuple(tuple, ts_offset);
 
 	return least && TCP_SEQ_LT(iss, least) ? least : iss;
 }
@@ -255,11 +316,12 @@ void tcp_syn_received(const struct tcp_tuple *tuple, uint32_t hash, struct tcp_h
 		send_cookie(tuple, &offer, netif_idx);
 		return;
 	}
-	offer.iss = sequence_for(tuple, least_iss);
+	offer.iss = sequence_for(tuple, least_iss, &offer.ts_offset);
 	offer.sent_at = tcp_now();
 	entry->id.tuple = *tuple;
 	entry->offer = offer;
 	entry->netif_idx = netif_idx;
+	entry->tries = 0;
 	tcp_hash_add(&entry->id.node, TCP_HASH_SYN, hash);
 	wait_for_answer(entry);
 	tcp_timer_needed();
@@ -276,6 +338,14 @@ void tcp_syn_reset(struct tcp_hash_node *node, uint32_t seqno)
 		return;
 	reset++;
 	forget(entry);
+}
+
+bool tcp_syn_is_next(const struct tcp_hash_node *node, uint32_t seqno, uint32_t ackno)
+{
+	const struct tcp_syn_offer *offer =
+	    &CONTAINER_OF(node, const struct tcp_syn, id.node)->offer;
+
+	return seqno == offer->irs + 1 && ackno == offer->iss + 1;
 }
 
 enum tcp_syn_verdict tcp_syn_acked(const struct tcp_tuple *tuple, struct tcp_hash_node *node,
@@ -305,10 +375,12 @@ enum tcp_syn_verdict tcp_syn_acked(const struct tcp_tuple *tuple, struct tcp_has
 	return TCP_SYN_DROP;
 }
 
-void tcp_syn_opened(struct tcp_hash_node *node)
+void tcp_syn_opened(struct tcp_hash_node *node, struct tcp_pcb *pcb)
 {
 	if (!node)
 		return;
 	completed++;
+	if (!entry_of(node)->offer.sent_at && !entry_of(node)->offer.timestamps)
+		pcb->rto = TCP_RTO_TICKS(3000); // RFC 6298, 5.7: the SYN-ACK was repeated
 	forget(entry_of(node));
 }

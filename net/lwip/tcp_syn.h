@@ -26,7 +26,13 @@ struct tcp_syn_offer {
 	uint8_t scale; // the peer's shift, valid if scaled
 	bool scaled, sack, timestamps;
 	uint32_t ts_recent; // its newest TSval
+	uint32_t ts_offset; // of ours (tcp_timestamp_offset)
 };
+
+// What a SYN with that sequence number offers without any option; and with these.
+void tcp_syn_begin(struct tcp_syn_offer *offer, uint32_t irs);
+// False: they are not formed as they should be, and what is behind that does not count.
+bool tcp_syn_options(struct tcp_syn_offer *offer, const uint8_t *options, unsigned bytes);
 
 // A SYN for a listener: answered. entry: the one found for the tuple, or null. least_iss: 0, or the
 // sequence number above which ours must begin (RFC 9293, 3.4.1: a TIME_WAIT is reused).
@@ -34,6 +40,9 @@ void tcp_syn_received(const struct tcp_tuple *tuple, uint32_t hash, struct tcp_h
 		      const struct tcp_syn_offer *offer, uint32_t least_iss, uint8_t netif_idx);
 // A RST that belongs to the entry.
 void tcp_syn_reset(struct tcp_hash_node *entry, uint32_t seqno);
+
+// Whether an ACK with these numbers is just the one that is waited for: of the SYN-ACK, with nothing before it.
+bool tcp_syn_is_next(const struct tcp_hash_node *entry, uint32_t seqno, uint32_t ackno);
 
 enum tcp_syn_verdict {
 	TCP_SYN_OPEN,  // *offer says how; the entry stays until tcp_syn_opened
@@ -45,7 +54,8 @@ enum tcp_syn_verdict tcp_syn_acked(const struct tcp_tuple *tuple, struct tcp_has
 				   uint32_t seqno, uint32_t ackno, const struct tcp_times *times,
 				   struct tcp_syn_offer *offer);
 // A PCB was made of it: the entry (or null, for a cookie) goes.
-void tcp_syn_opened(struct tcp_hash_node *entry);
+struct tcp_pcb;
+void tcp_syn_opened(struct tcp_hash_node *entry, struct tcp_pcb *pcb);
 
 // Every slow tick: SYN-ACKs that are due.
 void tcp_syn_tmr(void);

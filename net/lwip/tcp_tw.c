@@ -87,6 +87,7 @@ static void acknowledge(const struct tcp_tw *entry)
 				   .flags = TCP_ACK,
 				   .netif_idx = entry->facts.netif_idx,
 				   .timestamps = entry->facts.timestamps,
+				   .ts_offset = entry->facts.ts_offset,
 				   .ts_echo = entry->facts.ts_recent};
 
 	tcp_bare_send(&entry->id.tuple, &segment);

@@ -16,7 +16,7 @@ struct tcp_tw_facts {
 	uint16_t window; // as a header carries it
 	uint8_t netif_idx;
 	bool timestamps;
-	uint32_t ts_recent;
+	uint32_t ts_recent, ts_offset;
 };
 
 // The connection enters TIME_WAIT; its PCB can go. When there is no memory even for this, it is not

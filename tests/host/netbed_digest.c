@@ -12,7 +12,7 @@
 #include "netbed_digest.h"
 #include "shim.h"
 
-static void fold(uint64_t *digest, uint64_t value)
+void bed_fold_value(uint64_t *digest, uint64_t value)
 {
 	*digest = (*digest ^ value) * 0x100000001b3ULL;
 	*digest ^= *digest >> 29;
@@ -21,15 +21,16 @@ static void fold(uint64_t *digest, uint64_t value)
 static void fold_segments(uint64_t *digest, const struct tcp_seg *seg, uint32_t iss)
 {
 	for (; seg; seg = seg->next) {
-		fold(digest, lwip_ntohl(seg->tcphdr->seqno) - iss);
-		fold(digest, seg->len);
-		fold(digest, pbuf_clen(seg->p) + 256 * (seg->p->ref + 256 * seg->p->tso_mss));
+		bed_fold_value(digest, lwip_ntohl(seg->tcphdr->seqno) - iss);
+		bed_fold_value(digest, seg->len);
+		bed_fold_value(digest,
+			       pbuf_clen(seg->p) + 256 * (seg->p->ref + 256 * seg->p->tso_mss));
 	}
-	fold(digest, 0x5e9);
+	bed_fold_value(digest, 0x5e9);
 }
 
 // All of the connection's state but what tells it from others.
-static void fold_state(uint64_t *digest, const struct tcp_pcb *pcb, uint32_t iss, uint32_t irs)
+void bed_fold_state(uint64_t *digest, const struct tcp_pcb *pcb, uint32_t iss, uint32_t irs)
 {
 	const uint32_t state[] = {pcb->state,
 				  pcb->flags,
@@ -79,7 +80,7 @@ static void fold_state(uint64_t *digest, const struct tcp_pcb *pcb, uint32_t iss
 				  LWIP_TCP_SACK_VALID(pcb, 0)};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(state); i++)
-		fold(digest, state[i]);
+		bed_fold_value(digest, state[i]);
 	fold_segments(digest, pcb->unsent, iss);
 	fold_segments(digest, pcb->unacked, iss);
 }
@@ -88,22 +89,22 @@ void bed_fold(uint64_t *digest, const struct bed_peer *peer, uint32_t iss, uint3
 	      uint32_t *seen)
 {
 	for (struct bed_segment s = bed_next_tcp(); s.packet; s = bed_next_tcp()) {
-		fold(digest, s.flags);
-		fold(digest, s.flags & TCP_RST ? 0 : s.seq - iss);
-		fold(digest, s.flags & TCP_RST ? 0 : s.ack - irs);
-		fold(digest, s.window);
-		fold(digest, s.len);
-		fold(digest, s.times + 2 * (s.times && s.ts_echo == peer->ts_value));
+		bed_fold_value(digest, s.flags);
+		bed_fold_value(digest, s.flags & TCP_RST ? 0 : s.seq - iss);
+		bed_fold_value(digest, s.flags & TCP_RST ? 0 : s.ack - irs);
+		bed_fold_value(digest, s.window);
+		bed_fold_value(digest, s.len);
+		bed_fold_value(digest, s.times + 2 * (s.times && s.ts_echo == peer->ts_value));
 		for (uint32_t i = 0; i < s.len; i++)
-			fold(digest, s.data[i]);
+			bed_fold_value(digest, s.data[i]);
 		if (!(s.flags & TCP_RST) && s.seq + s.len - iss > *seen)
 			*seen = s.seq + s.len - iss;
 	}
-	fold(digest, peer->received);
-	fold(digest, peer->sent);
-	fold(digest, peer->pcb != NULL);
+	bed_fold_value(digest, peer->received);
+	bed_fold_value(digest, peer->sent);
+	bed_fold_value(digest, peer->pcb != NULL);
 	if (peer->pcb)
-		fold_state(digest, peer->pcb, iss, irs);
+		bed_fold_state(digest, peer->pcb, iss, irs);
 }
 
 void bed_fold_from_here(struct tcp_pcb *pcb)

@@ -9,6 +9,9 @@
 // server's data went, from iss.
 void bed_fold(uint64_t *digest, const struct bed_peer *peer, uint32_t iss, uint32_t irs,
 	      uint32_t *seen);
+// Takes in a number; the whole state of a pcb, as bed_fold() does.
+void bed_fold_value(uint64_t *digest, uint64_t value);
+void bed_fold_state(uint64_t *digest, const struct tcp_pcb *pcb, uint32_t iss, uint32_t irs);
 // What the handshake's time left in the pcb is not what is compared: takes it out.
 void bed_fold_from_here(struct tcp_pcb *pcb);
 // Numbers that both runs of a dialogue draw alike (xorshift): bed_dice() begins, bed_draw() is below `below`.

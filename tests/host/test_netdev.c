@@ -334,7 +334,8 @@ static void servers_that_hold_data_do_not_starve_the_card(void **state)
 		bed_send(sender, TCP_ACK, data, sizeof(data));
 		bed_skip();
 	}
-	reader = bed_connect(1460, 65535); // small frames: SYN, ACK
+	reader = bed_connect(1460, 65535);
+	bed_send(reader, TCP_ACK, "GET", 3); // a small frame
 	send_pages(reader, 3);
 	while ((segment = bed_next_tcp()).packet)
 		if (segment.dest == reader->port)
