@@ -7,6 +7,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/socket_tcp.h"
 #include "net/stack.h"
+#include "tcp_path.h"
 #include "tcp_rcvbuf.h"
 
 enum { LEVEL_IP = 0, LEVEL_TCP = 6, LEVEL_IPV6 = 41 };
@@ -19,6 +20,8 @@ enum {
 	SO_ZEROCOPY = 60
 };
 enum { IP_TOS_OPTION = 1, IP_TTL_OPTION, IPV6_UNICAST_HOPS = 16, IPV6_TCLASS = 67 };
+enum { IP_MTU_DISCOVER = 10, IP_MTU = 14, IPV6_MTU_DISCOVER = 23, IPV6_MTU };
+enum { PMTUDISC_WANT = 1, PMTUDISC_PROBE = 3 };
 enum {
 	TCP_NODELAY_OPTION = 1,
 	TCP_MAXSEG,
@@ -128,6 +131,8 @@ static int set_ip(struct tcp_socket *t, int level, int name, int n)
 			      252); // RFC 3168: ECN's bits are TCP's
 	if (name == (v6 ? IPV6_UNICAST_HOPS : IP_TTL_OPTION))
 		return n == -1 ? 0 : within(&t->options.ttl, n, 1, 255);
+	if (name == (v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER)) // always, and the sender is TCP
+		return n >= PMTUDISC_WANT && n <= PMTUDISC_PROBE ? 0 : -EINVAL;
 	return -ENOPROTOOPT;
 }
 
@@ -222,7 +227,7 @@ static void get_info(const struct tcp_socket *t, struct tcp_info *info)
 	info->unacked = (pcb->snd_nxt - pcb->lastack + pcb->mss - 1) / pcb->mss;
 	info->rtt = (uint32_t)((uint64_t)pcb->srtt * 1000 >> TCP_RTT_SHIFT);
 	info->rttvar = (uint32_t)((uint64_t)pcb->rttvar * 1000 >> TCP_RTT_SHIFT);
-	info->pmtu = pcb->mss + 40U;
+	info->pmtu = tcp_path_mtu(pcb);
 	info->snd_ssthresh = pcb->ssthresh / pcb->mss;
 	info->snd_cwnd = pcb->cwnd / pcb->mss;
 	info->rcv_space = pcb->rcv_wnd;
@@ -268,6 +273,14 @@ static int get_tcp(const struct tcp_socket *t, int name, int *n)
 	}
 }
 
+static int get_mtu(const struct tcp_socket *t, int *n)
+{
+	if (!connection(t) || t->state != OPEN)
+		return -ENOTCONN;
+	*n = tcp_path_mtu(t->pcb);
+	return 0;
+}
+
 static int get_own(const struct tcp_socket *t, int level, int name, int *n)
 {
 	bool v6 = level == LEVEL_IPV6;
@@ -279,6 +292,10 @@ static int get_own(const struct tcp_socket *t, int level, int name, int *n)
 			*n = t->options.tos;
 		else if (name == (v6 ? IPV6_UNICAST_HOPS : IP_TTL_OPTION))
 			*n = t->options.ttl ? t->options.ttl : TCP_TTL;
+		else if (name == (v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER))
+			*n = PMTUDISC_WANT;
+		else if (name == (v6 ? IPV6_MTU : IP_MTU))
+			return get_mtu(t, n);
 		else
 			return -ENOPROTOOPT;
 		return 0;

@@ -5,6 +5,9 @@
 #include "kernel/base.h"
 #include "lwip/ip_addr.h"
 
+struct netif;
+struct pbuf;
+
 // net/random.c, RFC 6528.
 uint32_t tcp_initial_sequence(const ip_addr_t *local, uint16_t local_port, const ip_addr_t *remote,
 			      uint16_t remote_port);
@@ -32,6 +35,16 @@ void answer_segment_free(struct tcp_seg *seg);
 int icmp_error_allowed(void);
 #define LWIP_HOOK_ICMP_ERROR() icmp_error_allowed()
 
+// net/path_mtu.c: a message that something of ours could not be delivered; whether it was about TCP and the size of a
+// packet, and so is done with. The pbuf stays the caller's.
+int path_mtu_unreachable(struct pbuf *p);
+int path_mtu_too_big(struct pbuf *p, struct netif *arrival);
+// tcp_path.h.
+void tcp_path_link(const struct netif *netif);
+#define LWIP_HOOK_ICMP_UNREACHABLE(p)	  path_mtu_unreachable(p)
+#define LWIP_HOOK_ND6_TOO_BIG(p, arrival) path_mtu_too_big(p, arrival)
+#define LWIP_HOOK_ND6_LINK_MTU(netif)	  tcp_path_link(netif)
+
 // net/netdev.c: TCP could not send because a card holds the segment, or memory was short; tcp_txnow is
 // wanted when the card has completed something.
 void netdev_tcp_waits(void);
@@ -39,8 +52,6 @@ void netdev_tcp_waits(void);
 
 // net/loopback.c: the interface for a packet to ourselves, null: another one's; and whether a packet from the wire is
 // refused (then it is freed).
-struct netif;
-struct pbuf;
 struct netif *loopback_route4(const ip4_addr_t *from, const ip4_addr_t *to);
 struct netif *loopback_route6(const ip6_addr_t *from, const ip6_addr_t *to);
 int loopback_refuses4(struct pbuf *p, const struct netif *arrival);

@@ -40,6 +40,10 @@ struct tcp_recovery {
 	enum tcp_phase phase;
 	bool at_once; // one unit may go out whatever the congestion window says
 	bool rescued;
+	bool smaller_worth_it;
+	uint16_t
+	    larger_mss; // before it became smaller because nothing was heard (tcp_path.h), 0: it did not
+	uint8_t smaller_at; // pcb->nrtx when it did
 	bool doubtful;	    // RECOVERING, LOST: nothing has told yet whether it was for nothing
 	uint32_t resent_at; // when something was first sent again in it, or 0
 	struct tcp_window_before before;

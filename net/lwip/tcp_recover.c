@@ -6,6 +6,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "tcp_holes.h"
 #include "tcp_overdue.h"
+#include "tcp_path.h"
 #include "tcp_timestamp.h"
 #include "tcp_undo.h"
 
@@ -182,6 +183,17 @@ static void take_probe(struct tcp_pcb *pcb, struct tcp_recovery *r)
 	probe_repaired(pcb, r);
 }
 
+// Smaller segments got through where larger ones had not.
+static void take_smaller(const struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	if (!r->larger_mss || pcb->lastack == r->acked || r->frto != TCP_FRTO_NOT)
+		return;
+	r->larger_mss = 0;
+	r->smaller_at = 0;
+	if (r->smaller_worth_it)
+		tcp_path_got_through(pcb);
+}
+
 // Something got through though more is missing: the time-outs were for loss, not for a path slower than was known, so
 // that the back-off need not wait for a sample (Karn), which there may be none of for long.
 static void ease(struct tcp_pcb *pcb, struct tcp_recovery *r)
@@ -265,6 +277,7 @@ void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate)
 	take_probe(pcb, r);
 	if (tcp_undo_due(pcb, r))
 		tcp_undo(pcb, r, twice);
+	take_smaller(pcb, r);
 	// What comes twice causes an acknowledgement, but is not what that echoes (RFC 7323, 5.3, R2, R3): if
 	// earlier ones were lost, it would tell of the time that we waited for them as of a round trip.
 	if (twice)
@@ -352,6 +365,17 @@ void tcp_recover_send(struct tcp_pcb *pcb)
 
 // ---- timers ---------------------------------------------------------------------------------------------
 
+static void try_smaller(struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
+	uint16_t mss = pcb->mss;
+
+	if (!tcp_path_silent(pcb, pcb->nrtx + 1U - r->smaller_at, &r->smaller_worth_it))
+		return;
+	r->smaller_at = pcb->nrtx + 1;
+	if (!r->larger_mss)
+		r->larger_mss = mss;
+}
+
 int tcp_recover_timeout(struct tcp_pcb *pcb)
 {
 	struct tcp_recovery *r = begin(pcb);
@@ -364,6 +388,7 @@ int tcp_recover_timeout(struct tcp_pcb *pcb)
 	} else {
 		tcp_undo_timeout(pcb, r, false);
 	}
+	try_smaller(pcb, r);
 	pcb->cwnd = pcb->mss;
 	pcb->rttest = 0;
 	pcb->dupacks = 0;
@@ -375,6 +400,26 @@ int tcp_recover_timeout(struct tcp_pcb *pcb)
 	tcp_set_flags(pcb, TF_RTO);
 	timeouts++;
 	return ERR_OK;
+}
+
+void tcp_recover_smaller(struct tcp_pcb *pcb)
+{
+	struct tcp_recovery *r = begin(pcb);
+
+	if (!r)
+		return; // memory is short: the retransmission timer
+	if (r->phase == TCP_WATCHING) {
+		tcp_undo_recovery(pcb, r);
+		r->phase = TCP_RECOVERING;
+	}
+	r->doubtful = false;
+	r->frto = TCP_FRTO_NOT;
+	r->probe_at = 0;
+	pcb->rttest = 0; // Karn
+	pcb->rtime = 0;
+	tcp_holes_all(pcb);
+	r->point = pcb->snd_nxt;
+	r->at_once = true;
 }
 
 int32_t tcp_recover_probe_after(const struct tcp_pcb *pcb)

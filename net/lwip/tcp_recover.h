@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What a sender does about loss: which data has arrived out of order, which is lost, and when it is sent again.
 // RFC 6675 (SACK), RFC 6582 (NewReno, where the peer has no SACK), RFC 3042 (limited transmit), of RFC 8985
-// the tail loss probe and the rule that what was sent before something that has arrived is lost when its own answer is
-// overdue, with a timer (tcp_overdue.h). What was for nothing is undone (tcp_undo.h).
+// the tail loss probe and the rule that what was sent before something that has arrived is lost when its own
+// answer is overdue, with a timer (tcp_overdue.h). What was for nothing is undone (tcp_undo.h).
 //
 // A connection without loss has no struct tcp_recovery, and TF_INFR is set exactly while it has one: the fast
 // ways ask for that flag and for nothing else here.
@@ -34,6 +34,10 @@ void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate);
 void tcp_recover_overdue(struct tcp_pcb *pcb);
 // The retransmission timer has run out. ERR_OK, or ERR_MEM: nothing changed, try again soon.
 int tcp_recover_timeout(struct tcp_pcb *pcb);
+// Packets are smaller from now on: those under way were too long for the path, which says nothing about
+// congestion. All of it is sent again, as far as the window lets it, and the window stays (RFC 1191, 6.5). Then
+// tcp_output.
+void tcp_recover_smaller(struct tcp_pcb *pcb);
 // How many ticks after the retransmission timer was started a probe is due, if the time-out is not before it;
 // -1: none is (RFC 8985, 7.2).
 int32_t tcp_recover_probe_after(const struct tcp_pcb *pcb);

@@ -32,7 +32,7 @@
 #define TIMES_HLEN  (TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT)
 #define UNUSUAL                                                                                    \
 	(TF_INFR | TF_RTO | TF_RXCLOSED | TF_CLOSEPEND | TF_NAGLEMEMERR | TF_ACK_NOW | TF_FIN |    \
-	 TF_CAREFUL)
+	 TF_CAREFUL | TF_FRAGMENTED)
 #define HEADERS (SIZEOF_ETH_HDR + IP_HLEN)
 _Static_assert(sizeof(struct tcp_pcb) <= 520, "a connection is held for little");
 
@@ -221,7 +221,7 @@ static inline void put_headers(const struct tcp_pcb *pcb, struct pbuf *p, const 
 		struct eth_addr to, from;
 		uint32_t what; // Ethernet's type, version and header length, type of service
 		uint16_t length, id;
-		uint32_t whole; // no fragment, time to live, protocol
+		uint32_t whole; // DF, no fragment, time to live, protocol
 		uint16_t checksum;
 		uint64_t addresses;
 	} __attribute__((packed)) *h = (void *)((uint8_t *)p->payload - HEADERS);
@@ -232,7 +232,7 @@ static inline void put_headers(const struct tcp_pcb *pcb, struct pbuf *p, const 
 	h->what = PP_HTONL(ETHTYPE_IP << 16 | 0x4500) | (uint32_t)pcb->tos << 24;
 	h->length = lwip_htons((u16_t)(p->tot_len + IP_HLEN));
 	h->id = lwip_htons(id);
-	h->whole = PP_HTONL(IP_PROTO_TCP) | (uint32_t)pcb->ttl << 16;
+	h->whole = PP_HTONL((uint32_t)IP_DF << 16 | IP_PROTO_TCP) | (uint32_t)pcb->ttl << 16;
 	h->checksum = 0;
 	h->addresses = pcb->wire_addresses << 32 | pcb->wire_addresses >> 32; // theirs came first
 	p->payload = h;

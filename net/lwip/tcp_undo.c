@@ -4,6 +4,7 @@
 #include "kernel/kstat.h"
 #include "lwip/priv/tcp_priv.h"
 #include "tcp_holes.h"
+#include "tcp_path.h"
 #include "tcp_sndbuf.h"
 #include "tcp_timestamp.h"
 
@@ -130,6 +131,9 @@ void tcp_undo(struct tcp_pcb *pcb, struct tcp_recovery *r, bool twice)
 	pcb->w_est = before->w_est;
 	pcb->cwnd_epoch = before->epoch;
 	pcb->cwnd_k = before->k;
+	if (r->larger_mss)
+		tcp_path_try_again(pcb, r->larger_mss);
+	r->larger_mss = r->smaller_at = 0;
 	tcp_holes_none(pcb);
 	r->phase = TCP_WATCHING;
 	r->at_once = r->all_twice = false;

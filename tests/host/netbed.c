@@ -24,6 +24,7 @@
 #include "netbed.h"
 #include "netbed_private.h"
 #include "shim.h"
+#include "tcp_path.h"
 #include "tcp_syn.h"
 #include "tcp_tw.h"
 
@@ -445,6 +446,7 @@ int bed_teardown(void **state)
 		tcp_abort(tcp_tw_pcbs);
 	tcp_syn_forget_all();
 	tcp_tw_forget_all();
+	tcp_path_forget_all();
 	etharp_cleanup_netif(&iface_first()->netif); // what waits for an address
 	nd6_cleanup_netif(&iface_first()->netif);
 	stack_flush();

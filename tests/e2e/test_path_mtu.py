@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Clients behind a link that takes less than 1500 bytes: tunnels, PPPoE, VPNs. This namespace is the router, and Linux's own
+router says what is too big; the client is curl in a namespace of its own. Where the router is to be silent, the client's
+end of the link drops what is longer than its MTU, as a router does whose messages are filtered."""
+import contextlib
+import hashlib
+import socket
+import struct
+import subprocess
+import time
+
+import pytest
+
+from conftest import Tap, digest
+from relay import checksum
+from tcp_peer import MSS_SACK_SCALE, connections
+from vm import PATIENCE
+
+PREFIX = "fd77::"
+GUEST6 = "fd77::5054:ff:fe12:3456"  # RFC 4291, appendix A, of QEMU's default address
+LARGE = "size-1048577.bin"
+
+
+def run(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def advertise(tap, mtu=None):
+    """A router advertisement (RFC 4861, 4.2) with our prefix; the kernel makes the checksum."""
+    message = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+    message += struct.pack("!BBBBIII", 3, 4, 64, 0xc0, 3600, 3600, 0) + socket.inet_pton(socket.AF_INET6, PREFIX)
+    if mtu:
+        message += struct.pack("!BBHI", 5, 1, 0, mtu)
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as s:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex(tap.name))
+        s.sendto(message, ("ff02::1", 0))
+
+
+class Client:
+    """A namespace behind this one. mtu: of the link in between; silent: nobody says so."""
+
+    def __init__(self, tap, mtu, silent):
+        for path in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+            with open("/proc/sys/" + path, "w") as f:
+                f.write("1")
+        run("ip", "addr", "add", PREFIX + "1/64", "dev", tap.name, "nodad")
+        self.process = subprocess.Popen(["unshare", "-n", "--kill-child", "sh", "-c", "echo up; exec sleep infinity"],
+                                        stdout=subprocess.PIPE)
+        assert self.process.stdout.readline() == b"up\n"
+        run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", str(self.process.pid))
+        for inside, name, last, own in ((False, "near", 1, 1500 if silent else mtu), (True, "far", 2, mtu if silent else 1500)):
+            do = self.run if inside else run
+            do("ip", "link", "set", name, "mtu", str(own), "up")
+            do("ip", "addr", "add", f"10.78.0.{last}/24", "dev", name)
+            do("ip", "addr", "add", f"fd78::{last}/64", "dev", name, "nodad")
+        # The client's own link takes 1500, as far as it knows.
+        self.run("ip", "route", "add", "default", "via", "10.78.0.1", "advmss", "1460")
+        self.run("ip", "route", "add", "default", "via", "fd78::1", "advmss", "1440")
+
+    def run(self, *command):
+        return run("nsenter", "-t", str(self.process.pid), "-n", *command)
+
+    def download(self, host, name):
+        """Returns what the file's SHA-256 is."""
+        with subprocess.Popen(["nsenter", "-t", str(self.process.pid), "-n", "curl", "-sS", "-f", "--max-time", str(PATIENCE),
+                               f"http://{host}/{name}"], stdout=subprocess.PIPE) as curl:
+            found = hashlib.file_digest(curl.stdout, "sha256").hexdigest()
+        assert curl.returncode == 0
+        return found
+
+    def fragments(self):
+        """How many came, of both kinds of IP."""
+        names, values = [line.split() for line in self.run("cat", "/proc/net/snmp").splitlines() if line.startswith("Ip:")]
+        six = dict(line.split() for line in self.run("cat", "/proc/net/snmp6").splitlines())
+        return int(values[names.index("ReasmReqds")]) + int(six["Ip6ReasmReqds"])
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def client(*arguments):
+    made = Client(*arguments)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def wait_for_address(tap, **options):
+    """The guest has got its address from the prefix, and answers."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        advertise(tap, **options)
+        try:
+            socket.create_connection((GUEST6, 80), timeout=2).close()
+            return
+        except OSError:
+            assert time.monotonic() < end, "no address from the prefix"
+
+
+def counts(vm):
+    values = vm.metrics()
+    return {why: values[f'pagewire_tcp_path_mtu_lowered_total{{why="{why}"}}'] for why in ("message", "silence", "memory")} | {
+        "entries": values["pagewire_tcp_path_mtu_entries"],
+        "heard": sum(v for k, v in values.items() if k.startswith("pagewire_tcp_path_mtu_messages_total"))}
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["told", "silent"])
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_client_behind_a_smaller_link(tap, tree, tree_image, family, silent):
+    with tap.vm([tree_image], mem=512) as vm, client(tap, 1300, silent) as far:
+        if family == 6:
+            wait_for_address(tap)
+        host = Tap.GUEST if family == 4 else f"[{GUEST6}]"
+        before, first = vm.lent(), counts(vm)
+        assert far.download(host, LARGE) == digest(tree / LARGE)
+        then = counts(vm)
+        # A host that stands still may let time-outs come before the message.
+        assert then["message"] + then["silence"] > 0 and then["entries"] == 1, then
+        assert then["heard"] == first["heard"] if silent else then["heard"] > 0, then
+        assert far.download(host, LARGE) == digest(tree / LARGE)
+        last = counts(vm)
+        assert last["memory"] >= 1 and last["heard"] == then["heard"], last
+        assert far.fragments() == 0
+        assert "are at most" in vm.command("CONFIG")
+        vm.assert_returned(before)
+
+
+def too_big(peer, frame, mtu, **changes):
+    """ICMP's "fragmentation needed" that quotes a frame of the guest's; changes: what is forged, by its place in the packet."""
+    quoted = bytearray(frame[14:14 + 28])
+    for place, byte in changes.values():
+        quoted[place] ^= byte
+    body = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + quoted
+    peer.ip(1, body[:2] + struct.pack("!H", checksum(body)) + body[4:])
+
+
+def test_forged_messages_change_nothing(lone):
+    """What is not acknowledged stays in flight. Each forgery differs from the right message in one bit, and is followed by
+    an echo request, so that silence is proved."""
+    _, peer = lone
+    with connections(lone) as connect:
+        c = connect()
+        c.open(MSS_SACK_SCALE)
+        c.ask("/size-65536.bin")
+        frame = peer.hear(PATIENCE, lambda f: f[12:14] == b"\x08\0" and f[23] == 6 and len(f) == 1514)
+        assert frame[20] & 0x40, "DF"
+        c.until_quiet()
+        for place, byte in ((12, 1), (16, 1), (20, 1), (22, 1), (23, 1), (24, 0x80), (24, 0x40), (9, 1), (7, 1)):
+            too_big(peer, frame, 1400, forged=(place, byte))
+        too_big(peer, frame, 1500)
+        for again in c.until_quiet():  # a time-out may send the same once more
+            assert len(again.data) in (0, 1460) or again.seq != c.ack, again
+        too_big(peer, frame, 1400)
+        smaller = c.hear(want=lambda s: s.seq == c.ack and s.data and len(s.data) != 1460)
+        assert len(smaller.data) == 1360
+        c.collect(until=lambda data: len(data) > 65536)
+
+
+def test_a_router_that_tells_of_a_smaller_link(tap, tree, tree_image):
+    """RFC 4861, 4.6.4: of a connection that is open already, and of new ones."""
+    with tap.vm([tree_image], mem=512) as vm:
+        run("ip", "addr", "add", PREFIX + "1/64", "dev", tap.name, "nodad")
+        wait_for_address(tap)
+        with socket.create_connection((GUEST6, 80), timeout=PATIENCE) as s:
+            assert s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) > 1400
+            advertise(tap, 1300)
+            end = time.monotonic() + PATIENCE
+            while not vm.metrics()['pagewire_tcp_path_mtu_lowered_total{why="link"}']:
+                assert time.monotonic() < end
+        with socket.create_connection((GUEST6, 80), timeout=PATIENCE) as s:
+            assert s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1240
