@@ -84,7 +84,7 @@ struct head {
 	struct eth_addr to, from;
 	uint32_t what; // Ethernet's type, version and header length, type of service
 	uint16_t length, id;
-	uint32_t whole; // no fragment, time to live, protocol
+	uint32_t whole; // DF, no fragment, time to live, protocol
 	uint16_t checksum;
 	uint32_t source, dest;
 	struct tcp_hdr tcp;
@@ -145,7 +145,7 @@ static bool send_straight(const struct tcp_tuple *tuple, const struct tcp_bare *
 	h->what = PP_HTONL(ETHTYPE_IP << 16 | 0x4500);
 	h->length = lwip_htons(bytes - SIZEOF_ETH_HDR);
 	h->id = lwip_htons(LWIP_IP_ID());
-	h->whole = PP_HTONL((uint32_t)TCP_TTL << 8 | IP_PROTO_TCP);
+	h->whole = PP_HTONL((uint32_t)IP_DF << 16 | (uint32_t)TCP_TTL << 8 | IP_PROTO_TCP);
 	h->checksum = 0;
 	h->source = tuple->local[0];
 	h->dest = tuple->remote[0];
