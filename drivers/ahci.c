@@ -70,7 +70,7 @@ static void take_from_bios(struct ahci_hba *hba)
 
 static struct ahci_port *make_port(struct ahci_hba *hba, unsigned number)
 {
-	struct ahci_port *port = kpages_alloc(sizeof *port);
+	struct ahci_port *port = kpages_alloc_raw(sizeof *port);
 	if (!port)
 		return NULL;
 	*port = (struct ahci_port){

@@ -79,15 +79,14 @@ int ahci_poll_command(struct ahci_port *port, enum ata_command command, uint8_t 
 {
 	struct ahci_memory *memory = port->memory;
 	bool data = command == ATA_IDENTIFY_DEVICE || command == ATA_READ_LOG_EXT;
-	*port->table[0] = (struct ahci_table){
-	    .fis = {.type = FIS_H2D,
-		    .flags = FIS_H2D_COMMAND,
-		    .command = command,
-		    .lba_low = {lba_low},
-		    .device = FIS_DEVICE_LBA,
-		    .count_low = command == ATA_READ_LOG_EXT},
-	    .prd[0] = {.dba = virt_to_phys(memory->scratch), .dbc = sizeof memory->scratch - 1},
-	};
+	port->table[0]->fis = (struct fis_h2d){.type = FIS_H2D,
+					       .flags = FIS_H2D_COMMAND,
+					       .command = command,
+					       .lba_low = {lba_low},
+					       .device = FIS_DEVICE_LBA,
+					       .count_low = command == ATA_READ_LOG_EXT};
+	port->table[0]->prd[0] = (struct ahci_prd){.dba = virt_to_phys(memory->scratch),
+						   .dbc = sizeof memory->scratch - 1};
 	memory->command[0] = (struct ahci_command){
 	    .flags = COMMAND_FIS_DWORDS, .prdtl = data, .ctba = virt_to_phys(port->table[0])};
 	memset(memory->scratch, 0, sizeof memory->scratch);
@@ -122,8 +121,9 @@ bool ahci_port_prepare(struct ahci_port *port)
 		kprintf("%s: the port's engines do not stop, not used\n", port->name);
 		return false;
 	}
-	port->memory = kpages_alloc(sizeof *port->memory);
-	port->table[0] = kpages_alloc(sizeof *port->table[0]);
+	// Of both the adapter reads only what was written for a command.
+	port->memory = kpages_alloc_raw(sizeof *port->memory);
+	port->table[0] = kpages_alloc_raw(sizeof *port->table[0]);
 	if (!port->memory || !port->table[0]) {
 		kprintf("%s: no memory, not used\n", port->name);
 		return false;
@@ -175,6 +175,17 @@ static bool is_disk(struct ahci_port *port)
 	return false;
 }
 
+// Tables for up to `wanted` slots: as many as there is memory for in one piece.
+static void make_tables(struct ahci_port *port, uint32_t wanted)
+{
+	struct ahci_table *more = NULL;
+
+	for (; wanted > 1 && !more; wanted = more ? wanted : (wanted + 1) / 2)
+		more = kpages_alloc_raw((wanted - 1) * sizeof(*more));
+	for (port->depth = 1; port->depth < wanted; port->depth++)
+		port->table[port->depth] = more++;
+}
+
 // Slots, tables and the block device, from what the disk said.
 static void set_up_disk(struct ahci_port *port)
 {
@@ -183,11 +194,7 @@ static void set_up_disk(struct ahci_port *port)
 	port->ncq = port->hba->cap & CAP_SNCQ && id->queue_depth;
 	if (port->ncq)
 		wanted = MIN(wanted, id->queue_depth);
-	for (port->depth = 1; port->depth < wanted; port->depth++) {
-		port->table[port->depth] = kpages_alloc(sizeof *port->table[0]);
-		if (!port->table[port->depth])
-			break;
-	}
+	make_tables(port, wanted);
 	port->flush_needed = id->write_cache;
 	// A queued write always has the FUA bit, but who does not say that it writes through (QEMU up to 7.2 at
 	// least, and disks that Linux keeps a list of) may take it and not obey.

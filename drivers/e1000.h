@@ -39,8 +39,12 @@
 // segments of header and two page pieces) makes 64 x 2 x 3 = 384. Two such passes may be queued
 // before the first is on the wire, beside 10 super-segments: 968, so 1024. One over IPv6, of 44 packets, takes a
 // context, as many headers and 61 pieces: nine fit.
-#define E1000_RX_RING 256U
-#define E1000_TX_RING 1024U
+//
+// The card starts with a part of its receive buffers and gets the others E1000_RX_REST later: boot does not wait for them.
+#define E1000_RX_RING  256U
+#define E1000_RX_FIRST (E1000_RX_RING / 2 - 1) // is refilled half-way meanwhile
+#define E1000_RX_REST  (250 * NS_PER_MS)
+#define E1000_TX_RING  1024U
 _Static_assert((E1000_RX_RING & (E1000_RX_RING - 1)) == 0, "counters are masked");
 _Static_assert((E1000_TX_RING & (E1000_TX_RING - 1)) == 0, "counters are masked");
 _Static_assert(E1000_RX_RING % E1000_RING_MULTIPLE == 0, "RDLEN");
@@ -66,6 +70,7 @@ struct e1000_rx {
 	struct netbuf slots[E1000_RX_RING];
 	uint32_t clean; // free-running: the oldest slot with a buffer
 	uint32_t fill;	// free-running: the next slot to get one; fill - clean < E1000_RX_RING
+	uint32_t room;	// slots that may have one: E1000_RX_FIRST at first, then all but one
 	bool skipping;	// inside a frame that spans buffers: drop up to its EOP
 	bool hungry;	// the pool had no buffer and `refill` is armed
 	struct wtd poll;

@@ -99,7 +99,7 @@ static bool read_mac(struct e1000 *nic)
 }
 
 // Section 14.3: link up, speed and duplex as negotiated; no VLANs, no pause frames (TCP has its
-// own).
+// own). The VLAN table is not read with RCTL.VFE off.
 static void program_general(struct e1000 *nic)
 {
 	uint32_t ctrl = e1000_read(nic, E1000_CTRL);
@@ -114,13 +114,11 @@ static void program_general(struct e1000 *nic)
 	e1000_write(nic, E1000_FCRTH, 0);
 	e1000_write(nic, E1000_VET, 0);
 	e1000_write(nic, E1000_WUC, 0);
-	for (uint32_t n = 0; n < E1000_VFTA_WORDS; n++)
-		e1000_write(nic, E1000_VFTA + 4 * n, 0);
 	e1000_write(nic, E1000_ITR, 0);
 }
 
 // Section 14.4. Our own address, broadcast, and all multicast (neighbour discovery, RFC 4861, and
-// whatever the stack joins); the FCS stripped; no long frames; no checksum filter (QEMU's card has
+// whatever the stack joins), so that the table of multicast hashes is not read; the FCS stripped; no long frames; no checksum filter (QEMU's card has
 // none, so the stack verifies in software on every card). RCTL is written last.
 static void program_receive(struct e1000 *nic)
 {
@@ -131,10 +129,9 @@ static void program_receive(struct e1000 *nic)
 		e1000_write(nic, E1000_RAL + 8 * n, 0);
 		e1000_write(nic, E1000_RAH + 8 * n, 0);
 	}
-	for (uint32_t n = 0; n < E1000_MTA_WORDS; n++)
-		e1000_write(nic, E1000_MTA + 4 * n, 0);
 	paddr_t ring = virt_to_phys(nic->rx.ring);
 	nic->rx.clean = nic->rx.fill = 0;
+	nic->rx.room = E1000_RX_FIRST;
 	e1000_write(nic, E1000_RDBAL, (uint32_t)ring);
 	e1000_write(nic, E1000_RDBAH, (uint32_t)(ring >> 32));
 	e1000_write(nic, E1000_RDLEN, E1000_RX_RING * sizeof(struct e1000_rx_desc));
@@ -179,7 +176,7 @@ void e1000_program(struct e1000 *nic)
 	program_receive(nic);
 }
 
-// Fills the ring, then lets the card interrupt, then asks for the link, so that no change is
+// Fills the ring as far as it is to be at first, then lets the card interrupt, then asks for the link, so that no change is
 // missed.
 void e1000_begin(struct e1000 *nic)
 {
@@ -187,6 +184,7 @@ void e1000_begin(struct e1000 *nic)
 		e1000_program(nic);
 	nic->state = E1000_RUNNING;
 	e1000_fill(nic);
+	wtd_post_after(&nic->rx.refill, WTD_FAST, E1000_RX_REST);
 	wtd_post_fast(&nic->rx.poll); // unmasks
 	e1000_link_check(nic);
 }
@@ -284,9 +282,10 @@ static void forget(struct e1000 *nic)
 static int allocate(struct e1000 *nic)
 {
 	nic->regs = vmm_map_io(nic->pci->bar[0].addr, nic->pci->bar[0].bytes);
-	nic->rx.ring = kpages_alloc(E1000_RX_RING * sizeof(struct e1000_rx_desc));
-	nic->tx.ring = kpages_alloc(E1000_TX_RING * sizeof(union e1000_tx_desc));
-	nic->tx.heads = kpages_alloc(E1000_TX_RING * sizeof(struct e1000_head));
+	// The card reads nothing that was not written, nor do we before the card had it.
+	nic->rx.ring = kpages_alloc_raw(E1000_RX_RING * sizeof(struct e1000_rx_desc));
+	nic->tx.ring = kpages_alloc_raw(E1000_TX_RING * sizeof(union e1000_tx_desc));
+	nic->tx.heads = kpages_alloc_raw(E1000_TX_RING * sizeof(struct e1000_head));
 	if (!nic->regs || !nic->rx.ring || !nic->tx.ring || !nic->tx.heads)
 		return -ENOMEM;
 	nic->tx.heads_addr = virt_to_phys(nic->tx.heads);

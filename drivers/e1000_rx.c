@@ -156,7 +156,7 @@ static inline bool rx_buffer(struct e1000 *nic, struct netbuf *slot)
 void e1000_fill(struct e1000 *nic)
 {
 	struct e1000_rx *rx = &nic->rx;
-	uint32_t space = E1000_RX_RING - 1 - (rx->fill - rx->clean), at = rx->fill;
+	uint32_t space = rx->room - (rx->fill - rx->clean), at = rx->fill;
 	if (space < E1000_RX_REFILL || nic->state != E1000_RUNNING)
 		return;
 	if (rx->clean != rx->fill)
@@ -181,11 +181,12 @@ void e1000_fill(struct e1000 *nic)
 	wtd_post_after(&rx->refill, WTD_FAST, RX_STARVED_WAIT);
 }
 
-// The pool was empty a while ago. A hypervisor may hold an RDT write back until another register is
+// The card was started, or the pool was empty, a while ago. A hypervisor may hold an RDT write back until another register is
 // touched (KVM's coalesced MMIO); the read sees to it, in this rare path only.
 void e1000_refill_late(struct wtd *work)
 {
 	struct e1000 *nic = CONTAINER_OF(work, struct e1000, rx.refill);
+	nic->rx.room = E1000_RX_RING - 1;
 	e1000_fill(nic);
 	(void)e1000_read(nic, E1000_STATUS);
 }

@@ -5,7 +5,9 @@
 //
 //	kprintf, console -> write_text: cells, dirty -> screen thread: paint
 //
-// Before screen_start, and once the machine is about to stop, write_text paints by itself.
+// The screen is touched for the first time by screen_show, when the machine serves, or a second after screen_start if
+// that comes first: then the text that was logged so far is written. Before that nothing is to be seen, unless the
+// machine is about to stop (it panics): then, and with screen=direct, write_text paints by itself.
 #include "drivers/font.h"
 #include "drivers/terminal.h"
 #include "kernel/boot.h"
@@ -34,17 +36,23 @@
 #define MAX_COLUMNS	   512
 #define MAX_ROWS	   256
 #define LARGE_SCREEN_WIDTH 2560 // from here on each dot of the font is two by two
+#define FIRST_PAINT	   NS_PER_SEC
 #define PAINT_INTERVAL	   (20 * NS_PER_MS)
 
-static struct terminal terminal;      // (I) changed with interrupts off
+static struct terminal terminal;    // (I) changed with interrupts off
+static struct terminal_cell *cells; // the terminal's
+static unsigned columns, rows;
 static struct terminal_cell *painted; // what the screen shows, row by row
 static uint8_t *video;
 static unsigned scale = 1;
 static bool framebuffer;
 static uint32_t palette[16];
 
+static bool opened;	   // (I) the terminal has the log's text, and the screen was cleared
 static bool direct = true; // write_text paints
+static bool wanted_direct; // constant after the command line
 static bool dirty;	   // (I)
+static bool due;	   // (wake_lock) the screen is to be opened
 static void wake_painter(struct wtd *work);
 static struct wtd wake_work = WTD_INIT(wake_painter, "screen");
 static struct spinlock wake_lock = SPINLOCK_INIT("screen", RANK_HTTP);
@@ -149,8 +157,18 @@ static void paint(void)
 	write_crtc(CRTC_CURSOR_LOW, (uint8_t)at);
 }
 
+static bool parse_screen(const char *value)
+{
+	wanted_direct = value && !strcmp(value, "direct");
+	return wanted_direct;
+}
+CMDLINE_OPTION(screen, "screen", "screen=direct   show each line as it is said: where a boot hangs",
+	       parse_screen);
+
 static void write_text(struct kprintf_sink *sink, const char *text, size_t len)
 {
+	if (!opened) // it is in the log
+		return;
 	terminal_write(&terminal, text, len);
 	if (direct) {
 		paint();
@@ -162,11 +180,43 @@ static void write_text(struct kprintf_sink *sink, const char *text, size_t len)
 	}
 }
 
+static void clear_screen(void)
+{
+	memset(painted, 0, (size_t)columns * rows * sizeof(*painted)); // equal to no cell
+	if (!framebuffer)
+		return;
+	for (unsigned line = 0; line < boot_info.fb_height; line++)
+		put_pixels(video + (size_t)line * boot_info.fb_pitch, palette[0],
+			   boot_info.fb_width);
+}
+
+static void write_history(void *ctx, const char *text, size_t len)
+{
+	terminal_write(&terminal, text, len);
+}
+
+static void open_screen(void)
+{
+	bool on;
+
+	clear_screen();
+	on = irq_save();
+	terminal_init(&terminal, cells, columns, rows);
+	kprintf_history(write_history, NULL);
+	opened = true;
+	irq_restore(on);
+	paint();
+}
+
 // The machine is about to stop, and what it still says must be seen at once. A row that the thread was
 // painting is painted again.
 static void paint_last_words(struct kprintf_sink *sink)
 {
 	direct = true;
+	if (!opened) {
+		open_screen();
+		return;
+	}
 	terminal.changed_from = 0;
 	terminal.changed_to = terminal.rows;
 	for (size_t n = 0; n < (size_t)terminal.columns * terminal.rows; n++)
@@ -178,11 +228,17 @@ static struct kprintf_sink sink = {.write = write_text, .flush = paint_last_word
 
 static void wake_painter(struct wtd *work)
 {
+	due = true;
 	waitq_wake_one(&wake_waitq);
 }
 
 static void painter(void *arg)
 {
+	spin_lock_wtd(&wake_lock);
+	while (!due)
+		waitq_sleep(&wake_waitq, &wake_lock);
+	spin_unlock_wtd(&wake_lock);
+	open_screen();
 	for (;;) {
 		spin_lock_wtd(&wake_lock);
 		while (!dirty)
@@ -196,23 +252,30 @@ static void painter(void *arg)
 
 void screen_start(void)
 {
-	// Under test nothing is to run that the tests do not know of.
-	if (!video || cmdline_selftest())
+	if (!video || opened)
 		return;
 	waitq_init(&wake_waitq);
-	if (thread_create("screen", THREAD_NORMAL, painter, NULL))
-		direct = false;
+	if (!thread_create("screen", THREAD_NORMAL, painter, NULL)) {
+		open_screen();
+		return;
+	}
+	direct = false;
+	wtd_post_after(&wake_work, WTD_FAST, FIRST_PAINT);
 }
 
-static bool make_grid(unsigned columns, unsigned rows)
+void screen_show(void)
 {
-	size_t bytes = (size_t)columns * rows * sizeof(struct terminal_cell);
-	struct terminal_cell *cells = kpages_alloc(bytes);
-	painted = kpages_alloc(bytes); // zeros: equal to no cell, so the first painting draws all
-	if (!cells || !painted)
-		return false;
-	terminal_init(&terminal, cells, columns, rows);
-	return true;
+	if (video && !direct)
+		wtd_post_fast(&wake_work);
+}
+
+static bool make_grid(void)
+{
+	size_t count = (size_t)columns * rows;
+
+	cells = kpages_alloc_raw(2 * count * sizeof(*cells));
+	painted = cells + count;
+	return cells;
 }
 
 // The sixteen VGA colours in the framebuffer's format.
@@ -242,23 +305,23 @@ static bool start_framebuffer(void)
 	if (b->fb_pitch < b->fb_width * (b->fb_bpp / 8))
 		return false;
 	scale = b->fb_width >= LARGE_SCREEN_WIDTH ? 2 : 1;
-	unsigned columns = MIN(b->fb_width / (FONT_WIDTH * scale), (unsigned)MAX_COLUMNS);
-	unsigned rows = MIN(b->fb_height / (FONT_HEIGHT * scale), (unsigned)MAX_ROWS);
-	if (columns < 20 || rows < 5 || !make_grid(columns, rows))
+	columns = MIN(b->fb_width / (FONT_WIDTH * scale), (unsigned)MAX_COLUMNS);
+	rows = MIN(b->fb_height / (FONT_HEIGHT * scale), (unsigned)MAX_ROWS);
+	if (columns < 20 || rows < 5 || !make_grid())
 		return false;
 	video = vmm_map_phys(b->framebuffer, (size_t)b->fb_pitch * b->fb_height, true);
 	if (!video)
 		return false;
 	framebuffer = true;
 	make_palette();
-	for (unsigned line = 0; line < b->fb_height; line++)
-		put_pixels(video + (size_t)line * b->fb_pitch, palette[0], b->fb_width);
 	return true;
 }
 
 static bool start_text(void)
 {
-	if (!make_grid(TEXT_COLUMNS, TEXT_ROWS))
+	columns = TEXT_COLUMNS;
+	rows = TEXT_ROWS;
+	if (!make_grid())
 		return false;
 	video = vmm_map_phys(TEXT_ADDRESS, TEXT_COLUMNS * TEXT_ROWS * 2, false);
 	return video != NULL;
@@ -268,9 +331,12 @@ void screen_init(void)
 {
 	bool there =
 	    boot_info.framebuffer ? start_framebuffer() : boot_info.text_mode && start_text();
-	if (there)
+	if (there) {
 		kprintf_add_sink(&sink);
-	else if (boot_info.framebuffer)
+		// Under test nothing is to run that the tests do not know of.
+		if (wanted_direct || cmdline_selftest())
+			open_screen();
+	} else if (boot_info.framebuffer)
 		kprintf("screen: framebuffer of %ux%u, %u bits, not used\n", boot_info.fb_width,
 			boot_info.fb_height, boot_info.fb_bpp);
 }

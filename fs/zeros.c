@@ -6,6 +6,13 @@
 
 static const uint8_t nothing[PAGE_SIZE];
 
+static void fill_pointers(const uint8_t **to, const uint8_t *pointer, size_t count)
+{
+#pragma GCC unroll 8
+	for (size_t i = 0; i < count; i++)
+		to[i] = pointer;
+}
+
 bool zeros_make(struct zeros *z, size_t bytes)
 {
 	size_t parts;
@@ -16,8 +23,7 @@ bool zeros_make(struct zeros *z, size_t bytes)
 	z->part = kpages_alloc_raw(parts * sizeof(*z->part));
 	if (!z->part)
 		return false;
-	for (size_t i = 0; i < parts; i++)
-		z->part[i] = nothing;
+	fill_pointers(z->part, nothing, parts);
 	for (size_t at = 0; at < z->bytes; at += ZEROS_BLOCK) {
 		uint8_t *block = kpages_alloc_raw(MIN(z->bytes - at, ZEROS_BLOCK));
 

@@ -21,7 +21,8 @@
 #define SANE_MIN_HZ	  100000000ULL
 #define SANE_MAX_HZ	  10000000000ULL
 #define MARK_TRIES	  5
-#define SPIN_LIMIT	  (1U << 24)	// reads of a reference that does not move
+#define SPIN_LIMIT	  (1U << 20)	// looks at a reference that does not move
+#define PAUSES		  16		// between two looks: much less than what is measured
 #define MEASURE_TICKS(hz) ((hz) / 4000) // refined over the first second where it is not exact
 
 struct fadt { // ACPI 5.2.9, as far as needed
@@ -126,6 +127,13 @@ static struct reference_mark take_mark(void)
 	return best;
 }
 
+static void pause_a_little(void)
+{
+#pragma GCC unroll 16
+	for (unsigned n = 0; n < PAUSES; n++)
+		cpu_relax();
+}
+
 static void measure(struct calibration *out, const struct reference_mark *from)
 {
 	uint32_t left, spins = 0, ticks;
@@ -136,7 +144,7 @@ static void measure(struct calibration *out, const struct reference_mark *from)
 	begin = rdtsc();
 	while (ticks_between(from->ticks, reference_ticks()) < MEASURE_TICKS(reference_hz()) &&
 	       ++spins < SPIN_LIMIT)
-		;
+		pause_a_little();
 	end = rdtsc();
 	left = lapic_timer_left();
 	to = take_mark();

@@ -65,6 +65,7 @@ static void say_ready(const char *address)
 	kprintf("pagewire: ready http://%s/ %lu ms %lu cycles since kernel entry\n", address,
 		(unsigned long)(clock_ns() / NS_PER_MS),
 		(unsigned long)(clock_cycles() - boot_info.entry_cycles));
+	screen_show();
 }
 
 void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles);
@@ -88,6 +89,7 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	irq_init();
 	timer_init();
 	wtd_init_cpu();
+	screen_start();
 	kprintf("%s, %lu MB of memory, %s\n", boot_info.loader, memory_mb(), cpu_model_text());
 	cpu_say_weakness();
 	serial_start_interrupts();
@@ -105,7 +107,6 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 		ktest_run_all();
 	stack_set_address_hook(say_ready); // last: whoever reads the line may connect
 	keyboard_init();
-	screen_start();
 	console_start();
 	thread_idle_loop();
 }

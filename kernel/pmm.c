@@ -9,6 +9,8 @@
 //     of a free block, or outside the usable ranges;
 //   - for the last case seed_range writes the struct page of every frame outside a range that can be
 //     the buddy of a block inside it.
+// Blocks of the largest order, which have no buddies, are on no list until they are first taken: a range of
+// them is two numbers, however much memory there is.
 #include "kernel/pmm.h"
 #include "kernel/boot.h"
 #include "kernel/bootinfo.h"
@@ -30,8 +32,12 @@ struct page *pages;
 uint64_t pages_count;
 
 static struct spinlock pmm_lock = SPINLOCK_INIT("pmm", RANK_PMM);
-static struct page *free_lists[ORDERS];		  // (pmm_lock)
-static uint64_t blocks_free[ORDERS];		  // (pmm_lock)
+static struct page *free_lists[ORDERS]; // (pmm_lock)
+static uint64_t blocks_free[ORDERS];	// (pmm_lock)
+static struct range {
+	uint64_t next, end;			  // frame numbers
+} fresh[BOOT_MAX_RANGES];			  // (pmm_lock) blocks of PMM_MAX_ORDER never taken
+static unsigned fresh_count;			  // constant after pmm_init
 static uint64_t frames_total, frames_free_low;	  // (pmm_lock)
 static uint64_t frames_free, failed, reclaimed;	  // (pmm_lock)
 static uint64_t reserve;			  // constant after pmm_init
@@ -70,6 +76,17 @@ static void list_remove(struct page *page)
 	page->flags = 0;
 }
 
+// Lock held. A block of the largest order that was never taken, or null.
+static struct page *take_fresh(void)
+{
+	for (struct range *r = fresh; r < fresh + fresh_count; r++)
+		if (r->next != r->end) {
+			r->next += 1UL << PMM_MAX_ORDER;
+			return &pages[r->next - (1UL << PMM_MAX_ORDER)];
+		}
+	return NULL;
+}
+
 // Lock held. Null when no block is large enough.
 static struct page *take_block(unsigned order)
 {
@@ -78,10 +95,15 @@ static struct page *take_block(unsigned order)
 
 	while (have < ORDERS && !free_lists[have])
 		have++;
-	if (have == ORDERS)
-		return NULL;
-	page = free_lists[have];
-	list_remove(page);
+	if (have < ORDERS) {
+		page = free_lists[have];
+		list_remove(page);
+	} else {
+		page = take_fresh();
+		if (!page)
+			return NULL;
+		have = PMM_MAX_ORDER;
+	}
 	while (have > order) { // the upper halves go back
 		have--;
 		list_add(page + (1UL << have), have);
@@ -187,7 +209,7 @@ void *kpages_alloc(size_t bytes)
 {
 	void *p = kpages_alloc_raw(bytes);
 
-	return p ? memset(p, 0, PAGE_SIZE << order_of(bytes)) : NULL;
+	return p ? memset(p, 0, bytes) : NULL;
 }
 
 void kpages_free(void *p, size_t bytes)
@@ -241,7 +263,7 @@ bool pmm_manages(uint64_t frame)
 
 // Boot, from here on.
 
-paddr_t pmm_early_alloc(size_t frames)
+paddr_t pmm_early_alloc_raw(size_t frames)
 {
 	size_t bytes = frames << PAGE_SHIFT;
 
@@ -252,10 +274,17 @@ paddr_t pmm_early_alloc(size_t frames)
 		if (!r->usable || r->end > BOOT_MAPPED || r->end - r->start < bytes)
 			continue;
 		r->end -= bytes;
-		memset(phys_to_virt(r->end), 0, bytes);
 		return r->end;
 	}
 	PANIC("no %lu frames below 4 GB for the page tables", frames);
+}
+
+paddr_t pmm_early_alloc(size_t frames)
+{
+	paddr_t addr = pmm_early_alloc_raw(frames);
+
+	memset(phys_to_virt(addr), 0, frames << PAGE_SHIFT);
+	return addr;
 }
 
 // See the top of the file: `frame` may be looked at as a buddy.
@@ -280,8 +309,15 @@ static void seed_range(uint64_t start, uint64_t end)
 
 		while (start & ((1UL << order) - 1) || start + (1UL << order) > end)
 			order--;
-		list_add(&pages[start], order);
-		start += 1UL << order;
+		if (order == PMM_MAX_ORDER) {
+			uint64_t whole = ALIGN_DOWN(end, 1UL << PMM_MAX_ORDER);
+
+			fresh[fresh_count++] = (struct range){start, whole};
+			start = whole;
+		} else {
+			list_add(&pages[start], order);
+			start += 1UL << order;
+		}
 	}
 }
 

@@ -7,3 +7,4 @@
 // Takes `frames` zeroed, contiguous frames off the end of a usable range that the boot page tables map
 // (below 4 GB). Panics when there are none.
 paddr_t pmm_early_alloc(size_t frames);
+paddr_t pmm_early_alloc_raw(size_t frames); // contents undefined

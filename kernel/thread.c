@@ -19,7 +19,7 @@ static struct thread *threads;	  // (S) every thread made here and not freed
 // Every MARK_STEP-th word of a fresh stack is this, so that one can see how deep it was ever used. Fast WTDs
 // run on whatever stack was interrupted, so each needs room for the deepest of them.
 #define STACK_MARK 0xa7a7a7a7a7a7a7a7UL
-#define MARK_STEP  16
+#define MARK_STEP  32
 
 // The thread's sleep is over. Fast WTD.
 static void time_is_up(struct wtd *work)

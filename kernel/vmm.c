@@ -18,6 +18,7 @@
 #include "kernel/pmm.h"
 #include "kernel/pmm_private.h"
 #include "kernel/vmm_private.h"
+#include "kernel/wtd.h"
 
 #define MSR_PAT 0x277
 
@@ -30,6 +31,8 @@ static struct window {
 	struct page *page; // own processor, WTDs disabled
 } windows[CPU_MAX][WINDOWS];
 static bool cache_unmapped; // constant after the command line
+static uint64_t
+    *split_tables; // constant: with cache=unmapped a table for each 2 MB, written when it is needed
 
 extern char text_start[], text_end[], rodata_start[], rodata_end[], data_start[], data_end[];
 extern char boot_stack_guard[];
@@ -52,11 +55,20 @@ bool vmm_cache_unmapped(void)
 	return cache_unmapped;
 }
 
+// The first tables: cleared by the loader, behind the kernel's image, and like all tables only in the direct map.
+#define FIRST_TABLES 16 // a machine with 4 GB takes 14
+static uint64_t first_tables[FIRST_TABLES][ENTRIES]
+    __attribute__((section(".tables,\"aw\",@nobits#"), aligned(PAGE_SIZE)));
+
 static uint64_t *table_alloc(void)
 {
-	if (!pages)
-		return phys_to_virt(pmm_early_alloc(1));
-	return kpages_alloc(PAGE_SIZE);
+	static unsigned used;
+
+	if (pages)
+		return kpages_alloc(PAGE_SIZE);
+	if (used < FIRST_TABLES)
+		return phys_to_virt((uintptr_t)first_tables[used++] - KERNEL_BASE);
+	return phys_to_virt(pmm_early_alloc(1));
 }
 
 // The next lower table behind an entry, made if it is missing. Null when memory is short. Allocation
@@ -90,6 +102,11 @@ static size_t fill_entries(uint64_t *table, int level, uintptr_t address, uintpt
 	uint64_t span = level_span(level), *entry = &table[index_at(address, level)];
 	size_t count = MIN((end - address) / span, (size_t)(&table[ENTRIES] - entry)), n = 0;
 
+	if (level == LEVEL_4K) { // no table can be there, and a page is mapped once
+#pragma GCC unroll 8
+		for (; n < count; n++, leaf += PAGE_SIZE)
+			entry[n] = leaf;
+	}
 	for (; n < count && !(entry[n] & PTE_PRESENT); n++, leaf += span)
 		entry[n] = leaf;
 	return n * span;
@@ -200,12 +217,33 @@ paddr_t image_to_phys(const void *p)
 	PANIC("0x%lx has no fixed physical address: not to be given to a device", address);
 }
 
-// The direct map's own entry of a frame: cache=unmapped maps RAM by 4 KB pages.
+// Makes 4 KB pages of a 2 MB page of the direct map. The table was put aside at boot (split_tables): this cannot fail.
+// WTDs disabled, so that nobody hides a page by a table that is being filled.
+static void split(uint64_t *entry)
+{
+	paddr_t first = *entry & PTE_FRAME;
+	uint64_t *table = split_tables + first / level_span(LEVEL_2M) * ENTRIES;
+	uint64_t leaf = *entry & ~(uint64_t)PTE_LARGE;
+
+	for (unsigned n = 0; n < ENTRIES; n++, leaf += PAGE_SIZE)
+		table[n] = leaf;
+	__atomic_store_n(entry, virt_to_phys(table) | PTE_PRESENT | PTE_WRITE, __ATOMIC_RELEASE);
+	invlpg((uintptr_t)phys_to_virt(first));
+}
+
+// The direct map's own entry of a frame, of which cache=unmapped makes one of 4 KB if it is not yet.
 static uint64_t *direct_entry(const struct page *page)
 {
 	int level;
-	uint64_t *entry = vmm_find_entry((uintptr_t)page_virt(page), &level);
+	uint64_t *entry;
 
+	wtd_disable();
+	entry = vmm_find_entry((uintptr_t)page_virt(page), &level);
+	if (entry && level == LEVEL_2M) {
+		split(entry);
+		entry = vmm_find_entry((uintptr_t)page_virt(page), &level);
+	}
+	wtd_enable();
 	ASSERT(entry && level == LEVEL_4K);
 	return entry;
 }
@@ -280,8 +318,14 @@ static void map_image(const char *start, const char *end, uint64_t flags)
 
 static void map_ram(const struct boot_range *ranges, unsigned count)
 {
-	int largest = cache_unmapped ? LEVEL_4K : cpu_has.pages_1g ? LEVEL_1G : LEVEL_2M;
+	int largest = cpu_has.pages_1g && !cache_unmapped ? LEVEL_1G : LEVEL_2M;
+	paddr_t last = 0;
 
+	for (unsigned i = 0; i < count; i++)
+		if (ranges[i].usable)
+			last = ranges[i].end;
+	if (cache_unmapped)
+		split_tables = phys_to_virt(pmm_early_alloc_raw(last / level_span(LEVEL_2M)));
 	for (unsigned i = 0; i < count; i++)
 		if (ranges[i].usable)
 			vmm_map_range(DIRECT_BASE + ranges[i].start, ranges[i].start,
@@ -298,11 +342,14 @@ void vmm_init(void)
 
 	memcpy(ranges, boot_info.ranges, sizeof(ranges));
 	vmm_nx = cpu_has.nx ? PTE_NX : 0;
-	root = phys_to_virt(pmm_early_alloc(1));
+	root = table_alloc();
 	map_image(text_start, text_end, 0);
 	map_image(rodata_start, rodata_end, vmm_nx);
 	map_image(data_start, data_end, PTE_WRITE | vmm_nx);
 	map_ram(ranges, count);
+	vmm_map_range((uintptr_t)phys_to_virt((uintptr_t)first_tables - KERNEL_BASE),
+		      (uintptr_t)first_tables - KERNEL_BASE, sizeof(first_tables),
+		      PTE_WRITE | PTE_GLOBAL | vmm_nx, LEVEL_4K);
 	vmm_set_guard((uintptr_t)boot_stack_guard);
 	for (unsigned i = 0; i < IST_COUNT; i++)
 		vmm_set_guard((uintptr_t)cpu_ist_guard(i));

@@ -14,6 +14,35 @@ static struct spinlock vmm_lock = SPINLOCK_INIT("vmm", RANK_VMM);
 static uint64_t area_map[AREA_PAGES / 64]; // (vmm_lock)
 static size_t area_hint;		   // (vmm_lock) nothing is free below it
 
+// How many of the `count` pages from `start` on are free, up to the first that is not. (vmm_lock)
+static size_t free_run(size_t start, size_t count)
+{
+	size_t n = 0;
+
+	while (n < count) {
+		unsigned bit = (start + n) % 64, left = 64 - bit;
+		uint64_t taken = area_map[(start + n) / 64] >> bit;
+
+		if (taken)
+			return MIN(n + (unsigned)__builtin_ctzl(taken), count);
+		n += left;
+	}
+	return count;
+}
+
+// (vmm_lock)
+static void mark(size_t start, size_t count, bool taken)
+{
+	for (size_t n = 0, bits; n < count; n += bits) {
+		unsigned bit = (start + n) % 64;
+		uint64_t *word = &area_map[(start + n) / 64], mask;
+
+		bits = MIN(count - n, 64UL - bit);
+		mask = (bits == 64 ? UINT64_MAX : BIT(bits) - 1) << bit;
+		*word = taken ? *word | mask : *word & ~mask;
+	}
+}
+
 // First fit: `count` free pages whose number is `offset` modulo `align`. AREA_PAGES when there are none.
 static size_t area_take(size_t count, size_t align, size_t offset)
 {
@@ -21,22 +50,17 @@ static size_t area_take(size_t count, size_t align, size_t offset)
 
 	spin_lock_wtd(&vmm_lock);
 	start = ALIGN_UP(area_hint, align) + offset;
-	while (start + count <= AREA_PAGES && n < count) {
-		if (area_map[(start + n) / 64] & BIT((start + n) % 64)) {
-			start = ALIGN_UP(start + n + 1 - offset, align) + offset;
-			n = 0;
-		} else {
-			n++;
-		}
-	}
+	while (start + count <= AREA_PAGES && (n = free_run(start, count)) < count)
+		start = ALIGN_UP(start + n + 1 - offset, align) + offset;
 	if (n == count) {
-		for (size_t i = start; i < start + count; i++)
-			area_map[i / 64] |= BIT(i % 64);
+		mark(start, count, true);
 		if (start == area_hint)
 			area_hint += count;
+	} else {
+		start = AREA_PAGES;
 	}
 	spin_unlock_wtd(&vmm_lock);
-	return n == count ? start : AREA_PAGES;
+	return start;
 }
 
 size_t vmm_area_take(size_t count)
@@ -47,8 +71,7 @@ size_t vmm_area_take(size_t count)
 static void area_give(size_t start, size_t count)
 {
 	spin_lock_wtd(&vmm_lock);
-	for (size_t n = start; n < start + count; n++)
-		area_map[n / 64] &= ~BIT(n % 64);
+	mark(start, count, false);
 	area_hint = MIN(area_hint, start);
 	spin_unlock_wtd(&vmm_lock);
 }
@@ -134,7 +157,7 @@ void vmm_set_guard(uintptr_t address)
 	invlpg(address);
 }
 
-static void stack_unmap(uintptr_t stack, size_t bytes)
+static void free_frames(uintptr_t stack, size_t bytes)
 {
 	for (uintptr_t address = stack; address < stack + bytes; address += PAGE_SIZE) {
 		int level;
@@ -143,8 +166,51 @@ static void stack_unmap(uintptr_t stack, size_t bytes)
 		if (entry && *entry & PTE_PRESENT)
 			kpages_free(phys_to_virt(*entry & PTE_FRAME), PAGE_SIZE);
 	}
+}
+
+static void stack_unmap(uintptr_t stack, size_t bytes)
+{
+	free_frames(stack, bytes);
 	unmap_range(stack - PAGE_SIZE, bytes + PAGE_SIZE);
 	area_give(area_index(stack - PAGE_SIZE), bytes / PAGE_SIZE + 1);
+}
+
+// The stack's frames are given back one by one, however they were taken: in one piece if there is one.
+static bool map_whole(uintptr_t stack, size_t bytes)
+{
+	unsigned order = 0;
+	struct page *frames;
+
+	while (PAGE_SIZE << order < bytes && order < PMM_MAX_ORDER)
+		order++;
+	frames = PAGE_SIZE << order == bytes ? pmm_alloc(order) : NULL;
+	if (!frames)
+		return false;
+	// The guard page has its entry by being mapped for a moment, to whatever frame.
+	if (vmm_map_range(stack - PAGE_SIZE, page_phys(frames) - PAGE_SIZE, bytes + PAGE_SIZE,
+			  PTE_WRITE | PTE_GLOBAL | vmm_nx, LEVEL_4K))
+		return true;
+	unmap_range(stack - PAGE_SIZE, bytes + PAGE_SIZE);
+	pmm_free(frames, order);
+	return false;
+}
+
+static bool map_pieces(uintptr_t stack, size_t bytes)
+{
+	if (!vmm_map_range(stack - PAGE_SIZE, 0, PAGE_SIZE, vmm_nx, LEVEL_4K))
+		return false;
+	for (size_t done = 0; done < bytes; done += PAGE_SIZE) {
+		void *frame = kpages_alloc_raw(PAGE_SIZE);
+
+		if (frame && vmm_map_range(stack + done, virt_to_phys(frame), PAGE_SIZE,
+					   PTE_WRITE | PTE_GLOBAL | vmm_nx, LEVEL_4K))
+			continue;
+		kpages_free(frame, PAGE_SIZE);
+		free_frames(stack, done);
+		unmap_range(stack - PAGE_SIZE, bytes + PAGE_SIZE);
+		return false;
+	}
+	return true;
 }
 
 void *vmm_stack_alloc(size_t bytes)
@@ -157,22 +223,11 @@ void *vmm_stack_alloc(size_t bytes)
 	if (start == AREA_PAGES)
 		return NULL;
 	stack = vmm_area_address(start + 1);
-	// The guard page gets its entry by being mapped for a moment, to whatever frame.
-	if (!vmm_map_range(stack - PAGE_SIZE, 0, PAGE_SIZE, vmm_nx, LEVEL_4K)) {
+	if (!map_whole(stack, bytes) && !map_pieces(stack, bytes)) {
 		area_give(start, bytes / PAGE_SIZE + 1);
 		return NULL;
 	}
 	vmm_set_guard(stack - PAGE_SIZE);
-	for (size_t done = 0; done < bytes; done += PAGE_SIZE) {
-		void *frame = kpages_alloc_raw(PAGE_SIZE);
-
-		if (!frame || !vmm_map_range(stack + done, virt_to_phys(frame), PAGE_SIZE,
-					     PTE_WRITE | PTE_GLOBAL | vmm_nx, LEVEL_4K)) {
-			kpages_free(frame, PAGE_SIZE);
-			stack_unmap(stack, bytes);
-			return NULL;
-		}
-	}
 	return (void *)stack;
 }
 

@@ -55,7 +55,8 @@ KSTAT_COUNTER(ooseq_reclaims, "pagewire_rx_ooseq_reclaimed_total",
 KSTAT_COUNTER(windows_kept, "pagewire_rx_windows_kept_small_total",
 	      "Times a receive window was not opened because receive buffers ran low.");
 
-static struct pool rxbufs = POOL_INIT("rxbuf", struct rxbuf, 0);
+static struct pool rxbufs =
+    POOL_INIT_RAW("rxbuf", struct rxbuf, 0); // grow and rxpool_packet write all of it
 
 static void refill(struct wtd *work)
 {
@@ -101,38 +102,50 @@ static void make_free(struct rxbuf *buf)
 	}
 }
 
-// One frame more: two buffers.
-static void grow(void)
-{
-	struct rxbuf *made[PAGE_SIZE / RXBUF_BYTES];
-	struct page *page;
+#define PIECE_ORDER 3 // of frames taken at a time, where there are so many in a row; else one
+#define PER_FRAME   (PAGE_SIZE / RXBUF_BYTES)
 
-	if (total + ARRAY_SIZE(made) > maximum)
-		return;
-	page = pmm_alloc(0);
+static void give_back(struct rxbuf **made, unsigned count)
+{
+	while (count--)
+		pool_free(&rxbufs, made[count]);
+}
+
+// More buffers, of 2^order frames in a row.
+static bool grow(unsigned order)
+{
+	struct rxbuf *made[PER_FRAME << PIECE_ORDER];
+	unsigned count = (unsigned)PER_FRAME << order;
+	struct page *page;
+	uint8_t *data;
+
+	if (total + count > maximum)
+		return false;
+	page = pmm_alloc(order);
 	if (!page)
-		return;
-	for (unsigned i = 0; i < ARRAY_SIZE(made); i++) {
+		return false;
+	data = page_virt(page);
+	for (unsigned i = 0; i < count; i++) {
 		made[i] = pool_alloc(&rxbufs);
 		if (!made[i]) {
-			while (i--)
-				pool_free(&rxbufs, made[i]);
-			pmm_free(page, 0);
-			return;
+			give_back(made, i);
+			pmm_free(page, order);
+			return false;
 		}
-		made[i]->data = (uint8_t *)page_virt(page) + i * RXBUF_BYTES;
+		made[i]->data = data + i * RXBUF_BYTES;
 	}
-	total += ARRAY_SIZE(made);
-	for (unsigned i = ARRAY_SIZE(made); i--;)
-		make_free(made[i]);
+	total += count;
+	while (count--)
+		make_free(made[count]);
+	return true;
 }
 
 struct rxbuf *rxpool_get(paddr_t *addr)
 {
 	struct rxbuf *buf;
 
-	if (!free_list)
-		grow();
+	if (!free_list && !grow(PIECE_ORDER))
+		grow(0);
 	buf = free_list;
 	if (!buf) {
 		starved = true;

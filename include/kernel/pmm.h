@@ -16,7 +16,8 @@
 struct page *pmm_alloc(unsigned order) MUST_CHECK;
 void pmm_free(struct page *page, unsigned order);
 
-// Zeroed memory for kernel structures, by size rounded up to a power-of-two number of pages.
+// `bytes` bytes of zeroed memory for kernel structures, in a power-of-two number of pages: what is behind them is
+// undefined.
 // kpages_alloc first asks the registered reclaimers when memory is short.
 void *kpages_alloc(size_t bytes) MUST_CHECK;
 void *kpages_alloc_raw(size_t bytes) MUST_CHECK; // contents undefined

@@ -5,6 +5,6 @@
 
 #include "kernel/base.h"
 
-void screen_init(void); // boot, after pmm_init: what was logged so far appears; painted as it comes
-void screen_start(
-    void); // boot, with threads running: from now on a thread paints, 50 times a second
+void screen_init(void);	 // boot, after pmm_init: a panic is to be seen from now on
+void screen_start(void); // boot, with threads: what is said is to be seen from the next second on
+void screen_show(void);	 // any context: from now on, painted by a thread 50 times a second
