@@ -40,7 +40,8 @@
 // before the first is on the wire, beside 10 super-segments: 968, so 1024. One over IPv6, of 44 packets, takes a
 // context, as many headers and 61 pieces: nine fit.
 //
-// The card starts with a part of its receive buffers and gets the others E1000_RX_REST later: boot does not wait for them.
+// The card starts with a part of its receive buffers and gets the others E1000_RX_REST later: boot does not
+// wait for them.
 #define E1000_RX_RING  256U
 #define E1000_RX_FIRST (E1000_RX_RING / 2 - 1) // is refilled half-way meanwhile
 #define E1000_RX_REST  (250 * NS_PER_MS)

@@ -118,8 +118,9 @@ static void program_general(struct e1000 *nic)
 }
 
 // Section 14.4. Our own address, broadcast, and all multicast (neighbour discovery, RFC 4861, and
-// whatever the stack joins), so that the table of multicast hashes is not read; the FCS stripped; no long frames; no checksum filter (QEMU's card has
-// none, so the stack verifies in software on every card). RCTL is written last.
+// whatever the stack joins), so that the table of multicast hashes is not read; the FCS stripped; no
+// long frames; no checksum filter (QEMU's card has none, so the stack verifies in software on every
+// card). RCTL is written last.
 static void program_receive(struct e1000 *nic)
 {
 	const uint8_t *mac = nic->dev.mac;
@@ -176,7 +177,7 @@ void e1000_program(struct e1000 *nic)
 	program_receive(nic);
 }
 
-// Fills the ring as far as it is to be at first, then lets the card interrupt, then asks for the link, so that no change is
+// Gives the ring its first buffers, then lets the card interrupt, then asks for the link, so that no change is
 // missed.
 void e1000_begin(struct e1000 *nic)
 {

@@ -181,7 +181,8 @@ void e1000_fill(struct e1000 *nic)
 	wtd_post_after(&rx->refill, WTD_FAST, RX_STARVED_WAIT);
 }
 
-// The card was started, or the pool was empty, a while ago. A hypervisor may hold an RDT write back until another register is
+// The card was started, or the pool was empty, a while ago. A hypervisor may hold an RDT write back until another
+// register is
 // touched (KVM's coalesced MMIO); the read sees to it, in this rare path only.
 void e1000_refill_late(struct wtd *work)
 {

@@ -7,6 +7,7 @@
 #include "kernel/io.h"
 #include "kernel/kprintf.h"
 #include "kernel/kstring.h"
+#include "kernel/thread.h"
 
 #define CMOS_INDEX 0x70
 #define CMOS_DATA  0x71
@@ -30,9 +31,9 @@ enum cmos_register {
 #define FADT_CENTURY_OFFSET 108 // ACPI 6.4 table 5.9: CMOS index of the century, 0: none
 #define FADT_LENGTH_OFFSET  4
 
-// An update lasts under 2.3 ms; a register read is about 1 us on real hardware. A clock that is still
-// updating after this many polls is broken.
-#define UPDATE_POLLS   100000
+// An update lasts under 2.3 ms. A clock that is still updating after this many polls is broken.
+#define POLL_NS	       (100 * NS_PER_US)
+#define UPDATE_POLLS   1000
 #define READING_ROUNDS 10
 
 static uint8_t cmos_read(uint8_t index)
@@ -88,9 +89,11 @@ bool rtc_decode(const struct rtc_registers *r, struct civil_time *out)
 static bool read_once(uint8_t century_index, struct rtc_registers *r)
 {
 	unsigned polls = UPDATE_POLLS;
-	while (cmos_read(CMOS_STATUS_A) & STATUS_A_UPDATING)
+	while (cmos_read(CMOS_STATUS_A) & STATUS_A_UPDATING) {
 		if (!--polls)
 			return false;
+		thread_sleep_ns(POLL_NS);
+	}
 	*r = (struct rtc_registers){
 	    .second = cmos_read(CMOS_SECOND),
 	    .minute = cmos_read(CMOS_MINUTE),

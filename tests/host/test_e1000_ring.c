@@ -241,6 +241,7 @@ static void a_card_that_hangs_is_restarted_and_gives_everything_back(void **stat
 	packet_make(&packet, false, false, 1000, 300);
 	packet_send_and_kick(&packet);
 	assert_int_equal(fake_sent(), 1);
+	shim_advance(E1000_RX_REST);
 	assert_int_equal(client.out, 255);
 }
 

@@ -12,7 +12,7 @@
 
 static uint8_t cmos[128], index_register;
 static unsigned busy_reads, torn_reads;
-static uint64_t set_to;
+static uint64_t set_to, slept;
 static uint8_t fadt[200];
 static bool have_fadt;
 
@@ -36,6 +36,10 @@ const void *acpi_find(const char signature[4])
 {
 	return have_fadt ? fadt : NULL;
 }
+void thread_sleep_ns(uint64_t ns)
+{
+	slept += ns;
+}
 void clock_set_realtime_ns(uint64_t unix_ns)
 {
 	set_to = unix_ns;
@@ -47,7 +51,7 @@ static int fresh(void **state)
 	memcpy(cmos, (const uint8_t[]){0x56, 0, 0x34, 0, 0x12, 0, 0, 0x22, 0x07, 0x26}, 10);
 	cmos[0x0b] = 0x02; // 24 hours, BCD
 	busy_reads = torn_reads = 0;
-	set_to = 0;
+	set_to = slept = 0;
 	have_fadt = false;
 	return 0;
 }
@@ -100,9 +104,17 @@ static void the_century_is_where_acpi_says(void **state)
 
 static void an_update_in_progress_is_waited_for(void **state)
 {
-	busy_reads = 1000;
+	busy_reads = 23; // 2.3 ms, the longest there is, asleep
 	rtc_init();
+	assert_int_equal(slept, 23 * 100 * NS_PER_US);
 	assert_int_equal(set_to, TIME(2026, 7, 22, 12, 34, 56));
+}
+
+static void an_update_that_never_ends_sets_no_clock(void **state)
+{
+	busy_reads = UINT32_MAX;
+	rtc_init();
+	assert_int_equal(set_to, 0);
 }
 
 static void two_readings_must_agree(void **state)
@@ -138,6 +150,7 @@ int main(void)
 	    cmocka_unit_test_setup(bcd_and_12_hours, fresh),
 	    cmocka_unit_test_setup(the_century_is_where_acpi_says, fresh),
 	    cmocka_unit_test_setup(an_update_in_progress_is_waited_for, fresh),
+	    cmocka_unit_test_setup(an_update_that_never_ends_sets_no_clock, fresh),
 	    cmocka_unit_test_setup(two_readings_must_agree, fresh),
 	    cmocka_unit_test_setup(no_date_sets_no_clock, fresh),
 	};
