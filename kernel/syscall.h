@@ -99,6 +99,7 @@ int stream_stat_of(struct stream *s,
 		   struct stream_stat *st) MUST_CHECK; // with an answer for every kind
 enum record_lock { RECORD_TEST, RECORD_SET, RECORD_SET_WAIT };
 // fcntl's: a struct flock at `at`; open_file: F_OFD_*.
-int64_t syscall_record_lock(struct stream *s, enum record_lock what, bool open_file, uintptr_t at);
+int64_t syscall_record_lock(struct stream *s, int fd, enum record_lock what, bool open_file,
+			    uintptr_t at);
 int syscall_take_mask(uintptr_t at,
 		      uint64_t bytes) MUST_CHECK; // ppoll and its kin: another mask until ring 3

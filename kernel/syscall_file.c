@@ -407,9 +407,11 @@ SYSCALL(72, fcntl)
 	else if (a[1] == F_SETFL)
 		s->flags = (s->flags & ~changeable) | ((uint32_t)a[2] & changeable);
 	else if (a[1] >= F_GETLK && a[1] <= F_SETLKW)
-		result = syscall_record_lock(s, (enum record_lock)(a[1] - F_GETLK), false, a[2]);
+		result = syscall_record_lock(s, (int)a[0], (enum record_lock)(a[1] - F_GETLK),
+					     false, a[2]);
 	else if (a[1] >= F_OFD_GETLK && a[1] <= F_OFD_SETLKW)
-		result = syscall_record_lock(s, (enum record_lock)(a[1] - F_OFD_GETLK), true, a[2]);
+		result = syscall_record_lock(s, (int)a[0], (enum record_lock)(a[1] - F_OFD_GETLK),
+					     true, a[2]);
 	else
 		result = -EINVAL;
 	stream_put(s);

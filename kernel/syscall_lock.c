@@ -40,7 +40,22 @@ static bool mode_allows(const struct stream *s, int type)
 	       mode == (type == F_RDLCK ? STREAM_RDONLY : STREAM_WRONLY);
 }
 
-int64_t syscall_record_lock(struct stream *s, enum record_lock what, bool open_file, uintptr_t at)
+// A process's locks on a file end when it closes any descriptor of it: also when another thread did so after ours had
+// looked the descriptor up, while it waited for the lock, perhaps. Who finds that gives the lock back.
+static int still_open(struct stream *s, int fd, const struct file_lock_owner *who, uint64_t start,
+		      uint64_t end)
+{
+	struct stream *now = files_find(fd);
+
+	if (now)
+		stream_put(now);
+	if (now == s)
+		return 0;
+	return file_lock_set(s, who, F_UNLCK, start, end, false) ?: -EBADF;
+}
+
+int64_t syscall_record_lock(struct stream *s, int fd, enum record_lock what, bool open_file,
+			    uintptr_t at)
 {
 	struct process *p = process_current();
 	struct file_lock_owner who = {.owner = open_file ? (const void *)s : p->files,
@@ -59,8 +74,12 @@ int64_t syscall_record_lock(struct stream *s, enum record_lock what, bool open_f
 		error = -EBADF;
 	if (error)
 		return error;
-	if (what != RECORD_TEST)
-		return file_lock_set(s, &who, lock.type, start, end, what == RECORD_SET_WAIT);
+	if (what != RECORD_TEST) {
+		error = file_lock_set(s, &who, lock.type, start, end, what == RECORD_SET_WAIT);
+		return error || open_file || lock.type == F_UNLCK
+			   ? error
+			   : still_open(s, fd, &who, start, end);
+	}
 	error = file_lock_test(s, &who, &lock, start, end);
 	return error ? error : user_put(at, &lock);
 }

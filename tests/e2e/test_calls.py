@@ -10,7 +10,7 @@ import pytest
 from held import Held
 from vm import ROOT, VM, make_volume
 
-PROGRAMS = ("space", "maps", "pipes", "ifaces", "links", "shm", "append")
+PROGRAMS = ("space", "maps", "pipes", "ifaces", "links", "shm", "append", "locks")
 LETTERS = 100 * 4096
 MODES = {"unmapped": dict(append="write=on cache=unmapped", mem=128), "late": dict(append="write=on nic=late", cpu="max")}
 POOLS = ("process", "task", "address space", "region", "pipe", "program file", "program mapping", "shared memory",
@@ -79,6 +79,10 @@ def test_what_programs_write_into_a_shared_file_everybody_sees(machine, volume, 
 
 def test_who_append_to_one_file_lose_nothing_and_who_reads_a_shrinking_one_meets_its_end(machine, volume, tmp_path):
     says_what_linux_says(machine, volume, tmp_path, "append")
+
+
+def test_a_lock_whose_descriptor_is_closed_while_it_is_waited_for_is_nobodys(machine, volume, tmp_path):
+    says_what_linux_says(machine, volume, tmp_path, "locks")
 
 
 def test_memory_with_a_name_is_shared_and_goes_with_it(machine, volume, tmp_path):
