@@ -14,7 +14,7 @@ class Tap:
         self.name = name
         run = lambda *c: subprocess.run(c, check=True, capture_output=True)
         run("ip", "tuntap", "add", name, "mode", "tap")
-        run("ip", "link", "set", name, "txqueuelen", "30000")  # a flood waits there for QEMU; none of it is lost
+        run("ip", "link", "set", name, "txqueuelen", "100000")  # a flood waits there for QEMU; none of it is lost
         run("ip", "addr", "add", self.HOST + "/24", "dev", name)
         run("ip", "link", "set", name, "up")
         for table in ("arp_cache", "ndisc_cache"):  # Linux asks thrice, a second apart: a machine may stand still for longer

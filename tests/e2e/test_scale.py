@@ -25,7 +25,7 @@ HELD_BYTES = (64 << 20) // 20000  # of memory, a connection: 20,000 in 64 MB
 def machine(tap, tree_image):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * MANY), hard))
-    with tap.vm([tree_image], append="cache=unmapped http_per_address=0 http_idle=3600 http_head=3600",
+    with tap.vm([tree_image], append="cache=unmapped http_per_address=0 http_idle=3600 http_head=3600 http_stall=3600",
                 mem=512) as vm:
         vm.get("/")
         before = vm.lent()
