@@ -90,6 +90,8 @@ static bool grow(struct pool *pool)
 {
 	size_t stride = object_stride(pool);
 	unsigned order = run_order(stride);
+	uint32_t count = (uint32_t)((PAGE_SIZE << order) / stride);
+	struct free_object *free;
 	char *run;
 	bool first;
 
@@ -99,14 +101,16 @@ static bool grow(struct pool *pool)
 		return false;
 	spin_lock_wtd(&pool->lock);
 	first = pool->total == 0;
-	for (size_t at = 0; at + stride <= PAGE_SIZE << order; at += stride) {
-		struct free_object *o = (struct free_object *)(run + at);
+	free = pool->free;
+	for (char *at = run, *end = run + count * stride; at != end; at += stride) {
+		struct free_object *o = (struct free_object *)at;
 
-		o->next = pool->free;
+		o->next = free;
 		o->seal = seal_of(o);
-		pool->free = o;
-		pool->total++;
+		free = o;
 	}
+	pool->free = free;
+	pool->total += count;
 	spin_unlock_wtd(&pool->lock);
 	if (first)
 		register_pool(pool);
