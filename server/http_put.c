@@ -183,14 +183,15 @@ static bool enter_in_place(struct http_exchange *x)
 	return true;
 }
 
-// A new time even if not a byte came: what the client knew of the file is void.
+// A new time even if not a byte came: what the client knew of the file is void. A time that the client gives has whole
+// seconds; behind them it is now, so that the entity tag is never one that the file had before.
 static void run_touch(struct http_change *c)
 {
 	uint64_t now = clock_realtime_ns();
 	int64_t sec = c->has_mtime ? c->mtime : (int64_t)(now / NS_PER_SEC);
 
-	c->error = inode_set_attributes(c->file, INODE_SET_MTIME, 0, sec,
-					c->has_mtime ? 0 : (uint32_t)(now % NS_PER_SEC));
+	c->error =
+	    inode_set_attributes(c->file, INODE_SET_MTIME, 0, sec, (uint32_t)(now % NS_PER_SEC));
 }
 
 static void touch(struct http_exchange *x)

@@ -260,6 +260,32 @@ static void a_copy_that_a_link_leads_into_its_source_has_an_end(void **state)
 	assert_null(world_find("d/copy/copy"));
 }
 
+// The tag of a file after one more byte was put into it, which was said to be of that time.
+static void patched_tag(char *tag, size_t size)
+{
+	static const char patch[] =
+	    "PATCH /old" H "Content-Type: application/x-sabredav-partialupdate\r\n"
+	    "X-Update-Range: bytes=0-0\r\nX-OC-Mtime: 1000\r\nContent-Length: 1\r\n\r\nx";
+	const char *at;
+
+	shim_advance(1);
+	client_says(client_ask(patch, 204), "X-OC-Mtime: accepted");
+	struct tcp_pcb *pcb = client_ask("HEAD /old" H "\r\n", 200);
+	client_says(pcb, "Last-Modified: Thu, 01 Jan 1970 00:16:40 GMT");
+	at = strstr(world_heard(pcb), "\r\nETag: ");
+	assert_non_null(at);
+	snprintf(tag, size, "%.*s", (int)strcspn(at + 8, "\r"), at + 8);
+}
+
+static void a_file_changed_in_place_has_another_tag_whatever_time_it_is_given(void **state)
+{
+	char first[100], second[100];
+
+	patched_tag(first, sizeof(first));
+	patched_tag(second, sizeof(second));
+	assert_string_not_equal(first, second);
+}
+
 static void a_lock_may_end_while_others_are_looked_at(void **state)
 {
 	char lock[400];
@@ -298,6 +324,7 @@ int main(void)
 	    TEST(a_collection_in_the_place_of_a_file_erases_it),
 	    TEST(who_is_asked_for_the_destination_only_leaves_nothing_held),
 	    TEST(a_copy_that_a_link_leads_into_its_source_has_an_end),
+	    TEST(a_file_changed_in_place_has_another_tag_whatever_time_it_is_given),
 	    TEST(a_lock_may_end_while_others_are_looked_at),
 	};
 	if (getenv("FILTER"))
