@@ -20,6 +20,7 @@
 #include "net/iface.h"
 #include "net/ipline.h"
 #include "net/loopback.h"
+#include "net/mtu.h"
 #include "net/random.h"
 #include "net/socket.h"
 #include "tcp_rcvbuf.h"
@@ -193,8 +194,10 @@ static void give_address(struct iface *iface, bool line_applies)
 		method = IP_OFF;
 	netif_set_status_callback(netif, status_changed);
 	netif_set_link_callback(netif, status_changed);
-	netif_create_ip6_linklocal_address(netif, 1);
-	netif_set_ip6_autoconfig_enabled(netif, 1);
+	if (mtu_takes_ip6(iface)) {
+		netif_create_ip6_linklocal_address(netif, 1);
+		netif_set_ip6_autoconfig_enabled(netif, 1);
+	}
 	if (line_applies && ip_line.host[0])
 		kstrlcpy(iface->hostname, ip_line.host, sizeof(iface->hostname));
 	if (method == IP_STATIC) {
@@ -227,6 +230,7 @@ void stack_init(void)
 		if (!iface)
 			continue;
 		line_used |= applies;
+		mtu_begin(iface);
 		give_address(iface, applies);
 	}
 	if (!index)
@@ -243,9 +247,10 @@ static void show(void)
 		const uint8_t *mac = iface->dev->mac;
 		char text[IP6ADDR_STRLEN_MAX];
 
-		console_printf("%s (%s): %02x:%02x:%02x:%02x:%02x:%02x, link %s\n",
+		console_printf("%s (%s): %02x:%02x:%02x:%02x:%02x:%02x, MTU %u, link %s\n",
 			       iface->dev->name, iface->dev->model, mac[0], mac[1], mac[2], mac[3],
-			       mac[4], mac[5], iface->dev->link_up ? "up" : "down");
+			       mac[4], mac[5], iface->netif.mtu,
+			       iface->dev->link_up ? "up" : "down");
 		if (iface_text(iface, text, sizeof(text)))
 			console_printf("  IPv4 %s\n", text);
 		for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++)

@@ -45,6 +45,12 @@ void tcp_path_link(const struct netif *netif);
 #define LWIP_HOOK_ND6_TOO_BIG(p, arrival) path_mtu_too_big(p, arrival)
 #define LWIP_HOOK_ND6_LINK_MTU(netif)	  tcp_path_link(netif)
 
+// net/mtu.c: an option of a DHCP server's message that lwIP does not know; `bytes` of it at `at`.
+void mtu_dhcp_option(struct netif *netif, uint8_t message, uint8_t option, uint8_t bytes,
+		     struct pbuf *p, uint16_t at);
+#define LWIP_HOOK_DHCP_PARSE_OPTION(netif, dhcp, state, msg, type, option, len, p, offset)         \
+	((void)(msg), mtu_dhcp_option(netif, type, option, len, p, offset))
+
 // net/netdev.c: TCP could not send because a card holds the segment, or memory was short; tcp_txnow is
 // wanted when the card has completed something.
 void netdev_tcp_waits(void);

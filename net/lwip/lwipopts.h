@@ -61,29 +61,30 @@
 #define CHECKSUM_CHECK_ICMP6	     1
 
 // ---- ARP, IPv4 --------------------------------------------------------------------------------------
-#define LWIP_ARP		      1
-#define ARP_TABLE_SIZE		      8192 // neighbours on the link; all others are behind the gateway's entry
-#define ARP_QUEUEING		      1
-#define ARP_QUEUE_LEN		      16 // an unresolved neighbour holds at most an initial window and a bit
-#define MEMP_NUM_ARP_QUEUE	      1024 // packets that wait for a neighbour's answer
-#define ETHARP_SUPPORT_STATIC_ENTRIES 0
-#define LWIP_IPV4		      1
-#define IP_FORWARD		      0
-#define IP_OPTIONS_ALLOWED	      1
-#define IP_REASSEMBLY		      1
-#define IP_FRAG			      1 // by reference; TCP never needs it
-#define IP_REASS_MAX_PBUFS	      64
-#define MEMP_NUM_REASSDATA	      16
-#define MEMP_NUM_FRAG_PBUF	      128
-#define IP_DEFAULT_TTL		      64
-#define LWIP_ICMP		      1
-#define LWIP_RAW		      0
-#define LWIP_IGMP		      0
-#define LWIP_AUTOIP		      0
-#define LWIP_ACD		      0
-#define LWIP_DHCP		      1
-#define LWIP_DHCP_DOES_ACD_CHECK      0 // would hold the address back for seconds at every start
-#define LWIP_DNS		      0
+#define LWIP_ARP		       1
+#define ARP_TABLE_SIZE		       8192 // neighbours on the link; all others are behind the gateway's entry
+#define ARP_QUEUEING		       1
+#define ARP_QUEUE_LEN		       16 // an unresolved neighbour holds at most an initial window and a bit
+#define MEMP_NUM_ARP_QUEUE	       1024 // packets that wait for a neighbour's answer
+#define ETHARP_SUPPORT_STATIC_ENTRIES  0
+#define LWIP_IPV4		       1
+#define IP_FORWARD		       0
+#define IP_OPTIONS_ALLOWED	       1
+#define IP_REASSEMBLY		       1
+#define IP_FRAG			       1 // by reference; TCP never needs it
+#define IP_REASS_MAX_PBUFS	       64
+#define MEMP_NUM_REASSDATA	       16
+#define MEMP_NUM_FRAG_PBUF	       128
+#define IP_DEFAULT_TTL		       64
+#define LWIP_ICMP		       1
+#define LWIP_RAW		       0
+#define LWIP_IGMP		       0
+#define LWIP_AUTOIP		       0
+#define LWIP_ACD		       0
+#define LWIP_DHCP		       1
+#define LWIP_DHCP_DOES_ACD_CHECK       0 // would hold the address back for seconds at every start
+#define LWIP_DNS		       0
+#define DHCP_ADD_EXTRA_REQUEST_OPTIONS , DHCP_OPTION_MTU
 
 // ---- IPv6: link-local and SLAAC addresses, ND, MLD --------------------------------------------------
 #define LWIP_IPV6		       1

@@ -294,9 +294,9 @@ void tcp_path_too_big(const struct tcp_tuple *quoted, uint32_t seq, uint32_t mtu
 void tcp_path_link(const struct netif *netif)
 {
 	for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next)
-		if (IP_IS_V6_VAL(pcb->remote_ip) &&
-		    ip_route(&pcb->local_ip, &pcb->remote_ip) == netif)
-			fit_now(pcb, netif_mtu6(netif), &by_link);
+		if (ip_route(&pcb->local_ip, &pcb->remote_ip) == netif)
+			fit_now(pcb, IP_IS_V6_VAL(pcb->remote_ip) ? netif_mtu6(netif) : netif->mtu,
+				&by_link);
 }
 
 // ---- silence ----------------------------------------------------------------------------------------

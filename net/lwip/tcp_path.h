@@ -28,7 +28,7 @@ struct tcp_tuple;
 // packet of `mtu` bytes would have fitted (0: the router is older than RFC 1191). Not believed unless all of it
 // makes sense.
 void tcp_path_too_big(const struct tcp_tuple *quoted, uint32_t seq, uint32_t mtu, uint32_t length);
-// The link itself takes less over IPv6 than it did, or more, which only new connections make use of.
+// The link itself takes less than it did, or more, which only new connections make use of.
 void tcp_path_link(const struct netif *netif);
 
 // The longest packet of the connection, with all headers.

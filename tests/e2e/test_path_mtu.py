@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Clients behind a link that takes less than 1500 bytes: tunnels, PPPoE, VPNs. This namespace is the router, and Linux's own
+"""Links that take less than 1500 bytes: the machine's own, and ones on the way: tunnels, PPPoE, VPNs. This namespace is the router, and Linux's own
 router says what is too big; the client is curl in a namespace of its own. Where the router is to be silent, the client's
 end of the link drops what is longer than its MTU, as a router does whose messages are filtered."""
 import contextlib
@@ -7,6 +7,7 @@ import hashlib
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from conftest import Tap, digest
 from relay import checksum
 from tcp_peer import MSS_SACK_SCALE, connections
-from vm import PATIENCE
+from vm import PATIENCE, VM
 
 PREFIX = "fd77::"
 GUEST6 = "fd77::5054:ff:fe12:3456"  # RFC 4291, appendix A, of QEMU's default address
@@ -173,3 +174,73 @@ def test_a_router_that_tells_of_a_smaller_link(tap, tree, tree_image):
                 assert time.monotonic() < end
         with socket.create_connection((GUEST6, 80), timeout=PATIENCE) as s:
             assert s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1240
+
+
+def longest_packet(capture):
+    """Of the machine's own, in a capture of whole frames' beginnings (pcap, written on this machine)."""
+    with open(capture, "rb") as f:
+        data, at, longest = f.read(), 24, 0
+    while at + 16 <= len(data):
+        _, _, kept, length = struct.unpack_from("=IIII", data, at)
+        frame = data[at + 16:at + 16 + kept]
+        at += 16 + kept
+        if frame[6:9] == b"\x52\x54\0":
+            longest = max(longest, length - 14)
+    return longest
+
+
+def test_a_link_that_takes_less_says_the_command_line(tap, tree, tree_image, tmp_path):
+    capture = tmp_path / "capture.pcap"
+    with tap.vm([tree_image], append="cache=unmapped mtu=1000", mem=512) as vm:
+        vm.qmp("object-add", **{"qom-type": "filter-dump", "id": "dump", "netdev": "net", "file": str(capture), "maxlen": 64})
+        before = vm.lent()
+        assert hashlib.sha256(vm.get("/" + LARGE)).hexdigest() == digest(tree / LARGE)
+        with socket.create_connection(vm.peer, timeout=PATIENCE) as s:
+            assert s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 960
+        subprocess.run(["ping", "-c", "1", "-w", str(PATIENCE), "-s", "1400", Tap.GUEST], check=True, capture_output=True)
+        assert "MTU 1000" in vm.command("CONFIG")
+        vm.assert_returned(before)
+        vm.qmp("object-del", id="dump")
+    assert longest_packet(capture) == 1000
+
+
+class Dhcp(threading.Thread):
+    """A server that has one address, and says how long packets may be (RFC 2131; option 26 of RFC 2132)."""
+
+    def __init__(self, tap, mtu):
+        super().__init__(daemon=True)
+        self.mtu, self.asked = mtu, False
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, tap.name.encode())
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        self.socket.bind(("", 67))
+        self.start()
+
+    def run(self):
+        own, mask = socket.inet_aton(Tap.HOST), socket.inet_aton("255.255.255.0")
+        while True:
+            request = self.socket.recv(2048)
+            options, rest = {}, request[240:]
+            while rest and rest[0] != 255:
+                length = 0 if rest[0] == 0 else rest[1]
+                options[rest[0]], rest = rest[2:2 + length], rest[1 if rest[0] == 0 else 2 + length:]
+            kind = {1: 2, 3: 5}.get(options[53][0])
+            if not kind:
+                continue
+            self.asked |= 26 in options.get(55, b"")
+            answer = b"\2" + request[1:16] + socket.inet_aton(Tap.GUEST) + own + bytes(4) + request[28:44] + bytes(192)
+            answer += b"\x63\x82\x53\x63" + bytes([53, 1, kind]) + b"\x36\4" + own + b"\x33\4" + struct.pack("!I", 3600)
+            answer += b"\1\4" + mask + b"\3\4" + own + b"\x1a\2" + struct.pack("!H", self.mtu) + b"\xff"
+            self.socket.sendto(answer, ("255.255.255.255", 68))
+
+
+def test_a_link_that_takes_less_says_dhcp(tap, tree, tree_image):
+    """What no card takes is refused with a word about it, and DHCP's word counts."""
+    dhcp = Dhcp(tap, 1200)
+    with VM(disks=[tree_image], address=Tap.GUEST, append="cache=unmapped mtu=9000", mem=512,
+            net=["-netdev", f"tap,id=net,ifname={tap.name},script=no,downscript=no"]) as vm:
+        assert "mtu=576 to 1500" in vm.serial()
+        assert dhcp.asked and "MTU 1200" in vm.command("CONFIG")
+        with socket.create_connection(vm.peer, timeout=PATIENCE) as s:
+            assert s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1160
+        assert hashlib.sha256(vm.get("/" + LARGE)).hexdigest() == digest(tree / LARGE)
