@@ -20,6 +20,7 @@
 #include "lwip/prot/ip4.h"
 #include "lwip/stats.h"
 #include "net/checksum.h"
+#include "tcp_leave.h"
 #include "tcp_open.h"
 #include "tcp_straight.h"
 
@@ -170,6 +171,8 @@ ONE_CALLER enum straight straight_receive(struct netif *netif, struct rxbuf *buf
 	if (LIKELY(pcb)) {
 		return established(netif, pcb, buf, h, bytes, payload);
 	}
+	if (!payload && tcp_leave(h->addresses, h->ports, &h->tcp, netif))
+		return STRAIGHT_DONE;
 	if (!from_a_station(h, netif))
 		return STRAIGHT_NOT;
 	if (!payload && tcp_open(h->addresses, h->ports, &h->tcp, netif))

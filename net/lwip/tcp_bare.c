@@ -99,7 +99,8 @@ struct bare {
 };
 // What the card and the queue in front of it hold, twice; beyond that they are lwIP's.
 static struct pool bares = POOL_INIT_RAW("tcp_bare", struct bare, 4096);
-static netif_addr_idx_t neighbour; // in whose place the last one's was found
+uint16_t tcp_bare_neighbour;
+_Static_assert(sizeof(netif_addr_idx_t) == sizeof(tcp_bare_neighbour), "as lwIP's");
 
 static void bare_free(struct pbuf *p)
 {
@@ -120,12 +121,12 @@ static inline struct netif *only_card(const struct tcp_bare *segment)
 static inline const struct eth_addr *address_of(struct netif *netif, uint32_t remote)
 {
 	const ip4_addr_t ip = {remote};
-	const struct eth_addr *to = etharp_known(netif, &ip, neighbour);
+	const struct eth_addr *to = etharp_known(netif, &ip, tcp_bare_neighbour);
 
 	if (LIKELY(to))
 		return to;
-	neighbour = etharp_place(netif, &ip);
-	return etharp_known(netif, &ip, neighbour);
+	tcp_bare_neighbour = etharp_place(netif, &ip);
+	return etharp_known(netif, &ip, tcp_bare_neighbour);
 }
 
 static bool send_straight(const struct tcp_tuple *tuple, const struct tcp_bare *segment)

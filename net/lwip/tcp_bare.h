@@ -17,6 +17,9 @@ struct tcp_bare {
 	uint32_t ts_offset, ts_echo; // TSval is that of now with this offset; TSecr
 };
 
+// lwIP's place of the neighbour that the last one went to: a hint for what goes the same way next.
+extern uint16_t tcp_bare_neighbour;
+
 // Sends it. Nothing happens when memory is short or no interface fits: such segments are sent again when
 // the peer asks again.
 void tcp_bare_send(const struct tcp_tuple *tuple, const struct tcp_bare *segment);

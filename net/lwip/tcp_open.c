@@ -14,6 +14,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "kernel/kstring.h"
 #include "lwip/stats.h"
+#include "tcp_bare.h"
 #include "tcp_straight.h"
 #include "tcp_syn.h"
 #include "tcp_tw.h"
@@ -153,6 +154,7 @@ static bool open(const struct segment *s, struct tcp_hash_node *node)
 	if (!pcb)
 		return true;
 	tcp_syn_opened(node, pcb);
+	pcb->netif_hints.addr_hint = tcp_bare_neighbour;
 	if (pcb->flags & TF_TIMESTAMP)
 		pcb->ts_recent = times.value;
 	if (!accept(pcb))

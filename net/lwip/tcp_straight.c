@@ -189,6 +189,15 @@ static bool tell_received(struct tcp_pcb *pcb, struct pbuf *payload)
 	return true;
 }
 
+// In the state of one that sends: ESTABLISHED, or with the FIN that is this segment's.
+static inline bool sends(const struct tcp_pcb *pcb, const struct tcp_seg *seg)
+{
+	if (LIKELY(pcb->state == ESTABLISHED))
+		return (pcb->flags & (UNUSUAL | TF_NODELAY)) == TF_NODELAY;
+	return pcb->state == FIN_WAIT_1 && TCPH_FLAGS(seg->tcphdr) & TCP_FIN &&
+	       (pcb->flags & ((UNUSUAL & ~TF_FIN) | TF_NODELAY)) == TF_NODELAY;
+}
+
 // The one segment that waits can go out whole, at once, through the only card, to a neighbour we know:
 // the neighbour's address. Null: not so.
 static inline const struct eth_addr *leaves(const struct tcp_pcb *pcb, const struct netif *netif)
@@ -197,8 +206,7 @@ static inline const struct eth_addr *leaves(const struct tcp_pcb *pcb, const str
 	uint32_t ahead = lwip_ntohl(seg->tcphdr->seqno) - pcb->lastack;
 
 	if (seg->next || pcb->unacked || seg->flags & ~(TF_SEG_OPTS_TS | TF_SEG_LENT) ||
-	    !seg->len || pcb->state != ESTABLISHED ||
-	    (pcb->flags & (UNUSUAL | TF_NODELAY)) != TF_NODELAY || pcb->persist_backoff ||
+	    !seg->len || !sends(pcb, seg) || pcb->persist_backoff ||
 	    ahead + seg->len > MIN(pcb->snd_wnd, pcb->cwnd) || seg->p->ref != 1 ||
 	    tcp_path_expired(pcb) || seg->p->payload != seg->tcphdr)
 		return NULL;
@@ -286,12 +294,23 @@ static __attribute__((noinline)) bool send_segment(struct tcp_pcb *pcb, struct n
 	pcb->unsent = NULL;
 	pcb->unacked = pcb->unacked_tail = seg;
 	tcp_clear_flags(pcb, TF_ACK_DELAY | TF_ACK_NOW);
+	end += pcb->state == FIN_WAIT_1; // its FIN
 	if (TCP_SEQ_LT(pcb->snd_nxt, end))
 		pcb->snd_nxt = end;
 	return true;
 }
 
-// The queue and the server hear what one segment, or several in a row, acknowledged. False: the connection is gone.
+// The queue hears what one segment, or several in a row, acknowledged. Returns what the server is to hear.
+static inline uint32_t hear(struct tcp_pcb *pcb)
+{
+	acknowledged = NULL;
+	if (pcb->flags & TF_TIMESTAMP)
+		tcp_rtt_echo(pcb, lwip_ntohl(acknowledged_echo),
+			     pcb->lastack - acknowledged_before);
+	return free_acked(pcb);
+}
+
+// The queue and the server do. False: the connection is gone.
 static inline bool settle(struct tcp_pcb *pcb)
 {
 	uint32_t told;
@@ -299,11 +318,7 @@ static inline bool settle(struct tcp_pcb *pcb)
 
 	if (!acknowledged)
 		return true;
-	acknowledged = NULL;
-	if (pcb->flags & TF_TIMESTAMP)
-		tcp_rtt_echo(pcb, lwip_ntohl(acknowledged_echo),
-			     pcb->lastack - acknowledged_before);
-	told = free_acked(pcb);
+	told = hear(pcb);
 	if (!told)
 		return true;
 	*tcp_input_events = 0;
@@ -419,4 +434,19 @@ void tcp_straight_lost(struct tcp_pcb *pcb, uint32_t bytes, struct netif *netif)
 	pcb->rcv_wnd += bytes;
 	announce(pcb);
 	output(pcb, netif);
+}
+
+struct tcp_pcb *tcp_straight_find(uint64_t addresses, uint32_t ports)
+{
+	return find(addresses, ports);
+}
+
+uint32_t tcp_straight_free(void)
+{
+	return acknowledged ? hear(acknowledged) : 0;
+}
+
+bool tcp_straight_tell(struct tcp_pcb *pcb, uint32_t bytes)
+{
+	return tell_sent(pcb, bytes);
 }

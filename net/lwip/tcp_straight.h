@@ -37,6 +37,11 @@ bool tcp_straight_in_place(struct tcp_pcb *pcb, const void *data, uint32_t bytes
 // Hands it up. The payload is the stack's; the connection may be gone afterwards.
 void tcp_straight_data(struct tcp_pcb *pcb, const struct tcp_hdr *header, struct pbuf *payload,
 		       struct netif *netif);
+// For tcp_leave.c: the connection, whatever its state (null: none); what tcp_straight took in as acknowledged is freed,
+// and the server's to hear of; that it hears of it, with tcp_input_pcb set (false: the connection is gone).
+struct tcp_pcb *tcp_straight_find(uint64_t addresses, uint32_t ports);
+uint32_t tcp_straight_free(void);
+bool tcp_straight_tell(struct tcp_pcb *pcb, uint32_t bytes);
 // Or there is no memory for it: as if only the segment's acknowledgement had come.
 void tcp_straight_lost(struct tcp_pcb *pcb, uint32_t bytes, struct netif *netif);
 // Frees what the last segments acknowledged, tells the server and sends what came of it. Before anything else

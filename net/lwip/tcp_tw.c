@@ -15,7 +15,7 @@ struct tcp_tw {
 	uint32_t due; // tcp_ticks
 };
 _Static_assert(sizeof(struct tcp_tw) <= 112, "tens of bytes, not a PCB");
-static struct pool entries = POOL_INIT("tcp_tw", struct tcp_tw, TCP_TW_ENTRIES);
+static struct pool entries = POOL_INIT_RAW("tcp_tw", struct tcp_tw, TCP_TW_ENTRIES);
 
 // All wait equally long: the first is due first. Fast WTD context only, so no lock.
 static struct tcp_tw *first, *last;
@@ -59,7 +59,7 @@ static void forget(struct tcp_tw *entry)
 	pool_free(&entries, entry);
 }
 
-void tcp_tw_enter(const struct tcp_tuple *tuple, const struct tcp_tw_facts *facts)
+void tcp_tw_enter(const struct tcp_tuple *tuple, uint32_t hash, const struct tcp_tw_facts *facts)
 {
 	struct tcp_tw *entry = pool_alloc(&entries);
 
@@ -74,23 +74,23 @@ void tcp_tw_enter(const struct tcp_tuple *tuple, const struct tcp_tw_facts *fact
 	}
 	entry->id.tuple = *tuple;
 	entry->facts = *facts;
-	tcp_hash_add(&entry->id.node, TCP_HASH_TW, tcp_hash(tuple));
+	tcp_hash_add(&entry->id.node, TCP_HASH_TW, hash);
 	wait_full(entry);
 	tcp_timer_needed();
 }
 
-static void acknowledge(const struct tcp_tw *entry)
+void tcp_tw_acknowledge(const struct tcp_tuple *tuple, const struct tcp_tw_facts *facts)
 {
-	struct tcp_bare segment = {.seqno = entry->facts.snd_nxt,
-				   .ackno = entry->facts.rcv_nxt,
-				   .window = entry->facts.window,
+	struct tcp_bare segment = {.seqno = facts->snd_nxt,
+				   .ackno = facts->rcv_nxt,
+				   .window = facts->window,
 				   .flags = TCP_ACK,
-				   .netif_idx = entry->facts.netif_idx,
-				   .timestamps = entry->facts.timestamps,
-				   .ts_offset = entry->facts.ts_offset,
-				   .ts_echo = entry->facts.ts_recent};
+				   .netif_idx = facts->netif_idx,
+				   .timestamps = facts->timestamps,
+				   .ts_offset = facts->ts_offset,
+				   .ts_echo = facts->ts_recent};
 
-	tcp_bare_send(&entry->id.tuple, &segment);
+	tcp_bare_send(tuple, &segment);
 }
 
 // RFC 6191, 2: whether a SYN is from after all that the old connection had. Where there are time stamps before and
@@ -135,7 +135,7 @@ bool tcp_tw_input(struct tcp_hash_node *node, uint8_t flags, uint32_t seqno, uin
 		wait_full(entry);
 	}
 	if (length)
-		acknowledge(entry);
+		tcp_tw_acknowledge(&entry->id.tuple, &entry->facts);
 	return true;
 }
 

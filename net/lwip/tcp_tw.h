@@ -19,9 +19,11 @@ struct tcp_tw_facts {
 	uint32_t ts_recent, ts_offset;
 };
 
-// The connection enters TIME_WAIT; its PCB can go. When there is no memory even for this, it is not
-// remembered at all (counted).
-void tcp_tw_enter(const struct tcp_tuple *tuple, const struct tcp_tw_facts *facts);
+// The connection, with that tcp_hash of its tuple, enters TIME_WAIT; its PCB can go. When there is no memory even for
+// this, it is not remembered at all (counted).
+void tcp_tw_enter(const struct tcp_tuple *tuple, uint32_t hash, const struct tcp_tw_facts *facts);
+// The ACK that a connection in TIME_WAIT answers with.
+void tcp_tw_acknowledge(const struct tcp_tuple *tuple, const struct tcp_tw_facts *facts);
 // A segment for it. True: dealt with. False: a SYN that may open a new connection; the entry is gone, and
 // *least_iss is where our sequence numbers must begin at least (RFC 9293, 3.10.7.4; RFC 6191).
 bool tcp_tw_input(struct tcp_hash_node *entry, uint8_t flags, uint32_t seqno, uint32_t length,

@@ -160,7 +160,7 @@ static void when_there_are_too_many_the_oldest_goes(void **state)
 	uint32_t first = tcp_hash(&tuple), last;
 
 	for (unsigned i = 0; i < TCP_TW_ENTRIES + 1; i++, tuple.remote[0]++)
-		tcp_tw_enter(&tuple, &facts);
+		tcp_tw_enter(&tuple, tcp_hash(&tuple), &facts);
 	tuple.remote[0]--;
 	last = tcp_hash(&tuple);
 	assert_int_equal(waiting(), TCP_TW_ENTRIES);
@@ -176,7 +176,7 @@ static void without_memory_it_is_forgotten(void **state)
 	struct tcp_tw_facts facts = {0};
 
 	pool_fail_after(0);
-	tcp_tw_enter(&tuple, &facts);
+	tcp_tw_enter(&tuple, tcp_hash(&tuple), &facts);
 	pool_fail_off();
 	assert_int_equal(waiting(), 0);
 	assert_int_equal(kstat_get("pagewire_tcp_time_wait_forgotten_total", NULL) - before, 1);
