@@ -73,7 +73,7 @@ static inline bool offload_known(const struct e1000_tx *tx, const struct netoffl
 	const field64 *b = (const field64 *)offload;
 	return a[0] == b[0] && *(const field32 *)&a[1] == *(const field32 *)&b[1];
 }
-_Static_assert(sizeof(struct netoffload) == 12, "compared as a word and a half");
+_Static_assert(offsetof(struct netoffload, seeded) == 12, "compared as a word and a half");
 static const struct netoffload unknown = {.l3_offset = UINT16_MAX}; // no packet's
 
 static bool is_tcp(const struct netoffload *offload)
@@ -280,6 +280,15 @@ static inline uint32_t measure_known(const struct e1000_tx *tx, const struct net
 	return bytes;
 }
 
+// What write_seed does to a packet that has its seed: the card writes the length of each piece.
+static inline void write_no_length(const struct netfrag *head, const struct netoffload *offload,
+				   const bool cut)
+{
+	uint8_t *ip = (uint8_t *)phys_to_virt(head->addr) + offload->l3_offset;
+	if (cut)
+		*(field16 *)(ip + 2) = 0;
+}
+
 // write_seed of a TCP segment.
 static inline void write_tcp_seed(const struct netfrag *head, const struct netoffload *offload,
 				  uint32_t bytes, const bool cut, const bool ipv6)
@@ -381,7 +390,10 @@ transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
 	    frags->bytes < head || e1000_tx_free(tx) < slots + 2)
 		return false;
 	e1000_stats.tx_bytes += bytes;
-	write_tcp_seed(frags, offload, bytes, cut, ipv6);
+	if (LIKELY(offload->seeded))
+		write_no_length(frags, offload, cut);
+	else
+		write_tcp_seed(frags, offload, bytes, cut, ipv6);
 	if (cut)
 		at = put_tso_context(tx, at, bytes - head);
 	else

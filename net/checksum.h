@@ -39,6 +39,14 @@ static inline uint16_t net_sum(const uint8_t *p, int len, uint64_t sum)
 	return (uint16_t)(sum + (sum >> 16));
 }
 
+// The sum of two 16-bit words.
+static inline uint16_t net_sum_2(uint16_t a, uint16_t b)
+{
+	uint32_t sum = (uint32_t)a + b;
+
+	return (uint16_t)(sum + (sum >> 16));
+}
+
 // Whether a sum of 16-bit words, of any width, is one that a sound packet has: all ones, which is zero in
 // one's complement. 0xffff divides 2^64 - 1, so carries that came round (2 (C)) do not matter.
 static inline bool net_sum_sound(uint64_t sum)

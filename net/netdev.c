@@ -53,19 +53,19 @@ static void release_pbufs(const struct netfrag *frags, unsigned count)
 // The packet's pbufs as fragments; 0 when there are too many. Each gets the card's reference.
 static inline unsigned reference_pbufs(struct pbuf *packet, struct netfrag frags[NETDEV_MAX_FRAGS])
 {
-	struct netfrag *frag = frags;
+	unsigned count = 0;
 
 	for (struct pbuf *q = packet; q; q = q->next) {
 		if (UNLIKELY(!q->len))
 			continue;
-		if (UNLIKELY(frag == frags + NETDEV_MAX_FRAGS)) {
+		if (UNLIKELY(count == NETDEV_MAX_FRAGS)) {
 			release_pbufs(frags, NETDEV_MAX_FRAGS);
 			return 0;
 		}
 		q->ref++;
-		*frag++ = (struct netfrag){virt_to_phys(q->payload), q->len, q};
+		frags[count++] = (struct netfrag){virt_to_phys(q->payload), q->len, q};
 	}
-	return (unsigned)(frag - frags);
+	return count;
 }
 
 // ERR_OK: the card or the queue holds references. Else nothing is held: TCP keeps the segment as unsent.
@@ -115,7 +115,8 @@ ONE_CALLER err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16
 					   .l3_offset = SIZEOF_ETH_HDR,
 					   .l4_offset = SIZEOF_ETH_HDR + IP_HLEN,
 					   .header_bytes = SIZEOF_ETH_HDR + IP_HLEN + tcp_header,
-					   .mss = packet->tso_mss};
+					   .mss = packet->tso_mss,
+					   .seeded = true};
 
 	return send(netif->state, packet, &offload);
 }
@@ -222,9 +223,11 @@ static void rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 {
 	struct iface *iface = ctx;
 	struct netbuf *end = frames + count, *next = frames;
+	const bool straight = straight_on && netif_is_up(&iface->netif);
 	uint64_t total = 0;
 
 	received += count;
+	tcp_straight_batch(&iface->netif);
 	while (next < end) {
 		struct netbuf *frame = next++;
 		uint32_t passed, bytes = frame->bytes;
@@ -235,11 +238,13 @@ static void rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 			continue;
 		}
 		total += bytes;
-		way = straight_receive(&iface->netif, frame->cookie, bytes);
+		way = STRAIGHT_NOT;
+		if (LIKELY(straight))
+			way = straight_receive(&iface->netif, frame->cookie, bytes);
 		if (LIKELY(way == STRAIGHT_DONE))
 			continue;
 		if (way == STRAIGHT_ROW) {
-			passed = straight_row(&iface->netif, next, (uint32_t)(end - next));
+			passed = straight_row(next, (uint32_t)(end - next));
 			next += passed;
 			total += (uint64_t)passed * bytes;
 			continue;

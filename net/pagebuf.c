@@ -41,6 +41,9 @@ struct answer {
 	struct pbuf_custom first;
 	struct page *page; // the first's, one wire reference
 	uint32_t parts;	   // of head, first and segment, those that somebody has
+	uint16_t len;	   // of the segment as it was made
+	uint64_t
+	    name; // of the head that lies in bytes, also while the answer is free; 0: none that anybody knows
 	struct tcp_seg segment;
 	struct pbuf_custom head;
 	uint8_t
@@ -64,14 +67,33 @@ static inline void answer_part_free(struct answer *answer)
 		pool_free(&answers, answer);
 }
 
+// TCP's header may have moved into what the peer has of the head.
 static void answer_head_free(struct pbuf *p)
 {
-	answer_part_free(CONTAINER_OF((struct pbuf_custom *)(void *)p, struct answer, head));
+	struct answer *answer = CONTAINER_OF((struct pbuf_custom *)(void *)p, struct answer, head);
+
+	answer->name = 0;
+	answer_part_free(answer);
 }
 
 void answer_segment_free(struct tcp_seg *seg)
 {
 	answer_part_free(CONTAINER_OF(seg, struct answer, segment));
+}
+
+// Segment, head and one page as they were made, and nobody else has any of them: the common end.
+ONE_CALLER bool answer_free(struct tcp_seg *seg)
+{
+	struct answer *answer = CONTAINER_OF(seg, struct answer, segment);
+	struct pbuf *head = &answer->head.pbuf, *first = &answer->first.pbuf;
+	struct page *page = answer->page;
+
+	if (UNLIKELY(answer->parts != 3 || head->next != first || first->next ||
+		     head->ref + first->ref != 2 || seg->len != answer->len))
+		return false;
+	pool_free(&answers, answer);
+	page_wire_put(page);
+	return true;
 }
 
 static void answer_first_free(struct pbuf *p)
@@ -196,12 +218,19 @@ err_t genbuf_write(struct tcp_pcb *pcb, const void *data, uint16_t len, bool mor
 	return err;
 }
 
-// Whether tcp_write and tcp_write_pbuf, one after the other, would make one new segment of it.
-static bool fits_a_segment(const struct tcp_pcb *pcb, uint16_t head_len, uint32_t len,
-			   unsigned pbufs)
+static inline unsigned pbufs_of(uint16_t len)
 {
-	return (pcb->state == ESTABLISHED || pcb->state == CLOSE_WAIT) && !pcb->unsent &&
-	       len <= pcb->snd_buf && pbufs <= TCP_SEG_MAX_PBUFS &&
+	return 1 + (unsigned)((len + PAGE_SIZE - 1) / PAGE_SIZE);
+}
+
+// Whether tcp_write and tcp_write_pbuf, one after the other, would make one new segment of it.
+ONE_CALLER bool answer_fits(const struct tcp_pcb *pcb, uint16_t head_len, uint16_t page_len)
+{
+	uint32_t len = (uint32_t)head_len + page_len;
+	unsigned pbufs = pbufs_of(page_len);
+
+	return head_len <= HEAD_MOST && (pcb->state == ESTABLISHED || pcb->state == CLOSE_WAIT) &&
+	       !pcb->unsent && len <= pcb->snd_buf && pbufs <= TCP_SEG_MAX_PBUFS &&
 	       pcb->snd_queuelen + pbufs <= TCP_SND_QUEUELEN && pcb->snd_wnd_max / 2 >= pcb->mss &&
 	       head_len <= pcb->mss && len <= pcb->tso_limit;
 }
@@ -230,8 +259,8 @@ static __attribute__((noinline)) struct pbuf *chain_of(struct page *const *pages
 }
 
 // The answer's pbufs, with the pages behind the first, and the segment that is to be theirs; null: no memory.
-static inline struct tcp_seg *new_answer(const void *head, uint16_t head_len,
-					 struct page *const *pages, uint16_t len)
+static inline struct tcp_seg *new_answer(const struct answer_head *head, struct page *const *pages,
+					 uint16_t len)
 {
 	struct answer *answer = pool_alloc(&answers);
 	uint16_t n = (uint16_t)MIN(len, PAGE_SIZE);
@@ -244,9 +273,13 @@ static inline struct tcp_seg *new_answer(const void *head, uint16_t head_len,
 		return NULL;
 	}
 	p = custom_pbuf(&answer->head, answer_head_free, PBUF_RAM, answer->bytes + HEAD_ROOM,
-			head_len);
-	memcpy(p->payload, head, head_len);
+			head->len);
+	if (!head->name || answer->name != head->name) {
+		answer->name = head->name;
+		memcpy(p->payload, head->bytes, head->len);
+	}
 	p->tot_len += len;
+	answer->len = p->tot_len;
 	answer->segment.p = p;
 	answer->parts = 2;
 	if (!len)
@@ -284,19 +317,23 @@ static void queue_segment(struct tcp_pcb *pcb, struct tcp_seg *seg, unsigned pbu
 	pcb->snd_queuelen += (uint16_t)pbufs;
 }
 
-ONE_CALLER bool answer_write(struct tcp_pcb *pcb, const void *head, uint16_t head_len,
+ONE_CALLER bool answer_queue(struct tcp_pcb *pcb, const struct answer_head *head,
 			     struct page *const *pages, uint16_t len)
 {
-	unsigned pbufs = 1 + (len + PAGE_SIZE - 1) / PAGE_SIZE;
-	struct tcp_seg *seg;
+	struct tcp_seg *seg = new_answer(head, pages, len);
 
-	if (head_len > HEAD_MOST || !fits_a_segment(pcb, head_len, (uint32_t)head_len + len, pbufs))
-		return false;
-	seg = new_answer(head, head_len, pages, len);
 	if (UNLIKELY(!seg))
 		return false;
-	queue_segment(pcb, seg, pbufs);
-	generated_bytes += head_len;
+	queue_segment(pcb, seg, pbufs_of(len));
+	generated_bytes += head->len;
 	page_bytes += len;
 	return true;
+}
+
+bool answer_write(struct tcp_pcb *pcb, const void *head, uint16_t head_len,
+		  struct page *const *pages, uint16_t len)
+{
+	const struct answer_head unnamed = {.bytes = head, .len = head_len};
+
+	return answer_fits(pcb, head_len, len) && answer_queue(pcb, &unnamed, pages, len);
 }

@@ -67,25 +67,24 @@ _Static_assert(sizeof(struct headers) == ETHERNET_BYTES + IP_HLEN + TCP_HLEN, "a
 #define WHOLE_MASK PP_HTONL(0x3fff00ff) // no more fragments, offset 0, any time to live
 #define WHOLE	   PP_HTONL(IP_PROTO_TCP)
 
-static inline bool plain(const struct headers *h, const struct netif *netif, uint32_t frame_bytes)
+static inline bool plain(const struct headers *h, uint32_t frame_bytes)
 {
 	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN;
-	uint32_t mine = ip4_addr_get_u32(netif_ip4_addr(netif));
 
 	return frame_bytes >= sizeof(*h) && (h->what & WHAT_MASK) == WHAT &&
 	       (h->whole & WHOLE_MASK) == WHOLE && !(h->to[0] & 1) && // to one station
-	       h->dest == mine && h->source != mine && (h->source & 0xff) != IP_LOOPBACKNET &&
-	       netif_is_up(netif) &&
 	       segment - TCP_HLEN <= frame_bytes - sizeof(*h); // neither shorter than TCP's header
 }
 
-// Whether the source can be a station's at all. The peer of a connection is one.
+// Whether it is for us, and the source can be a station's at all. A connection that tcp_straight_takes finds by its
+// addresses is of one of ours and another machine's.
 static bool from_a_station(const struct headers *h, const struct netif *netif)
 {
 	uint32_t mine = ip4_addr_get_u32(netif_ip4_addr(netif));
 	uint32_t mask = ip4_addr_get_u32(netif_ip4_netmask(netif));
 
-	return mine && h->source &&
+	return mine && h->dest == mine && h->source != mine &&
+	       (h->source & 0xff) != IP_LOOPBACKNET && h->source &&
 	       (h->source & 0xff) < 224 && // no multicast, no limited broadcast
 	       (h->source | mask) != ~0U &&
 	       (h->source & ~mask || (h->source & mask) != (mine & mask));
@@ -163,7 +162,7 @@ ONE_CALLER enum straight straight_receive(struct netif *netif, struct rxbuf *buf
 	struct tcp_pcb *pcb;
 	struct pbuf *p;
 
-	if (UNLIKELY(!straight_on) || !plain(h, netif, bytes) || !sound(h, segment)) {
+	if (!plain(h, bytes) || !sound(h, segment)) {
 		tcp_straight_settle(netif);
 		return STRAIGHT_NOT;
 	}
@@ -224,12 +223,12 @@ static inline bool says_more(const struct headers *later, const struct headers *
 	       TCP_SEQ_GT(PP_NTOHL(later->tcp.ackno), PP_NTOHL(h->tcp.ackno));
 }
 
-uint32_t straight_row(const struct netif *netif, const struct netbuf *frames, uint32_t count)
+uint32_t straight_row(const struct netbuf *frames, uint32_t count)
 {
 	uint32_t last = 0, segment, bytes;
 	const struct headers *h, *next;
 
-	if (count < 2 || (bytes = frames->bytes) < sizeof(*h) || !straight_on)
+	if (count < 2 || (bytes = frames->bytes) < sizeof(*h))
 		return 0;
 	h = headers_of(frames);
 	segment = PP_NTOHS(h->length) - IP_HLEN;
@@ -240,7 +239,7 @@ uint32_t straight_row(const struct netif *netif, const struct netbuf *frames, ui
 		if (!says_more(next, h) || !is_bare(next, segment))
 			break;
 	}
-	if (!last || !plain(h, netif, bytes) || !sound(h, segment))
+	if (!last || !plain(h, bytes) || !sound(h, segment))
 		return 0;
 	tcp_straight_in += last;
 	passed_over += last;

@@ -13,10 +13,10 @@ enum straight {
 	STRAIGHT_NOT,  // nothing was done; the general way (netif->input) decides
 };
 
-// The frame of `bytes` bytes in a buffer that is the card's. Fast WTD context.
+// The frame of `bytes` bytes in a buffer that is the card's; its interface is up. Fast WTD context.
 enum straight straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes);
 // How many of the frames from the first are bare acknowledgements of the same length that one behind them,
 // sound and of the same connection, makes superfluous. They are counted as received.
-uint32_t straight_row(const struct netif *netif, const struct netbuf *frames, uint32_t count);
+uint32_t straight_row(const struct netbuf *frames, uint32_t count);
 extern bool straight_on;	  // tests compare both ways
 extern uint64_t straight_general; // segments that came this way to tcp_input

@@ -2,6 +2,7 @@
 // Prepared response heads: see http_file.h.
 #include "server/http_file.h"
 #include "fs/volume.h"
+#include "kernel/cpu.h"
 #include "kernel/kstring.h"
 #include "kernel/panic.h"
 #include "kernel/pool.h"
@@ -12,6 +13,7 @@
 // One for each inode in memory that was ever served; beyond that heads are made each time.
 static struct pool files = POOL_INIT("http_inode_head", struct http_file, 65536);
 static struct http_file spare; // the one that had no memory
+static uint64_t head_names;    // given so far
 
 static void forget(struct inode *inode)
 {
@@ -22,6 +24,7 @@ static void forget(struct inode *inode)
 void http_file_start(void)
 {
 	inode_set_forget_hook(forget);
+	head_names = cpu_random();
 }
 
 // Inode, generation, time to the nanosecond, and the volume, since one host name may show several.
@@ -66,6 +69,7 @@ static void make(struct http_file *file, const struct inode *inode, uint32_t typ
 	ASSERT(!t.full);
 	file->head_len = (uint16_t)t.len;
 	file->head_second = now;
+	file->head_name = ++head_names;
 }
 
 struct http_file *http_file_of(struct inode *inode, uint32_t type)
@@ -89,6 +93,7 @@ const char *http_file_head(struct http_file *file, uint16_t *len)
 	if (file->head_second != now) {
 		http_date_format(now, file->head + file->date_at);
 		file->head_second = now;
+		file->head_name = ++head_names;
 	}
 	*len = file->head_len;
 	return file->head;

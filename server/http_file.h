@@ -19,6 +19,7 @@ struct http_file {
 	int64_t modified;    // Unix seconds, not in the future
 	char etag[HTTP_ETAG_MAX];
 	char last_modified[HTTP_DATE_LEN];
+	uint64_t head_name;	       // of the head's bytes (net/pagebuf.h)
 	char head[HTTP_FILE_HEAD_MAX]; // of a 200 on a connection that stays, empty line included
 };
 

@@ -254,26 +254,37 @@ static inline unsigned pages_of(const struct remembered *r)
 	return (unsigned)((r->inode->size + PAGE_SIZE - 1) / PAGE_SIZE);
 }
 
+static inline bool wire_pages(const struct remembered *r, struct page **pages)
+{
+	return !r->inode->size ||
+	       (http_pages_allowed() && find_pages(r->inode, pages_of(r), pages));
+}
+
 // Whether there is room for the answer; its pages are wired.
 static inline bool ready(struct http_conn *conn, const struct remembered *r, struct page **pages)
 {
 	uint64_t size = r->inode->size;
 
 	return size <= PAGES * PAGE_SIZE && tcp_sndbuf(conn->pcb) >= size + HEAD_ROOM &&
-	       (!size || (http_pages_allowed() && find_pages(r->inode, pages_of(r), pages)));
+	       wire_pages(r, pages);
+}
+
+static inline void queued(struct http_conn *conn, uint64_t bytes)
+{
+	conn->unacked += (uint32_t)bytes;
+	http_bytes_sent += bytes;
 }
 
 // All of it in one segment. False: nothing is queued.
-static inline bool send_at_once(struct http_conn *conn, const struct remembered *r,
-				const char *head, uint16_t head_len, struct page **pages)
+static bool send_at_once(struct http_conn *conn, const struct remembered *r, const char *head,
+			 uint16_t head_len, struct page **pages)
 {
 	uint64_t size = r->inode->size;
 
 	if (UNLIKELY(size > UINT16_MAX ||
 		     !answer_write(conn->pcb, head, head_len, pages, (uint16_t)size)))
 		return false;
-	conn->unacked += (uint32_t)(head_len + size);
-	http_bytes_sent += head_len + size;
+	queued(conn, head_len + size);
 	return true;
 }
 
@@ -295,8 +306,7 @@ static uint64_t send_in_parts(struct http_conn *conn, const struct remembered *r
 	}
 	for (; i < count; i++)
 		page_wire_put(pages[i]);
-	conn->unacked += (uint32_t)sent;
-	http_bytes_sent += sent;
+	queued(conn, sent);
 	return sent;
 }
 
@@ -359,19 +369,24 @@ ONE_CALLER bool http_recall_all(struct http_conn *conn, const char *bytes, size_
 	const struct remembered *r = find(conn, bytes, len);
 	const struct http_file *file;
 	struct page *pages[PAGES];
-	uint64_t started;
+	struct answer_head head;
+	uint64_t started, size;
 
 	if (!r || r->whole != len || r->names != name_generation())
 		return false;
 	started = clock_cycles();
-	if (!ready(conn, r, pages))
-		return false;
+	size = r->inode->size;
 	file = head_of(r, started);
-	if (!send_at_once(conn, r, file->head, file->head_len, pages)) {
+	if (size > UINT16_MAX || !answer_fits(conn->pcb, file->head_len, (uint16_t)size) ||
+	    !wire_pages(r, pages))
+		return false;
+	head = (struct answer_head){file->head, file->head_len, file->head_name};
+	if (UNLIKELY(!answer_queue(conn->pcb, &head, pages, (uint16_t)size))) {
 		for (unsigned i = pages_of(r); i--;)
 			page_wire_put(pages[i]);
 		return false;
 	}
+	queued(conn, file->head_len + size);
 	count(conn, r, started);
 	return true;
 }

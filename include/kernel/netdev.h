@@ -26,8 +26,8 @@ struct netfrag {
 };
 
 // What the card is asked to do with a packet's headers. l3_offset is 14; all zero: send as it is.
-// The driver writes the checksum seed (folded pseudo-header sum, datasheet 3.3.7 and 3.6) itself
-// into the header, which therefore must be the first fragment, writable and whole.
+// The driver writes the checksum seed (folded pseudo-header sum, without the length if the packet is cut; datasheet
+// 3.3.7 and 3.6) itself into the header, which therefore must be the first fragment, writable and whole.
 struct netoffload {
 	bool ip_csum; // IPv4 header checksum
 	bool l4_csum; // TCP or UDP checksum
@@ -37,6 +37,7 @@ struct netoffload {
 	uint16_t l4_offset;    // start of the TCP or UDP header
 	uint16_t header_bytes; // all headers: where the payload starts
 	uint16_t mss;	       // not 0: cut the payload into segments of this size (TSO)
+	bool seeded;	       // of TCP in IPv4: the seed is there already, and IPv4's checksum 0
 };
 
 // A receive buffer that the card has.

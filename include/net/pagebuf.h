@@ -33,3 +33,14 @@ err_t genbuf_write(struct tcp_pcb *pcb, const void *data, uint16_t len, bool mor
 // it does not fit one segment, something else waits to be sent, or memory is short.
 bool answer_write(struct tcp_pcb *pcb, const void *head, uint16_t head_len,
 		  struct page *const *pages, uint16_t len);
+// The same in two steps: whether it would be one segment, and that, which fails for want of memory only. Clients ask
+// for the same files: a head with a name is not copied where the last answer that had this memory had it, too.
+struct answer_head {
+	const void *bytes;
+	uint16_t len;
+	uint64_t
+	    name; // that these bytes and no others have, nor any before the start: random at first; 0: none
+};
+bool answer_fits(const struct tcp_pcb *pcb, uint16_t head_len, uint16_t len);
+bool answer_queue(struct tcp_pcb *pcb, const struct answer_head *head, struct page *const *pages,
+		  uint16_t len);

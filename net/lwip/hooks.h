@@ -30,6 +30,8 @@ uint64_t tcp_sndbuf_most(void);
 struct tcp_seg;
 void answer_segment_free(struct tcp_seg *seg);
 #define LWIP_HOOK_TCP_SEG_FREE(seg) answer_segment_free(seg)
+// Frees such a segment with its two pbufs. False: there are others, or somebody else holds one; nothing was done.
+bool answer_free(struct tcp_seg *seg);
 
 // net/icmp_limit.c: whether another ICMP or ICMPv6 error message may go out now.
 int icmp_error_allowed(void);

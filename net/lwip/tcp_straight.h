@@ -22,6 +22,8 @@ static inline uint32_t tcp_straight_header(const struct tcp_hdr *header)
 {
 	return *((const uint8_t *)header + 12) >> 2 & 0x3c;
 }
+// Before the first segment of a batch that comes by this interface.
+void tcp_straight_batch(const struct netif *netif);
 // The connection of a segment with these addresses and ports (as they lie in the packet, the source's first) and
 // so many bytes of payload; null: none, or the segment is not one that tcp_straight knows what to do with. What other
 // connections acknowledged is settled.

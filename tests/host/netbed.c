@@ -95,6 +95,11 @@ static void make_checksums(struct bed_packet *packet)
 	}
 	if (!offload->l4_csum)
 		return;
+	if (offload->seeded) {
+		assert_true(offload->ip_csum && !offload->ipv6 && !offload->udp);
+		sum = sum16(ip + 12, 8, 6 + (offload->mss ? 0 : len));
+		assert_int_equal(l4[at] << 8 | l4[at + 1], sum);
+	}
 	l4[at] = l4[at + 1] = 0;
 	sum = (offload->udp ? 17 : 6) + len;
 	sum = offload->ipv6 ? sum16(ip + 8, 32, sum) : sum16(ip + 12, 8, sum);

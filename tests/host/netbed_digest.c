@@ -33,7 +33,7 @@ static void fold_segments(uint64_t *digest, const struct tcp_seg *seg, uint32_t 
 void bed_fold_state(uint64_t *digest, const struct tcp_pcb *pcb, uint32_t iss, uint32_t irs)
 {
 	const uint32_t state[] = {pcb->state,
-				  pcb->flags,
+				  pcb->flags & (uint32_t)~TF_RARE,
 				  pcb->polltmr,
 				  tcp_ticks - pcb->tmr,
 				  pcb->timers.touched,

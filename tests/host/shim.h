@@ -30,6 +30,8 @@ void shim_init(size_t frames);
 // still there (pools' own frames do not count).
 void shim_finish(void);
 size_t shim_frames_free(void);
+// From now on what lies in a freed object of a raw pool stays there, as in the kernel.
+void shim_pools_keep(bool keep);
 // What pmm_stats says the cache must leave free; frames / 32 unless set.
 void shim_set_reserve(uint64_t frames);
 // pmm_alloc fails from the k-th call from now on (0: the next), until shim_frames_fail_off.

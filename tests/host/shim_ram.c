@@ -59,6 +59,13 @@ static unsigned order_of(size_t bytes)
 
 // ---- pools ----
 
+static bool pools_keep;
+
+void shim_pools_keep(bool keep)
+{
+	pools_keep = keep;
+}
+
 static bool pool_grow(struct pool *pool, size_t size)
 {
 	unsigned order = order_of(size);
@@ -109,6 +116,8 @@ WEAK void *pool_alloc(struct pool *pool)
 	pool->used++;
 	pool->high = MAX(pool->high, pool->used);
 	spin_unlock_wtd(&pool->lock);
+	if (pool->raw && pools_keep)
+		return object;
 	return memset(object, pool->raw ? JUNK : 0, size);
 }
 
@@ -119,7 +128,8 @@ WEAK void pool_free(struct pool *pool, void *object)
 	ASSERT(pool->used);
 	if (__asan_address_is_poisoned(object))
 		PANIC("pool %s: %p freed twice", pool->name, object);
-	memset(object, JUNK, size);
+	if (!pools_keep)
+		memset(object, JUNK, size);
 	*(void **)object = pool->free;
 	pool->free = object;
 	pool->used--;

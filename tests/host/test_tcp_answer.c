@@ -186,12 +186,77 @@ static void without_memory_nothing_changes(void **state)
 	drop_pages();
 }
 
+// A head with a name, once more, acknowledged so far in between: whether it was copied again.
+static bool copied_again(struct bed_peer *peer, uint64_t name, uint32_t acknowledged)
+{
+	static char bytes[300];
+	const struct answer_head named = {bytes, sizeof(bytes), name};
+	struct bed_segment segment;
+	uint32_t end;
+
+	for (unsigned i = 0; i < 2; i++) {
+		memset(bytes, 'a' + i, sizeof(bytes));
+		page_wire_get(file[0]);
+		assert_true(answer_fits(peer->pcb, sizeof(bytes), PAGE_SIZE));
+		assert_true(answer_queue(peer->pcb, &named, file, PAGE_SIZE));
+		tcp_output(peer->pcb);
+		stack_flush();
+		segment = bed_next_tcp();
+		assert_true(segment.packet && segment.len > sizeof(bytes));
+		for (unsigned at = 1; at < sizeof(bytes); at++)
+			assert_int_equal(segment.data[at], segment.data[0]);
+		bed_skip();
+		end = peer->pcb->snd_nxt;
+		bed_ack(peer, peer->pcb->lastack + acknowledged);
+		bed_ack(peer, end);
+		assert_null(peer->pcb->unacked);
+		assert_int_equal(file[0]->wire, 1);
+	}
+	return segment.data[0] == 'b';
+}
+
+static void a_head_with_a_name_is_copied_once(void **state)
+{
+	struct bed_peer *peer = bed_connect(1460, 65535);
+	uint64_t name = 0x123456789;
+
+	make_pages();
+	bed_tso(65535);
+	general(peer->pcb, 10, 0); // TCP learns what the card can do
+	tcp_output(peer->pcb);
+	stack_flush();
+	bed_ack(peer, peer->pcb->snd_nxt);
+	bed_skip();
+	shim_pools_keep(true);
+	for (uint32_t at = 1; at < 300 + PAGE_SIZE; at += 97) {
+		// What was cut off its beginning may have TCP's header in it now.
+		assert_int_equal(copied_again(peer, name++, at), at >= TCP_TRIM_LEAST);
+		assert_true(copied_again(peer, 0, at));
+	}
+	bed.manual = true; // the card holds it when it is acknowledged
+	name++;
+	page_wire_get(file[0]);
+	assert_true(
+	    answer_queue(peer->pcb, &(struct answer_head){head, 300, name}, file, PAGE_SIZE));
+	tcp_output(peer->pcb);
+	stack_flush();
+	bed_ack(peer, peer->pcb->snd_nxt);
+	assert_int_equal(file[0]->wire, 2);
+	bed_complete_all();
+	bed.manual = false;
+	assert_int_equal(file[0]->wire, 1);
+	bed_skip();
+	shim_pools_keep(false);
+	drop_pages();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, bed_teardown)
 	    T(both_ways_lead_to_the_same_packets),
 	    T(without_memory_nothing_changes),
+	    T(a_head_with_a_name_is_copied_once),
 	};
 	return cmocka_run_group_tests(tests, bed_group_setup, bed_group_teardown);
 }
