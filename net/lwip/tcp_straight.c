@@ -24,6 +24,7 @@
 #include "net/checksum.h"
 #include "net/iface.h"
 #include "tcp_hash.h"
+#include "tcp_rare.h"
 #include "tcp_timestamp.h"
 
 // A header of 20 bytes, or of 32 with time stamps, ACK, and PSH or not; lwIP looks at no other bits.
@@ -31,10 +32,7 @@
 #define SHAPE	    PP_HTONS(TCP_HLEN / 4 << 12 | TCP_ACK)
 #define TIMES_SHAPE PP_HTONS(TIMES_HLEN / 4 << 12 | TCP_ACK)
 #define TIMES_HLEN  (TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT)
-#define UNUSUAL                                                                                    \
-	(TF_INFR | TF_RTO | TF_RXCLOSED | TF_CLOSEPEND | TF_NAGLEMEMERR | TF_ACK_NOW | TF_FIN |    \
-	 TF_CAREFUL | TF_FRAGMENTED)
-#define HEADERS (SIZEOF_ETH_HDR + IP_HLEN)
+#define HEADERS	    (SIZEOF_ETH_HDR + IP_HLEN)
 _Static_assert(sizeof(struct tcp_pcb) <= 520, "a connection is held for little");
 
 // Acknowledged something, and its queue and its server have not heard of it yet. Nobody else touches a pcb
@@ -99,30 +97,6 @@ static inline bool shaped(const struct tcp_pcb *pcb, const struct tcp_hdr *heade
 		return shape == SHAPE;
 	return shape == TIMES_SHAPE && times->kind == TCP_TIMES_KIND &&
 	       !tcp_time_before(lwip_ntohl(times->value), pcb->ts_recent);
-}
-
-static bool is_rare(const struct tcp_pcb *pcb)
-{
-	return pcb->ooseq || LWIP_TCP_SACK_VALID(pcb, 0) || pcb->refused_data ||
-	       pcb->persist_backoff || pcb->netif_idx != NETIF_NO_INDEX;
-}
-
-// Something in its flags says so. What was only suspected is forgotten.
-static __attribute__((noinline)) bool is_unusual(struct tcp_pcb *pcb)
-{
-	if (pcb->flags & UNUSUAL || is_rare(pcb))
-		return true;
-	tcp_clear_flags(pcb, TF_RARE);
-	return false;
-}
-
-// What is rare has its mark: the host's tests find out who forgets it.
-static inline bool is_marked(const struct tcp_pcb *pcb)
-{
-#ifdef PAGEWIRE_HOST
-	LWIP_ASSERT("TF_RARE is where it has to be", pcb->flags & TF_RARE || !is_rare(pcb));
-#endif
-	return pcb->flags & (UNUSUAL | TF_RARE);
 }
 
 static inline bool usual(struct tcp_pcb *pcb, const struct tcp_hdr *header, uint32_t bytes)
