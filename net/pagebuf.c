@@ -6,6 +6,9 @@
 // reference, when TCP (acknowledged, or the connection is dead) and the card (descriptor done) have
 // both dropped their references to it and to its slices, in either order.
 //
+// What TCP would make one new segment of, a small answer or a long piece of a file, is made as one object: segment,
+// head and pbuf (struct answer). The rest goes through tcp_write_pbuf.
+//
 //     pool --pagebuf_write--> queued by TCP <--slices--> on the card --last pbuf_free--> page_wire_put
 #include "net/pagebuf.h"
 #include "hooks.h"
@@ -16,6 +19,7 @@
 #include "kernel/kstring.h"
 #include "kernel/vmm.h"
 #include "lwip/priv/tcp_priv.h"
+#include "tcp_sndbuf.h"
 
 // What is written at a time where segments are short anyway.
 #define RUN_MOST (15 * PAGE_SIZE)
@@ -32,26 +36,29 @@ struct pagebuf {
 static struct pool pagebufs = POOL_INIT_RAW(
     "pagebuf", struct pagebuf, 2 * (1000 * 64 + 20000) + TCP_SND_GROWN_MAX / PAGE_SIZE);
 
-// A small answer: its segment, its head, with room for all headers in front of it, and its first page, made and freed
-// as one.
+// A small answer, or a long piece of a file: its segment, its head, with room for all headers in front of it, and its
+// first page or run of pages, made and freed as one.
 // lwIP moves the start of a PBUF_RAM's data within the object.
 #define HEAD_MOST 512
 #define HEAD_ROOM LWIP_MEM_ALIGN_SIZE(PBUF_TRANSPORT + LWIP_TCP_OPT_LEN_TS_OUT)
 struct answer {
 	struct pbuf_custom first;
-	struct page *page; // the first's, one wire reference
+	struct page *page; // the first's, one wire reference to each
 	uint32_t parts;	   // of head, first and segment, those that somebody has
-	uint16_t len;	   // of the segment as it was made
+	uint16_t len;	   // of the segment as it was made; 0: a long piece
 	uint64_t
 	    name; // of the head that lies in bytes, also while the answer is free; 0: none that anybody knows
+	uint32_t pages; // of a long piece
 	struct tcp_seg segment;
 	struct pbuf_custom head;
 	uint8_t
 	    bytes[HEAD_ROOM +
 		  HEAD_MOST]; // behind head: lwIP looks for room in front of its data only there
 };
-// One for each segment of a small answer: 20,000 connections with two each.
-static struct pool answers = POOL_INIT_RAW("answer", struct answer, 40000);
+// One for each segment of a small answer: 20,000 connections with two each; and one for each 64 KB that some are given
+// beyond TCP_SND_BUF. Without one a long piece is made of the parts that lwIP makes it of.
+static struct pool answers =
+    POOL_INIT_RAW("answer", struct answer, 40000 + TCP_SND_GROWN_MAX / (16 * PAGE_SIZE));
 
 static uint64_t page_bytes, generated_bytes;
 KSTAT_COUNTER_L(page_bytes, "pagewire_net_payload_bytes_total", "source=\"page\"",
@@ -94,6 +101,16 @@ ONE_CALLER bool answer_free(struct tcp_seg *seg)
 	pool_free(&answers, answer);
 	page_wire_put(page);
 	return true;
+}
+
+static void answer_run_free(struct pbuf *p)
+{
+	struct answer *answer = CONTAINER_OF((struct pbuf_custom *)(void *)p, struct answer, first);
+	struct page *page = answer->page;
+	unsigned count = answer->pages;
+
+	answer_part_free(answer);
+	page_wire_put_run(page, count);
 }
 
 static void answer_first_free(struct pbuf *p)
@@ -154,12 +171,81 @@ static void take_page_back(struct pbuf *p)
 	pool_free(&pagebufs, (struct pagebuf *)(void *)p);
 }
 
+// As tcp_create_segment does. The caller puts it behind what waits.
+static inline void make_segment(struct tcp_pcb *pcb, struct tcp_seg *seg, unsigned pbufs,
+				uint8_t tcp_flags)
+{
+	struct pbuf *p = seg->p;
+	uint8_t options = TCP_SEG_OPTS(pcb);
+	uint16_t bytes = TCP_HLEN + (options ? LWIP_TCP_OPT_LEN_TS_OUT : 0);
+	struct tcp_hdr *header = (struct tcp_hdr *)(void *)((uint8_t *)p->payload - bytes);
+
+	*seg = (struct tcp_seg){
+	    .p = p, .len = p->tot_len, .flags = options | TF_SEG_LENT, .tcphdr = header};
+	p->payload = header;
+	p->len += bytes;
+	p->tot_len += bytes;
+	header->src = lwip_htons(pcb->local_port);
+	header->dest = lwip_htons(pcb->remote_port);
+	header->seqno = lwip_htonl(pcb->snd_lbb);
+	TCPH_HDRLEN_FLAGS_SET(header, bytes / 4, tcp_flags);
+	header->urgp = 0;
+	pcb->snd_lbb += seg->len;
+	pcb->snd_buf -= seg->len;
+	pcb->snd_queuelen += (uint16_t)pbufs;
+}
+
+static inline struct tcp_seg *last_unsent(const struct tcp_pcb *pcb)
+{
+	struct tcp_seg *last = pcb->unsent;
+
+	while (last && last->next)
+		last = last->next;
+	return last;
+}
+
+// What tcp_write_pbuf would make one new segment of, because what waits ends with a whole one or nothing waits, is made
+// in one go. False: nothing is done.
+static bool give_segment(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uint16_t len,
+			 bool more)
+{
+	struct tcp_seg *last = last_unsent(pcb);
+	struct answer *answer;
+	struct pbuf *p, *run;
+
+	if ((pcb->state != ESTABLISHED && pcb->state != CLOSE_WAIT) || len > pcb->tso_limit ||
+	    (last && last->len < pcb->tso_limit) || len > pcb->snd_buf ||
+	    pcb->snd_wnd_max / 2 < pcb->mss || pcb->snd_queuelen + 2U > tcp_sndbuf_pbufs(pcb))
+		return false;
+	answer = pool_alloc(&answers);
+	if (UNLIKELY(!answer))
+		return false;
+	tcp_timed(pcb);
+	answer->parts = 3;
+	answer->page = page;
+	answer->pages = pages_of(offset, len);
+	answer->len = 0;
+	answer->name = 0;
+	run = custom_pbuf(&answer->first, answer_run_free, PBUF_ROM,
+			  (uint8_t *)page_virt(page) + offset, len);
+	p = custom_pbuf(&answer->head, answer_head_free, PBUF_RAM, answer->bytes + HEAD_ROOM, 0);
+	p->tot_len = len;
+	p->next = run;
+	answer->segment.p = p;
+	make_segment(pcb, &answer->segment, 2, more ? 0 : TCP_PSH);
+	*(last ? &last->next : &pcb->unsent) = &answer->segment;
+	page_bytes += len;
+	return true;
+}
+
 err_t pagebuf_give(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uint16_t len, bool more)
 {
 	struct pbuf *p;
 	err_t err;
 
 	ASSERT(len > 0 && offset < PAGE_SIZE);
+	if (len > PAGE_SIZE && give_segment(pcb, page, offset, len, more))
+		return ERR_OK;
 	p = new_pbuf(page, offset, len);
 	if (!p)
 		return ERR_MEM;
@@ -186,13 +272,12 @@ err_t pagebuf_write(struct tcp_pcb *pcb, struct page *page, uint16_t offset, uin
 
 uint16_t pagebuf_fit(const struct tcp_pcb *pcb)
 {
-	const struct tcp_seg *last = pcb->unsent;
+	const struct tcp_seg *last;
 	uint16_t limit = pcb->tso_limit;
 
 	if (limit <= pcb->mss)
 		return RUN_MOST;
-	while (last && last->next)
-		last = last->next;
+	last = last_unsent(pcb);
 	return last && last->len < limit ? limit - last->len : limit;
 }
 
@@ -293,30 +378,6 @@ static inline struct tcp_seg *new_answer(const struct answer_head *head, struct 
 	return &answer->segment;
 }
 
-// As tcp_create_segment does, with the flags of a last segment.
-static void queue_segment(struct tcp_pcb *pcb, struct tcp_seg *seg, unsigned pbufs)
-{
-	struct pbuf *p = seg->p;
-	uint8_t options = TCP_SEG_OPTS(pcb);
-	uint16_t bytes = TCP_HLEN + (options ? LWIP_TCP_OPT_LEN_TS_OUT : 0);
-	struct tcp_hdr *header = (struct tcp_hdr *)(void *)((uint8_t *)p->payload - bytes);
-
-	*seg = (struct tcp_seg){
-	    .p = p, .len = p->tot_len, .flags = options | TF_SEG_LENT, .tcphdr = header};
-	p->payload = header;
-	p->len += bytes;
-	p->tot_len += bytes;
-	header->src = lwip_htons(pcb->local_port);
-	header->dest = lwip_htons(pcb->remote_port);
-	header->seqno = lwip_htonl(pcb->snd_lbb);
-	TCPH_HDRLEN_FLAGS_SET(header, bytes / 4, TCP_PSH);
-	header->urgp = 0;
-	pcb->unsent = seg;
-	pcb->snd_lbb += seg->len;
-	pcb->snd_buf -= seg->len;
-	pcb->snd_queuelen += (uint16_t)pbufs;
-}
-
 ONE_CALLER bool answer_queue(struct tcp_pcb *pcb, const struct answer_head *head,
 			     struct page *const *pages, uint16_t len)
 {
@@ -324,7 +385,8 @@ ONE_CALLER bool answer_queue(struct tcp_pcb *pcb, const struct answer_head *head
 
 	if (UNLIKELY(!seg))
 		return false;
-	queue_segment(pcb, seg, pbufs_of(len));
+	make_segment(pcb, seg, pbufs_of(len), TCP_PSH);
+	pcb->unsent = seg;
 	generated_bytes += head->len;
 	page_bytes += len;
 	return true;

@@ -7,7 +7,7 @@
 //     takes --no--> tcp_input                                 leaves --no--> tcp_output
 //       | yes                                                    | yes
 //       v                                                        v
-//     windows, times --> queue, sent, take or recv callback --> one segment, straight to the card
+//     windows, times --> queue, sent, take or recv callback --> segments, straight to the card
 //
 // A client that is sent much acknowledges often: of several acknowledgements in a row only the last goes
 // further than windows and times. That is settled when another segment comes, or the batch is over.
@@ -216,25 +216,49 @@ static inline bool sends(const struct tcp_pcb *pcb, const struct tcp_seg *seg)
 	       (pcb->flags & ((UNUSUAL & ~TF_FIN) | TF_NODELAY)) == TF_NODELAY;
 }
 
-// The one segment that waits can go out whole, at once, through the only card, to a neighbour we know:
-// the neighbour's address. Null: not so.
-static inline const struct eth_addr *leaves(const struct tcp_pcb *pcb, const struct netif *netif)
+// Whether segments of the connection can go out at once, through the only card, to a neighbour we know: its address.
+// Null: not so.
+static inline const struct eth_addr *ways_out(const struct tcp_pcb *pcb, const struct netif *netif)
+{
+	if (!sends(pcb, pcb->unsent) || pcb->persist_backoff ||
+	    (!pcb->unacked && tcp_path_expired(pcb)))
+		return NULL;
+	if (!only_card)
+		return NULL;
+	return etharp_known(netif, ip_2_ip4(&pcb->remote_ip), pcb->netif_hints.addr_hint);
+}
+
+// Where others are under way or wait: the first segment that waits is new and goes out whole. What it may wait for is
+// lwIP's policy. False also where nothing may go out now: *waits, unless nothing is under way that would bring an
+// acknowledgement.
+static inline bool next_fits(const struct tcp_pcb *pcb, const struct tcp_seg *seg, bool *waits)
+{
+	uint32_t window = MIN(pcb->snd_wnd, pcb->cwnd);
+	int32_t bytes;
+
+	if (pcb->state != ESTABLISHED)
+		return false;
+	bytes = tcp_output_sendable(pcb, seg, window);
+	*waits = bytes < 0 && pcb->unacked;
+	return bytes == seg->len && lwip_ntohl(seg->tcphdr->seqno) == pcb->snd_nxt;
+}
+
+// The first segment that waits can go out, as it is, whole.
+static inline bool leaves(const struct tcp_pcb *pcb, const struct netif *netif, bool *waits)
 {
 	const struct tcp_seg *seg = pcb->unsent;
 	uint32_t ahead = lwip_ntohl(seg->tcphdr->seqno) - pcb->lastack;
 
-	if (seg->next || pcb->unacked || seg->flags & ~(TF_SEG_OPTS_TS | TF_SEG_LENT) ||
-	    !seg->len || !sends(pcb, seg) || pcb->persist_backoff ||
-	    ahead + seg->len > MIN(pcb->snd_wnd, pcb->cwnd) || seg->p->ref != 1 ||
-	    tcp_path_expired(pcb) || seg->p->payload != seg->tcphdr)
-		return NULL;
-	if (!only_card)
-		return NULL;
+	if (seg->flags & ~(TF_SEG_OPTS_TS | TF_SEG_LENT) || !seg->len || seg->p->ref != 1 ||
+	    seg->p->payload != seg->tcphdr)
+		return false;
 	if (seg->len > pcb->mss &&
 	    (seg->len > pcb->tso_limit || seg->len + IP_HLEN + TIMES_HLEN > netif->tso_max ||
 	     pcb->snd_wnd_max / 2 < pcb->mss))
-		return NULL;
-	return etharp_known(netif, ip_2_ip4(&pcb->remote_ip), pcb->netif_hints.addr_hint);
+		return false;
+	if (UNLIKELY(seg->next || pcb->unacked))
+		return next_fits(pcb, seg, waits);
+	return ahead + seg->len <= MIN(pcb->snd_wnd, pcb->cwnd);
 }
 
 // Ethernet's and IPv4's headers in front of TCP's, as the general way writes them (RFC 791, 3.1); fields as they lie,
@@ -275,18 +299,35 @@ static inline uint16_t put_times(struct tcp_pcb *pcb, const struct tcp_seg *seg)
 	return TIMES_HLEN;
 }
 
-// What tcp_output does with one segment. False: nothing was done. Not part of output, which mostly has nothing to do.
-static __attribute__((noinline)) bool send_segment(struct tcp_pcb *pcb, struct netif *netif)
+// The segment is under way: behind all others that are.
+static inline void send_done(struct tcp_pcb *pcb, struct tcp_seg *seg, uint32_t end)
 {
-	const struct eth_addr *to = leaves(pcb, netif);
+	struct tcp_seg *tail = pcb->unacked_tail;
+
+	pcb->unsent = seg->next;
+	seg->next = NULL;
+	if (!pcb->unacked) {
+		pcb->unacked = seg;
+	} else {
+		while (tail->next)
+			tail = tail->next;
+		tail->next = seg;
+	}
+	pcb->unacked_tail = seg;
+	tcp_clear_flags(pcb, TF_ACK_DELAY | TF_ACK_NOW);
+	if (TCP_SEQ_LT(pcb->snd_nxt, end))
+		pcb->snd_nxt = end;
+}
+
+// What tcp_output does with one segment. False: it stays.
+static inline bool send_segment(struct tcp_pcb *pcb, struct netif *netif, const struct eth_addr *to)
+{
 	struct tcp_seg *seg = pcb->unsent;
 	struct tcp_hdr *tcp = seg->tcphdr;
 	struct pbuf *p = seg->p;
-	uint32_t seq = lwip_ntohl(tcp->seqno), end = seq + seg->len, frames = 1;
+	uint32_t seq = lwip_ntohl(tcp->seqno), frames = 1;
 	uint16_t header, len = seg->len, mss = pcb->mss;
 
-	if (UNLIKELY(!to))
-		return false;
 	pcb->rcv_ann_right_edge = pcb->rcv_nxt + pcb->rcv_ann_wnd;
 	pcb->ts_lastacksent = pcb->rcv_nxt;
 	tcp->ackno = lwip_htonl(pcb->rcv_nxt);
@@ -308,14 +349,25 @@ static __attribute__((noinline)) bool send_segment(struct tcp_pcb *pcb, struct n
 	pcb->ip_id = (uint16_t)(pcb->ip_id + frames); // the card counts on from the first
 	if (UNLIKELY(iface_send_tcp(netif, p, header) != ERR_OK)) {
 		tcp_set_flags(pcb, TF_NAGLEMEMERR);
-		return true;
+		return false;
 	}
-	pcb->unsent = NULL;
-	pcb->unacked = pcb->unacked_tail = seg;
-	tcp_clear_flags(pcb, TF_ACK_DELAY | TF_ACK_NOW);
-	end += pcb->state == FIN_WAIT_1; // its FIN
-	if (TCP_SEQ_LT(pcb->snd_nxt, end))
-		pcb->snd_nxt = end;
+	send_done(pcb, seg, seq + len + (pcb->state == FIN_WAIT_1)); // its FIN
+	return true;
+}
+
+// What tcp_output does: all that may leave. False: what is to be done is tcp_output's. Not part of output, which mostly
+// has nothing to do.
+static __attribute__((noinline)) bool send_segments(struct tcp_pcb *pcb, struct netif *netif)
+{
+	const struct eth_addr *to = ways_out(pcb, netif);
+	bool waits = false;
+
+	if (UNLIKELY(!to))
+		return false;
+	do {
+		if (UNLIKELY(!leaves(pcb, netif, &waits)))
+			return waits;
+	} while (send_segment(pcb, netif, to) && pcb->unsent);
 	return true;
 }
 
@@ -350,7 +402,7 @@ static inline bool settle(struct tcp_pcb *pcb)
 // What comes of it all.
 static inline void output(struct tcp_pcb *pcb, struct netif *netif)
 {
-	if (pcb->unsent ? !send_segment(pcb, netif) : pcb->flags & TF_ACK_NOW)
+	if (pcb->unsent ? !send_segments(pcb, netif) : pcb->flags & TF_ACK_NOW)
 		tcp_output(pcb);
 }
 
