@@ -12,7 +12,7 @@ export SOURCE_DATE_EPOCH ?= 1767225600
 HOT_OBJS := $(addprefix $(B)/,$(addsuffix .o,drivers/e1000_rx drivers/e1000_tx drivers/e1000_done net/straight \
               net/netdev net/pagebuf net/rxpool net/stack net/lwip/tcp_straight net/lwip/tcp_cwnd net/lwip/tcp_timestamp net/lwip/memory \
               net/lwip/tcp_bare net/lwip/tcp_hash net/lwip/tcp_leave net/lwip/tcp_open net/lwip/tcp_syn net/lwip/tcp_tw \
-              server/http server/http_recall server/http_conn server/http_stats server/http_timer server/access_log \
+              server/http server/http_send server/http_exchange server/http_recall server/http_conn server/http_stats server/http_timer server/access_log \
               fs/inode fs/pagecache fs/pagecache_run fs/name_cache kernel/page kernel/pool kernel/timer)) \
             $(addprefix $(LWIP_SRC)/src/core/,$(addsuffix .o,pbuf tcp tcp_in tcp_out ipv4/etharp))
 HOT_CFLAGS := -flto -flto-partition=one --param max-inline-insns-auto=120 --param large-function-growth=1000 \

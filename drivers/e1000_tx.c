@@ -346,15 +346,20 @@ static __attribute__((noinline)) uint32_t put_long_fragments(struct e1000_tx *tx
 							     const struct netfrag *end,
 							     uint64_t what)
 {
+	union e1000_tx_desc *ring = tx->ring;
 	for (; frag < end; frag++) {
-		struct netfrag piece = *frag;
-		for (; piece.bytes > E1000_TX_PIECE; piece.bytes -= E1000_TX_PIECE) {
-			at = put(tx, at, piece.addr, (uint32_t)what | E1000_TX_PIECE,
-				 (uint32_t)(what >> 32), piece.cookie);
-			piece.addr += E1000_TX_PIECE;
-			piece.cookie = NULL;
-		}
-		at = put_fragments(tx, at, &piece, &piece + 1, what);
+		paddr_t addr = frag->addr;
+		uint32_t left = frag->bytes;
+		void *cookie = frag->cookie; // goes with the first piece
+		do {
+			uint32_t slot = at++ & TX_MASK, bytes = MIN(left, E1000_TX_PIECE);
+			ring[slot].data.addr = addr;
+			ring[slot].words[1] = what | bytes;
+			tx->cookies[slot] = cookie;
+			cookie = NULL;
+			addr += bytes;
+			left -= bytes;
+		} while (left);
 	}
 	return at;
 }

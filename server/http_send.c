@@ -60,6 +60,17 @@ static enum http_progress send_head(struct http_exchange *x)
 	return progress;
 }
 
+// What was sent ends in `last`. If that is not its end it is the exchange's page again, with a reference of its own.
+static inline void go_on_from(struct http_exchange *x, struct page *last)
+{
+	x->page = NULL;
+	if (x->at % PAGE_SIZE == 0 || x->at == x->end)
+		return;
+	page_wire_get(last);
+	x->page = last;
+	x->page_index = x->at >> PAGE_SHIFT;
+}
+
 // From the byte `at`, which is in the exchange's page, up to `most` bytes as far as they lie behind each other in
 // memory, as one piece.
 static enum http_progress send_run(struct http_exchange *x, uint32_t most, bool last)
@@ -79,9 +90,9 @@ static enum http_progress send_run(struct http_exchange *x, uint32_t most, bool 
 		page_wire_put_run(x->page + 1, more);
 		return progress;
 	}
-	x->page = NULL;
 	x->at += len;
 	x->sent += len;
+	go_on_from(x, x->page + more);
 	return HTTP_SENT;
 }
 
