@@ -96,6 +96,16 @@ static enum http_progress send_run(struct http_exchange *x, uint32_t most, bool 
 	return HTTP_SENT;
 }
 
+// Too much is on the wire. Who waits for that to change holds nothing, or all might wait for what they hold.
+static enum http_progress wait_for_others(struct http_exchange *x)
+{
+	if (x->page)
+		page_wire_put(x->page);
+	x->page = NULL;
+	http_conn_retry(x->conn);
+	return HTTP_BLOCKED;
+}
+
 // Bytes at..end of the file. `last`: nothing follows them in this answer.
 static enum http_progress send_pages(struct http_exchange *x, bool last)
 {
@@ -105,10 +115,8 @@ static enum http_progress send_pages(struct http_exchange *x, bool last)
 		enum http_progress progress;
 		int status;
 
-		if (!http_pages_allowed()) {
-			http_conn_retry(x->conn);
-			return HTTP_BLOCKED;
-		}
+		if (UNLIKELY(!http_pages_allowed()))
+			return wait_for_others(x);
 		// Also while the send buffer is full: the next page is read meanwhile.
 		if (!http_page_ready(x, &status)) {
 			if (status == -ENOMEM)

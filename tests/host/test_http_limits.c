@@ -239,6 +239,29 @@ static void pages_on_the_wire_are_bounded_and_waiters_go_on(void **state)
 	}
 }
 
+static void who_waits_for_pages_of_others_holds_none(void **state)
+{
+	struct page *others[200];
+	struct tcp_pcb *pcb;
+	unsigned n = 0;
+
+	world.no_acks = true;
+	world.snd_buf = 9000;
+	pcb = world_connect(1);
+	world_say(pcb, REQUEST("/big"), 0);
+	world_settle();
+	assert_in_range(page_pinned(), 2, 4); // of which one is the next to be sent
+	for (; n < 200; page_wire_get(others[n++])) // half of the cache's 400
+		others[n] = pmm_alloc(0);
+	world_ack(pcb, (uint32_t)pcb->out_len);
+	assert_int_equal(page_pinned(), n);
+	for (; n; pmm_free(others[n], 0))
+		page_wire_put(others[--n]);
+	world.no_acks = false;
+	pass(1);
+	assert_true(pcb->out_len > SIZE);
+}
+
 static void bodies_are_skipped_to_the_byte_or_end_the_connection(void **state)
 {
 	struct tcp_pcb *good = world_connect(1), *bad = world_connect(1),
@@ -460,6 +483,7 @@ int main(void)
 	    TEST(when_full_of_busy_ones_the_new_one_gets_a_503),
 	    TEST(one_address_has_its_limit_and_others_do_not_feel_it),
 	    TEST(pages_on_the_wire_are_bounded_and_waiters_go_on),
+	    TEST(who_waits_for_pages_of_others_holds_none),
 	    TEST(bodies_are_skipped_to_the_byte_or_end_the_connection),
 	    TEST(pipelined_bytes_behind_a_busy_answer_are_kept_in_bounds),
 	    TEST(a_long_pipeline_leaves_others_their_turn),
