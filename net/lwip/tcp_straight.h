@@ -49,3 +49,9 @@ void tcp_straight_lost(struct tcp_pcb *pcb, uint32_t bytes, struct netif *netif)
 // Frees what the last segments acknowledged, tells the server and sends what came of it. Before anything else
 // is done with any connection, and at the end of a batch. The interface is the one they came by.
 void tcp_straight_settle(struct netif *netif);
+
+// For tcp_straight.c. A TCP header with time stamps; whether the card a batch came by is the only one, and up.
+#define TIMES_HLEN (TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT)
+extern bool tcp_straight_only_card;
+// What tcp_output does: all that may leave. There is something. False: what is to be done is tcp_output's.
+bool tcp_straight_send(struct tcp_pcb *pcb, struct netif *netif);

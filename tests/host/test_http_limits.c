@@ -250,7 +250,7 @@ static void who_waits_for_pages_of_others_holds_none(void **state)
 	pcb = world_connect(1);
 	world_say(pcb, REQUEST("/big"), 0);
 	world_settle();
-	assert_in_range(page_pinned(), 2, 4); // of which one is the next to be sent
+	assert_in_range(page_pinned(), 2, 4);	    // of which one is the next to be sent
 	for (; n < 200; page_wire_get(others[n++])) // half of the cache's 400
 		others[n] = pmm_alloc(0);
 	world_ack(pcb, (uint32_t)pcb->out_len);
