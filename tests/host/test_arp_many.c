@@ -162,6 +162,20 @@ static void a_waiting_packet_goes_out_with_the_answer(void **state)
 	assert_int_equal(packet->bytes, 114);
 }
 
+static void a_connection_knows_where_its_neighbour_stands(void **state)
+{
+	struct netif *netif = &iface_first()->netif;
+	struct bed_peer *peer;
+
+	etharp_cleanup_netif(netif);
+	for (unsigned n = 0; n < 1000; n++)
+		says(n, 1);
+	bed_connect(1460, 65535); // the peer comes last
+	peer = bed_connect(1460, 65535);
+	assert_non_null(
+	    etharp_known(netif, ip_2_ip4(&peer->pcb->remote_ip), peer->pcb->netif_hints.addr_hint));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, bed_setup, bed_teardown)
 
 int main(void)
@@ -171,6 +185,7 @@ int main(void)
 	    T(a_full_table_recycles_what_nobody_answered_for),
 	    T(the_unanswered_are_not_asked_for_in_one_burst),
 	    T(a_waiting_packet_goes_out_with_the_answer),
+	    T(a_connection_knows_where_its_neighbour_stands),
 	};
 
 	return cmocka_run_group_tests(tests, bed_group_setup, bed_group_teardown);
