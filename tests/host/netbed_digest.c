@@ -132,19 +132,37 @@ uint32_t bed_draw(uint32_t below)
 	return (uint32_t)(dice >> 32) % below;
 }
 
-uint64_t bed_both_ways(uint64_t (*dialogue)(uint64_t seed), unsigned count, const char *stat)
+void bed_catch_up(void)
 {
-	uint64_t before = kstat_get(stat, NULL);
+	bed.manual = true;
+	bed_complete_all();
+	bed.ring_room = 256;
+	bed.manual = false;
+}
+
+void bed_dialogue_end(struct bed_peer *peer)
+{
+	while (tcp_active_pcbs) // those that it closed too
+		tcp_abort(tcp_active_pcbs);
+	bed_catch_up();
+	shim_run();
+	bed_complete_all();
+	bed_skip();
+	bed_peers_forget_one(peer);
+}
+
+void bed_either_way(uint64_t (*dialogue)(uint64_t seed), unsigned count, bool *way)
+{
+	const bool first = *way;
 	unsigned unsteady = 0;
 
 	for (unsigned n = 0; n < count; n++) {
 		uint64_t seed = shim_seed() + n * 7919, one, other;
 
-		straight_on = true;
 		one = dialogue(seed);
-		straight_on = false;
+		*way = !first;
 		other = dialogue(seed);
-		straight_on = true;
+		*way = first;
 		// Sequence numbers and the clock are not the dialogue's: now and then one does not even repeat
 		// itself, and then judges nothing.
 		if (one != other && dialogue(seed) != one) {
@@ -156,5 +174,13 @@ uint64_t bed_both_ways(uint64_t (*dialogue)(uint64_t seed), unsigned count, cons
 				    (unsigned long long)seed);
 		assert_true(one == other);
 	}
+}
+
+uint64_t bed_both_ways(uint64_t (*dialogue)(uint64_t seed), unsigned count, const char *stat)
+{
+	uint64_t before = kstat_get(stat, NULL);
+
+	straight_on = true;
+	bed_either_way(dialogue, count, &straight_on);
 	return kstat_get(stat, NULL) - before;
 }

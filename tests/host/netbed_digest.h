@@ -17,6 +17,10 @@ void bed_fold_from_here(struct tcp_pcb *pcb);
 // Numbers that both runs of a dialogue draw alike (xorshift): bed_dice() begins, bed_draw() is below `below`.
 void bed_dice(uint64_t seed);
 uint32_t bed_draw(uint32_t below);
-// Each of `count` dialogues once with the straight way and once without: the test fails where the digests differ.
-// Returns by how much the counter `stat` rose.
+// The end of a dialogue: the card does all that it was given, and keeps up from now on; then, with all connections gone.
+void bed_catch_up(void);
+void bed_dialogue_end(struct bed_peer *peer);
+// Each of `count` dialogues once with *way as it is and once with the other: the test fails where the digests differ.
+void bed_either_way(uint64_t (*dialogue)(uint64_t seed), unsigned count, bool *way);
+// The same with the straight way and without. Returns by how much the counter `stat` rose.
 uint64_t bed_both_ways(uint64_t (*dialogue)(uint64_t seed), unsigned count, const char *stat);

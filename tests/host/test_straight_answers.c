@@ -139,15 +139,6 @@ static void acknowledge(struct bed_peer *peer, uint32_t iss, uint32_t seen)
 		peer->ack = iss + seen;
 }
 
-// The card does all that it was given, and keeps up from now on.
-static void catch_up(void)
-{
-	bed.manual = true;
-	bed_complete_all();
-	bed.ring_room = 256;
-	bed.manual = false;
-}
-
 static uint32_t stamped; // what the server's first time stamp was
 
 static void step(struct bed_peer *peer, uint32_t iss, uint32_t seen)
@@ -168,7 +159,7 @@ static void step(struct bed_peer *peer, uint32_t iss, uint32_t seen)
 	if (what == 5)
 		bed.ring_room = 1;
 	if (what == 4)
-		catch_up();
+		bed_catch_up();
 	if (what == 6 && peer->pcb && peer->pcb->refused_data)
 		tcp_process_refused_data(peer->pcb);
 	if (what < 20)
@@ -214,13 +205,7 @@ static uint64_t dialogue(uint64_t seed)
 		step(peer, iss, seen);
 		bed_fold(&digest, peer, iss, irs, &seen);
 	}
-	while (tcp_active_pcbs) // those that it closed too
-		tcp_abort(tcp_active_pcbs);
-	catch_up();
-	shim_run();
-	bed_complete_all();
-	bed_skip();
-	bed_peers_forget_one(peer);
+	bed_dialogue_end(peer);
 	return digest;
 }
 
