@@ -88,13 +88,12 @@ bool lru_run_again(struct page *first, struct page *last, uint64_t now)
 	last->lru_prev = NULL;
 	to->first = last;
 	to->pages += count;
-	for (struct page *page = first; page <= last; page++)
+	for (struct page *page = first; page <= last; page++) {
 		page->stamp_ns = now;
-	if (from == to)
-		return true;
-	cache.promoted += count;
-	for (struct page *page = first; page <= last; page++)
 		page->flags |= PAGE_AGAIN;
+	}
+	if (from != to)
+		cache.promoted += count;
 	return true;
 }
 

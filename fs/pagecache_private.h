@@ -85,8 +85,6 @@ void cache_detach(struct page *page);
 void cache_touch(struct page *page);
 // The same for first .. last, whose frames lie behind each other, at that time.
 void cache_touch_run(struct page *first, struct page *last, uint64_t now);
-// Out of the cache; its frame goes with the last reference.
-void cache_detach(struct page *page);
 // What happens when a page with one of these flags is asked for: it is to be wired for somebody.
 #define PAGE_LOOK (PAGE_READAHEAD | PAGE_AHEAD_MARK | PAGE_MAPPED)
 void cache_looked_at(struct page *page);

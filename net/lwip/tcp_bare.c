@@ -12,6 +12,7 @@
 #include "net/iface.h"
 #include "net/straight.h"
 #include "tcp_straight.h"
+#include "tcp_wire.h"
 #include "tcp_timestamp.h"
 
 static void put_addresses(const struct tcp_tuple *tuple, struct netif *arrival, ip_addr_t *local,
@@ -81,17 +82,10 @@ static void put_header(struct tcp_hdr *header, const struct tcp_tuple *tuple,
 // Through the only card, to a neighbour that we know: one object, all headers written as they lie.
 
 struct head {
-	struct eth_addr to, from;
-	uint32_t what; // Ethernet's type, version and header length, type of service
-	uint16_t length, id;
-	uint32_t whole; // DF, no fragment, time to live, protocol
-	uint16_t checksum;
-	uint32_t source, dest;
+	struct tcp_wire_head wire;
 	struct tcp_hdr tcp;
 	uint8_t options[TCP_MAX_OPTION_BYTES];
 } __attribute__((packed));
-#define HEADERS (SIZEOF_ETH_HDR + IP_HLEN)
-_Static_assert(offsetof(struct head, tcp) == HEADERS, "as on the wire");
 
 struct bare {
 	struct pbuf_custom custom;
@@ -135,21 +129,15 @@ static bool send_straight(const struct tcp_tuple *tuple, const struct tcp_bare *
 	const struct eth_addr *to;
 	struct bare *bare;
 	struct head *h;
-	uint16_t bytes = HEADERS + header_bytes(segment);
+	uint16_t bytes = header_bytes(segment);
 
 	if (!straight_on || tuple->ipv6 || !netif || !(to = address_of(netif, tuple->remote[0])) ||
 	    !(bare = pool_alloc(&bares)))
 		return false;
 	h = &bare->head;
-	h->to = *to;
-	h->from = *(const struct eth_addr *)netif->hwaddr;
-	h->what = PP_HTONL(ETHTYPE_IP << 16 | 0x4500);
-	h->length = lwip_htons(bytes - SIZEOF_ETH_HDR);
-	h->id = lwip_htons(LWIP_IP_ID());
-	h->whole = PP_HTONL((uint32_t)IP_DF << 16 | (uint32_t)TCP_TTL << 8 | IP_PROTO_TCP);
-	h->checksum = 0;
-	h->source = tuple->local[0];
-	h->dest = tuple->remote[0];
+	tcp_wire_put(&h->wire, to, netif, 0, TCP_TTL, bytes, LWIP_IP_ID(),
+		     tuple->local[0] | (uint64_t)tuple->remote[0] << 32);
+	bytes += sizeof(h->wire);
 	put_header(&h->tcp, tuple, segment, MIN(segment->mss, netif->mtu - IP_HLEN - TCP_HLEN));
 	bare->custom.custom_free_function = bare_free;
 	bare->custom.pbuf = (struct pbuf){.payload = h,

@@ -12,17 +12,19 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/iface.h"
 #include "tcp_bare.h"
+#include "tcp_rare.h"
 #include "tcp_rcvbuf.h"
 #include "tcp_straight.h"
 #include "tcp_timestamp.h"
 #include "tcp_tw.h"
 
-#define UNUSUAL (TF_INFR | TF_RTO | TF_CLOSEPEND | TF_NAGLEMEMERR | TF_ACK_NOW | TF_CAREFUL)
-#define FLAGS	PP_HTONS(TCP_FLAGS & ~TCP_PSH)
-#define A_FIN	PP_HTONS(TCP_FIN | TCP_ACK)
-#define AN_ACK	PP_HTONS(TCP_ACK)
+// What is unusual here: a half that is closed is not.
+#define UNUSUAL_AT_THE_END (UNUSUAL & ~(TF_RXCLOSED | TF_FIN | TF_FRAGMENTED))
+#define FLAGS		   PP_HTONS(TCP_FLAGS & ~TCP_PSH)
+#define A_FIN		   PP_HTONS(TCP_FIN | TCP_ACK)
+#define AN_ACK		   PP_HTONS(TCP_ACK)
 
-// RFC 7323, 3.2, 5.3 R1: time stamps exactly where they were agreed upon, and none from before the newest.
+// RFC 7323, 3.2: time stamps exactly where they were agreed upon.
 static inline bool shaped(const struct tcp_pcb *pcb, const struct tcp_hdr *header)
 {
 	const struct tcp_times_option *times = tcp_times_of(header);
@@ -30,8 +32,7 @@ static inline bool shaped(const struct tcp_pcb *pcb, const struct tcp_hdr *heade
 	if (!(pcb->flags & TF_TIMESTAMP))
 		return tcp_straight_header(header) == TCP_HLEN;
 	return tcp_straight_header(header) == TCP_HLEN + sizeof(*times) &&
-	       times->kind == TCP_TIMES_KIND &&
-	       !tcp_time_before(lwip_ntohl(times->value), pcb->ts_recent);
+	       tcp_straight_times_fit(pcb, times);
 }
 
 // Whether this way knows what to do in the PCB's state. all: everything that was sent is acknowledged, our FIN, too.
@@ -55,12 +56,10 @@ static inline bool usual(const struct tcp_pcb *pcb, const struct tcp_hdr *header
 {
 	uint32_t ack = lwip_ntohl(header->ackno), acked = ack - pcb->lastack;
 
-	return !(pcb->flags & UNUSUAL) && shaped(pcb, header) &&
+	return !(pcb->flags & UNUSUAL_AT_THE_END) && shaped(pcb, header) &&
 	       lwip_ntohl(header->seqno) == pcb->rcv_nxt && pcb->rcv_wnd > 1 &&
 	       acked <= pcb->snd_nxt - pcb->lastack && (acked || fin) && header->wnd &&
-	       !pcb->unsent && !pcb->ooseq && !LWIP_TCP_SACK_VALID(pcb, 0) && !pcb->refused_data &&
-	       !pcb->persist_backoff && pcb->netif_idx == NETIF_NO_INDEX &&
-	       expected(pcb, fin, ack == pcb->snd_nxt, ack);
+	       !pcb->unsent && !is_rare(pcb) && expected(pcb, fin, ack == pcb->snd_nxt, ack);
 }
 
 static inline void take_fin(struct tcp_pcb *pcb)

@@ -91,13 +91,10 @@ static bool is_to(const struct path *path, const struct tcp_tuple *key)
 	       !__builtin_memcmp(path->to, key->remote, sizeof(path->to));
 }
 
-static struct path *find_path(const struct tcp_tuple *ends)
+static struct path *find_in(struct path *set, const struct tcp_tuple *key)
 {
-	struct tcp_tuple key;
-	struct path *set = set_of(ends, &key);
-
 	for (unsigned i = 0; i < WAYS; i++)
-		if (is_to(&set[i], &key))
+		if (is_to(&set[i], key))
 			return &set[i];
 	return NULL;
 }
@@ -105,11 +102,8 @@ static struct path *find_path(const struct tcp_tuple *ends)
 static void remember(const struct tcp_tuple *ends, uint16_t mtu)
 {
 	struct tcp_tuple key;
-	struct path *set = set_of(ends, &key), *path = NULL;
+	struct path *set = set_of(ends, &key), *path = find_in(set, &key);
 
-	for (unsigned i = 0; i < WAYS && !path; i++)
-		if (is_to(&set[i], &key))
-			path = &set[i];
 	for (unsigned i = 0; i < WAYS && !path; i++)
 		if (!set[i].mtu)
 			path = &set[i];
@@ -217,11 +211,11 @@ static void fit_now(struct tcp_pcb *pcb, uint32_t mtu, uint64_t *counter)
 
 void tcp_path_recall(struct tcp_pcb *pcb)
 {
-	struct tcp_tuple ends;
+	struct tcp_tuple ends, key;
 	const struct path *path;
 
 	ends_of(pcb, &ends);
-	path = find_path(&ends);
+	path = find_in(set_of(&ends, &key), &key);
 	if (path && fit(pcb, path->mtu))
 		by_memory++;
 }

@@ -85,7 +85,7 @@ static inline struct tcp_pcb *find(uint64_t addresses, uint32_t ports)
 	return find_hashed(addresses, ports, guess);
 }
 
-// RFC 7323, 3.2, 5.3 R1: time stamps exactly where they were agreed upon, and none from before the newest.
+// RFC 7323, 3.2: time stamps exactly where they were agreed upon.
 static inline bool shaped(const struct tcp_pcb *pcb, const struct tcp_hdr *header)
 {
 	const struct tcp_times_option *times = tcp_times_of(header);
@@ -93,8 +93,7 @@ static inline bool shaped(const struct tcp_pcb *pcb, const struct tcp_hdr *heade
 
 	if (!(pcb->flags & TF_TIMESTAMP))
 		return shape == SHAPE;
-	return shape == TIMES_SHAPE && times->kind == TCP_TIMES_KIND &&
-	       !tcp_time_before(lwip_ntohl(times->value), pcb->ts_recent);
+	return shape == TIMES_SHAPE && tcp_straight_times_fit(pcb, times);
 }
 
 static inline bool usual(struct tcp_pcb *pcb, const struct tcp_hdr *header, uint32_t bytes)

@@ -13,6 +13,7 @@
 #include "lwip/netif.h"
 #include "lwip/prot/tcp.h"
 #include "lwip/tcp.h"
+#include "tcp_timestamp.h"
 
 // Segments that came this way, and packets that left it; lwIP's counters do not have them (net/netstat.c adds).
 extern uint64_t tcp_straight_in, tcp_straight_out;
@@ -21,6 +22,13 @@ extern uint64_t tcp_straight_in, tcp_straight_out;
 static inline uint32_t tcp_straight_header(const struct tcp_hdr *header)
 {
 	return *((const uint8_t *)header + 12) >> 2 & 0x3c;
+}
+// RFC 7323, 5.3 R1: the option is time stamps in the usual form, and none from before the newest.
+static inline bool tcp_straight_times_fit(const struct tcp_pcb *pcb,
+					  const struct tcp_times_option *times)
+{
+	return times->kind == TCP_TIMES_KIND &&
+	       !tcp_time_before(lwip_ntohl(times->value), pcb->ts_recent);
 }
 // Before the first segment of a batch that comes by this interface.
 void tcp_straight_batch(const struct netif *netif);

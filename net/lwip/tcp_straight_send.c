@@ -12,8 +12,9 @@
 #include "tcp_rare.h"
 #include "tcp_straight.h"
 #include "tcp_timestamp.h"
+#include "tcp_wire.h"
 
-#define HEADERS (SIZEOF_ETH_HDR + IP_HLEN)
+#define HEADERS sizeof(struct tcp_wire_head)
 
 // In the state of one that sends: ESTABLISHED, or with the FIN that is this segment's.
 static inline bool sends(const struct tcp_pcb *pcb, const struct tcp_seg *seg)
@@ -69,29 +70,13 @@ static inline bool leaves(const struct tcp_pcb *pcb, const struct netif *netif, 
 	return ahead + seg->len <= MIN(pcb->snd_wnd, pcb->cwnd);
 }
 
-// Ethernet's and IPv4's headers in front of TCP's, as the general way writes them (RFC 791, 3.1); fields as they lie,
-// neighbours that are known together as one word.
 static inline void put_headers(const struct tcp_pcb *pcb, struct pbuf *p, const struct netif *netif,
 			       const struct eth_addr *to, uint16_t id)
 {
-	struct {
-		struct eth_addr to, from;
-		uint32_t what; // Ethernet's type, version and header length, type of service
-		uint16_t length, id;
-		uint32_t whole; // DF, no fragment, time to live, protocol
-		uint16_t checksum;
-		uint64_t addresses;
-	} __attribute__((packed)) *h = (void *)((uint8_t *)p->payload - HEADERS);
-	_Static_assert(sizeof(*h) == HEADERS, "as on the wire");
+	struct tcp_wire_head *h = (void *)((uint8_t *)p->payload - HEADERS);
 
-	h->to = *to;
-	h->from = *(const struct eth_addr *)netif->hwaddr;
-	h->what = PP_HTONL(ETHTYPE_IP << 16 | 0x4500) | (uint32_t)pcb->tos << 24;
-	h->length = lwip_htons((u16_t)(p->tot_len + IP_HLEN));
-	h->id = lwip_htons(id);
-	h->whole = PP_HTONL((uint32_t)IP_DF << 16 | IP_PROTO_TCP) | (uint32_t)pcb->ttl << 16;
-	h->checksum = 0;
-	h->addresses = pcb->wire_addresses << 32 | pcb->wire_addresses >> 32; // theirs came first
+	tcp_wire_put(h, to, netif, pcb->tos, pcb->ttl, p->tot_len, id,
+		     pcb->wire_addresses << 32 | pcb->wire_addresses >> 32); // theirs came first
 	p->payload = h;
 	p->len += HEADERS;
 	p->tot_len += HEADERS;
