@@ -17,7 +17,8 @@ void bed_fold_from_here(struct tcp_pcb *pcb);
 // Numbers that both runs of a dialogue draw alike (xorshift): bed_dice() begins, bed_draw() is below `below`.
 void bed_dice(uint64_t seed);
 uint32_t bed_draw(uint32_t below);
-// The end of a dialogue: the card does all that it was given, and keeps up from now on; then, with all connections gone.
+// The end of a dialogue: the card does all that it was given, and keeps up from now on (bed_catch_up); then all of
+// the bed's connections are gone (bed_dialogue_end).
 void bed_catch_up(void);
 void bed_dialogue_end(struct bed_peer *peer);
 // Each of `count` dialogues once with *way as it is and once with the other: the test fails where the digests differ.
