@@ -123,8 +123,9 @@
 #define TCP_RCV_FIXED_MIN                                                                          \
 	(2U * TCP_MSS) // the least that a program can ask for: below, it would never open again
 #define TCP_SND_BUF (180 * TCP_MSS) // 262,800: pages one connection can keep on the wire
-// What it is given at most where the path is long (tcp_sndbuf.h): 80 MB/s over 50 ms. And all of them together beyond
-// TCP_SND_BUF, where memory is plenty (tcp_sndbuf_most): 34 such connections.
+// What it is given at most where the path is short, and where it is long (tcp_sndbuf.h): 80 MB/s over 50 ms. And all of
+// them together beyond TCP_SND_BUF, where memory is plenty (tcp_sndbuf_most): 34 such connections, or 512 near ones.
+#define TCP_SND_BUF_NEAR  (2 * TCP_SND_BUF)
 #define TCP_SND_BUF_MAX	  (4U << 20)
 #define TCP_SND_GROWN_MAX (128U << 20)
 // pbufs: a header for each of 180 segments, up to three page pieces in each, and short writes

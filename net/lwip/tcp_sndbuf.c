@@ -88,7 +88,7 @@ void tcp_sndbuf_grow(struct tcp_pcb *pcb)
 	struct tcp_sndbuf *grown = pcb->grown;
 
 	most = (uint32_t)MIN((uint64_t)(pcb->path_ms - 1U) * PATH_BYTES_MS, TCP_SND_BUF_MAX);
-	most = MIN(2 * pcb->cwnd, most);
+	most = MIN(2 * pcb->cwnd, MAX(most, TCP_SND_BUF_NEAR));
 	if (!pcb->path_ms || most < limit + STEP)
 		return;
 	more = (most - limit) / STEP * STEP;
