@@ -4,8 +4,9 @@
 //
 // A connection is given more while its congestion window grows (tcp_cwnd.c): twice the window, for what is in flight
 // and what goes next, but no more than a gigabit carries in two of the path's round trips and TCP_SND_BUF_MAX. However
-// short the path is, TCP_SND_BUF_NEAR may be queued: acknowledgements come in batches (an interrupt that is held back, a
-// hypervisor that carries frames one way at a time), and while one is under way there has to be something to send.
+// short the path is, TCP_SND_BUF_NEAR may be queued: acknowledgements come in batches (an interrupt that is held back,
+// a hypervisor that carries frames one way at a time), and while one is under way there has to be something to send.
+//
 // All connections together are given no more than tcp_sndbuf_most (hooks.h) says; when that is used up, those that
 // have nothing queued give back theirs. A connection has no struct tcp_sndbuf until it is given something.
 //
