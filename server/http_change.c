@@ -107,6 +107,13 @@ bool http_change_rights_below(struct http_exchange *x, const char *path, size_t 
 	return true;
 }
 
+bool http_change_either_way(const struct http_exchange *x, const char *path, size_t len)
+{
+	const unsigned both = RIGHT_WRITE | RIGHT_CREATE;
+
+	return (rights_of(&x->who, path, len) & both) == both;
+}
+
 bool http_change_allowed(struct http_exchange *x, int status, unsigned rights)
 {
 	x->resource = status				  ? HTTP_ON_ABSENT

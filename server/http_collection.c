@@ -229,7 +229,9 @@ static void looked(struct http_change *seen)
 		return;
 	if (!(c = http_change_new(x, seen->to, seen->to_len)))
 		return;
-	c->overwrite = seen->overwrite;
+	// What comes to be there meanwhile is replaced only by who may do that.
+	c->overwrite =
+	    seen->overwrite && (there || http_change_either_way(x, seen->to, seen->to_len));
 	c->deep = seen->deep;
 	c->move = seen->move;
 	c->expected = there ? there->number : 0;
