@@ -24,6 +24,7 @@ OUT = os.path.join(ROOT, "build", "bench")
 GUEST, HOST = "10.77.0.2", "10.77.0.1"
 GUEST6 = "[fe80::5054:ff:fe12:3456%tap0]"  # that every system makes of its MAC address
 MEMORY = 1024
+CROWD = 20000  # connections at most
 SETTLE = 10  # seconds
 START = 240  # seconds; a Linux under the plugin on a busy host takes long
 
@@ -61,7 +62,7 @@ def unsettled():
 def make_tap():
     """tap0 with room for a crowd: frames wait there for QEMU; ports and files for 20,000 connections."""
     run("ip", "tuntap", "add", "tap0", "mode", "tap")
-    run("ip", "link", "set", "tap0", "txqueuelen", "30000")
+    run("ip", "link", "set", "tap0", "txqueuelen", str(10 * CROWD))
     run("ip", "addr", "add", HOST + "/24", "dev", "tap0")
     run("ip", "link", "set", "tap0", "up")
     subprocess.run(["sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65000", "net.ipv4.tcp_tw_reuse=1"], check=False,

@@ -16,6 +16,7 @@ from machines import GUEST, processor_time
 
 COLD_FILES, COLD_SIZE, COLD_LARGE = 1500, 16384, 64 << 20
 HELD = 20000
+MANY = 19990  # that ask, all of them: wrk's own files and they are 20,000, which often is all that may be open
 LATE = 0.01  # seconds by which the relay may be late without its being said
 # Bodies; with their heads of 200 to 300 bytes the answers are of one, two and three segments.
 STEPS = (1000, 1150, 1200, 1250, 1300, 1500, 2000, 2500, 2600, 2700, 2800)
@@ -174,7 +175,8 @@ ROWS = [
     Row("cold-large", "64 MB read once from the disk, 1 connection", cold_large, COLD_LARGE, "bytes"),
     Row("cold-small", f"{COLD_FILES:,} files of 16 KB, each once from the disk, 16 connections", cold_small, COLD_SIZE),
     steady(100, 16), steady(1024, 1), steady(1024, 16), steady(4096, 1), steady(4096, 16),
-    steady(4096, 256), steady(4096, 1000, least=5), steady(4096, 5000, least=12), steady(16384, 16),
+    steady(4096, 256), steady(4096, 1000, least=5), steady(4096, 5000, least=12),
+    dataclasses.replace(steady(4096, MANY, least=20), id="4KBxmany", rounds=1), steady(16384, 16),
     steady(65536, 16, "bytes"), steady(1 << 20, 16, "bytes"), steady(10 << 20, 4, "bytes", least=4),
     steady(100 << 20, 1, "bytes", least=5),
     variant(steady(4096, 16, close=True), "new", "4 KB, a new connection for each request, 16 at a time", floor=False),
