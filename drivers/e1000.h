@@ -5,6 +5,7 @@
 //   e1000_link.c   cold: link changes, and the restart that takes packets back from a dead link
 //   e1000_rx.c     hot: the interrupt, polling, refilling (the read path's stages 1 and 3)
 //   e1000_tx.c     hot: packets to descriptors (stage 9)
+//   e1000_straight.c  hot: the same for packets that are like the one before them
 //   e1000_cut.c    hot: the same of super-segments over IPv6, which the card cannot cut
 //   e1000_done.c   hot: the doorbell, reclaim (stages 9 and 10)
 //   e1000_late.c   the `nic=late` debug mode
@@ -185,6 +186,10 @@ bool e1000_tx_has_room(struct e1000 *nic, uint32_t slots);
 // The card is to have the context of a TCP segment that is not cut; a descriptor at `at` if it has not. Returns what
 // comes next.
 uint32_t e1000_tx_plain_context(struct e1000_tx *tx, uint32_t at, const struct netoffload *offload);
+
+// e1000_straight.c: e1000_transmit of a packet whose offload is known. False: nothing was done.
+bool e1000_straight(struct e1000 *nic, const struct netfrag *frags, unsigned count,
+		    const struct netoffload *offload);
 
 // e1000_cut.c: e1000_transmit of what is to be cut over IPv6.
 int e1000_cut(struct e1000 *nic, const struct netfrag *frags, unsigned count,

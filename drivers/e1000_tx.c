@@ -2,20 +2,13 @@
 // Stage 9 of the read path: packets become descriptors.
 // Checks the packet, reserves every descriptor it needs or none, writes the checksum seed into the header, the
 // context if it changed, then the data. No register access: the doorbell, and what is done, are
-// e1000_done.c's. Most packets are like the one before them and take the straight way (transmit_known).
+// e1000_done.c's. Most packets are like the one before them and take the straight way (e1000_straight.c).
 //
 // Forbidden: touching a payload's bytes (they are named by physical address), filling the ring (TDT == TDH
 // means empty).
 #include "drivers/e1000.h"
+#include "drivers/e1000_put.h"
 #include "kernel/vmm.h"
-
-#define TX_MASK	    (E1000_TX_RING - 1)
-#define TX_SENTINEL 4U
-
-// Header fields as they lie, aligned or not.
-typedef uint32_t field32 __attribute__((may_alias, aligned(1)));
-typedef uint16_t field16 __attribute__((may_alias, aligned(1)));
-typedef uint64_t field64 __attribute__((may_alias, aligned(1)));
 
 struct tx_plan {
 	union e1000_tx_desc context;
@@ -26,6 +19,11 @@ struct tx_plan {
 	uint32_t slots;	       // descriptors in all
 	uint32_t lower, upper; // what all data descriptors have in common
 };
+
+static inline uint64_t plan_word(const struct tx_plan *plan)
+{
+	return (uint64_t)plan->upper << 32 | plan->lower;
+}
 
 // Section 3.3.6. The TCP or UDP checksum runs to the end of the packet (TUCSE 0). A packet with
 // only an IP checksum takes the context that TCP packets with the same offsets use.
@@ -65,15 +63,6 @@ static bool offload_valid(const struct netfrag *head, const struct netoffload *o
 	       bytes > end && bytes <= E1000_TSO_MAX && offload->mss + end <= E1000_FRAME_MAX;
 }
 
-// Nearly all packets have the offload of the one before them of their kind, TCP: the context is in the card (but for
-// the length of what it cuts), and of the checks only those that depend on the packet's length are left.
-static inline bool offload_known(const struct e1000_tx *tx, const struct netoffload *offload)
-{
-	const field64 *a = (const field64 *)&tx->known[offload->mss != 0];
-	const field64 *b = (const field64 *)offload;
-	return a[0] == b[0] && *(const field32 *)&a[1] == *(const field32 *)&b[1];
-}
-_Static_assert(offsetof(struct netoffload, seeded) == 12, "compared as a word and a half");
 static const struct netoffload unknown = {.l3_offset = UINT16_MAX}; // no packet's
 
 static bool is_tcp(const struct netoffload *offload)
@@ -173,16 +162,6 @@ static void write_seed(const struct netfrag *head, const struct netoffload *offl
 	*(field16 *)(l4 + (offload->udp ? 6 : 16)) = (uint16_t)(sum + (sum >> 16));
 }
 
-static inline uint32_t put(struct e1000_tx *tx, uint32_t at, paddr_t addr, uint32_t lower,
-			   uint32_t upper, void *cookie)
-{
-	union e1000_tx_desc *desc = &tx->ring[at & TX_MASK];
-	desc->data.addr = addr;
-	desc->words[1] = (uint64_t)upper << 32 | lower;
-	tx->cookies[at & TX_MASK] = cookie;
-	return at + 1;
-}
-
 // A fragment over the limit of a descriptor, in pieces; the cookie goes with the first.
 static uint32_t put_pieces(struct e1000_tx *tx, uint32_t at, const struct netfrag *frag,
 			   uint32_t most, const struct tx_plan *plan)
@@ -190,39 +169,19 @@ static uint32_t put_pieces(struct e1000_tx *tx, uint32_t at, const struct netfra
 	void *cookie = frag->cookie;
 	for (uint32_t from = 0; from < frag->bytes; from += most) {
 		uint32_t piece = MIN(frag->bytes - from, most);
-		at = put(tx, at, frag->addr + from, plan->lower | piece, plan->upper, cookie);
+		at = put(tx, at, frag->addr + from, plan_word(plan) | piece, cookie);
 		cookie = NULL;
 	}
 	return at;
 }
 
-static inline uint32_t put_context(struct e1000_tx *tx, uint32_t at, const uint64_t words[2],
-				   uint64_t have[2])
-{
-	union e1000_tx_desc *desc = &tx->ring[at & TX_MASK];
-	tx->cookies[at & TX_MASK] = NULL;
-	desc->words[0] = have[0] = words[0];
-	desc->words[1] = have[1] = words[1];
-	return at + 1;
-}
-
 // Cuts the last descriptor's last bytes off into one of their own.
-static inline uint32_t put_sentinel(struct e1000_tx *tx, uint32_t at, uint32_t lower,
-				    uint32_t upper)
+static inline uint32_t put_sentinel(struct e1000_tx *tx, uint32_t at, uint64_t what)
 {
 	union e1000_tx_desc *desc = &tx->ring[(at - 1) & TX_MASK];
 	uint32_t bytes = (desc->data.lower & TXD_LEN_MASK) - TX_SENTINEL;
-	desc->data.lower = lower | bytes;
-	return put(tx, at, desc->data.addr + bytes, lower | TX_SENTINEL, upper, NULL);
-}
-
-// The packet in slots first .. at-1 is complete.
-static inline void put_end(struct e1000_tx *tx, uint32_t first, uint32_t at)
-{
-	uint32_t last = (at - 1) & TX_MASK;
-	tx->ring[last].data.lower |= TXD_EOP | TXD_RS;
-	tx->last[first & TX_MASK] = (uint16_t)last;
-	tx->next = at;
+	desc->data.lower = (uint32_t)what | bytes;
+	return put(tx, at, desc->data.addr + bytes, what | TX_SENTINEL, NULL);
 }
 
 // Room has been reserved; this cannot fail.
@@ -235,14 +194,13 @@ static void put_packet(struct e1000 *nic, const struct tx_plan *plan, const stru
 		at = put_context(tx, at, plan->context.words, offload->mss ? tx->tso : tx->plain);
 	for (const struct netfrag *frag = frags; frag < frags + count; frag++) {
 		if (LIKELY(frag->bytes <= most))
-			at = put(tx, at, frag->addr, plan->lower | frag->bytes, plan->upper,
-				 frag->cookie);
+			at = put(tx, at, frag->addr, plan_word(plan) | frag->bytes, frag->cookie);
 		else
 			at = put_pieces(tx, at, frag, most, plan);
 		most = E1000_TX_PIECE;
 	}
 	if (UNLIKELY(plan->sentinel))
-		at = put_sentinel(tx, at, plan->lower, plan->upper);
+		at = put_sentinel(tx, at, plan_word(plan));
 	put_end(tx, first, at);
 	tx->after_tso = plan->lower & TXD_TSE || (tx->after_tso && !plan->sentinel);
 	if (UNLIKELY(nic->late))
@@ -261,158 +219,6 @@ bool e1000_tx_has_room(struct e1000 *nic, uint32_t slots)
 	e1000_stats.tx_ring_full++;
 	nic->tx.wanted = slots;
 	return false;
-}
-
-// Bytes of the packet, or 0: one of its fragments is not for the straight way. *slots: data descriptors.
-static inline uint32_t measure_known(const struct e1000_tx *tx, const struct netfrag *frags,
-				     const struct netfrag *end, uint32_t *slots)
-{
-	uint32_t bytes = frags->bytes;
-	*slots = 1;
-	if (bytes - 1 >= tx->first_max)
-		return 0;
-	for (const struct netfrag *frag = frags + 1; frag < end; frag++) {
-		if (UNLIKELY(frag->bytes - 1 >= E1000_TSO_MAX))
-			return 0;
-		*slots += (frag->bytes + E1000_TX_PIECE - 1) / E1000_TX_PIECE;
-		bytes += frag->bytes;
-	}
-	return bytes;
-}
-
-// What write_seed does to a packet that has its seed: the card writes the length of each piece.
-static inline void write_no_length(const struct netfrag *head, const struct netoffload *offload,
-				   const bool cut)
-{
-	uint8_t *ip = (uint8_t *)phys_to_virt(head->addr) + offload->l3_offset;
-	if (cut)
-		*(field16 *)(ip + 2) = 0;
-}
-
-// write_seed of a TCP segment.
-static inline void write_tcp_seed(const struct netfrag *head, const struct netoffload *offload,
-				  uint32_t bytes, const bool cut, const bool ipv6)
-{
-	uint8_t *frame = phys_to_virt(head->addr);
-	uint8_t *ip = frame + offload->l3_offset, *tcp = frame + offload->l4_offset;
-	uint64_t sum = 6 << 8;
-	if (ipv6) {
-		for (unsigned at = 8; at < 40; at += 4)
-			sum += *(field32 *)(ip + at);
-		sum = (uint32_t)sum + (sum >> 32);
-	} else {
-		sum += (uint64_t) * (field32 *)(ip + 12) + *(field32 *)(ip + 16);
-		*(field16 *)(ip + 10) = 0;
-	}
-	if (cut)
-		*(field16 *)(ip + 2) = 0;
-	else
-		sum += __builtin_bswap16((uint16_t)(bytes - offload->l4_offset));
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	*(field16 *)(tcp + 16) = (uint16_t)(sum + (sum >> 16));
-}
-
-// The context of a packet that is cut: it differs from the card's in what it says of the length, or not at all.
-static inline uint32_t put_tso_context(struct e1000_tx *tx, uint32_t at, uint32_t payload)
-{
-	uint64_t word = (tx->tso[1] & ~(uint64_t)TXD_LEN_MASK) | payload;
-	e1000_stats.tx_tso++;
-	if (word == tx->tso[1]) {
-		e1000_stats.context_skipped++;
-		return at;
-	}
-	e1000_stats.context_written++;
-	return put_context(tx, at, (const uint64_t[]){tx->tso[0], word}, tx->tso);
-}
-
-// A descriptor for each fragment.
-static inline uint32_t put_fragments(struct e1000_tx *tx, uint32_t at, const struct netfrag *frag,
-				     const struct netfrag *end, uint64_t what)
-{
-	union e1000_tx_desc *ring = tx->ring;
-	do {
-		uint32_t slot = at++ & TX_MASK;
-		ring[slot].data.addr = frag->addr;
-		ring[slot].words[1] = what | frag->bytes;
-		tx->cookies[slot] = frag->cookie;
-	} while (++frag < end);
-	return at;
-}
-
-// The same of fragments that need more than one.
-static __attribute__((noinline)) uint32_t put_long_fragments(struct e1000_tx *tx, uint32_t at,
-							     const struct netfrag *frag,
-							     const struct netfrag *end,
-							     uint64_t what)
-{
-	union e1000_tx_desc *ring = tx->ring;
-	for (; frag < end; frag++) {
-		paddr_t addr = frag->addr;
-		uint32_t left = frag->bytes;
-		void *cookie = frag->cookie; // goes with the first piece
-		do {
-			uint32_t slot = at++ & TX_MASK, bytes = MIN(left, E1000_TX_PIECE);
-			ring[slot].data.addr = addr;
-			ring[slot].words[1] = what | bytes;
-			tx->cookies[slot] = cookie;
-			cookie = NULL;
-			addr += bytes;
-			left -= bytes;
-		} while (left);
-	}
-	return at;
-}
-
-// put_sentinel, plan_sentinel.
-static inline uint32_t put_known_sentinel(struct e1000_tx *tx, uint32_t at, uint64_t what, bool cut,
-					  bool single)
-{
-	union e1000_tx_desc *desc = &tx->ring[(at - 1) & TX_MASK];
-	uint32_t piece = desc->data.lower & TXD_LEN_MASK;
-	bool sentinel = (cut || single) && piece > 2 * TX_SENTINEL;
-	tx->after_tso = cut || !sentinel;
-	if (!sentinel)
-		return at;
-	desc->data.lower -= TX_SENTINEL;
-	return put(tx, at, desc->data.addr + piece - TX_SENTINEL, (uint32_t)what | TX_SENTINEL,
-		   (uint32_t)(what >> 32), NULL);
-}
-
-// The straight way of a TCP segment with a known offload, to be cut or not: what tx_plan and
-// put_packet do, from fragments to descriptors in one go. False: nothing is done.
-static inline __attribute__((always_inline)) bool
-transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
-	       const struct netoffload *offload, const bool cut, const bool ipv6)
-{
-	const uint64_t what = (uint64_t)(ipv6 ? TXD_TXSM : TXD_IXSM | TXD_TXSM) << 32 |
-			      TXD_DTYP_DATA | TXD_DEXT | TXD_IFCS | (cut ? TXD_TSE : 0);
-	struct e1000_tx *tx = &nic->tx;
-	const struct netfrag *end = frags + count;
-	uint32_t head = offload->header_bytes, first = tx->next, at = first, slots;
-	uint32_t bytes = measure_known(tx, frags, end, &slots);
-	if (bytes < head + cut || bytes > (cut ? E1000_TSO_MAX : E1000_FRAME_MAX) ||
-	    frags->bytes < head || e1000_tx_free(tx) < slots + 2)
-		return false;
-	e1000_stats.tx_bytes += bytes;
-	if (LIKELY(offload->seeded))
-		write_no_length(frags, offload, cut);
-	else
-		write_tcp_seed(frags, offload, bytes, cut, ipv6);
-	if (cut)
-		at = put_tso_context(tx, at, bytes - head);
-	else
-		e1000_stats.context_skipped++;
-	if (LIKELY(slots == count))
-		at = put_fragments(tx, at, frags, end, what);
-	else
-		at = put_long_fragments(tx, at, frags, end, what);
-	if (cut || UNLIKELY(tx->after_tso))
-		at = put_known_sentinel(tx, at, what, cut, count == 1);
-	put_end(tx, first, at);
-	if (UNLIKELY(nic->late))
-		e1000_late_packet(nic, first & TX_MASK, &frags[0]);
-	return true;
 }
 
 static __attribute__((noinline)) int transmit_planned(struct e1000 *nic,
@@ -448,10 +254,7 @@ int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned cou
 		e1000_stats.tx_link_down++;
 		return -ENODEV;
 	}
-	if (LIKELY(offload && count - 1 < NETDEV_MAX_FRAGS && offload_known(&nic->tx, offload)) &&
-	    (offload->mss     ? transmit_known(nic, frags, count, offload, true, false)
-	     : !offload->ipv6 ? transmit_known(nic, frags, count, offload, false, false)
-			      : transmit_known(nic, frags, count, offload, false, true))) {
+	if (LIKELY(offload && e1000_straight(nic, frags, count, offload))) {
 		e1000_stats.tx_packets++;
 		return 0;
 	}

@@ -15,6 +15,12 @@ struct txqueue {
 	bool refused; // a packet was turned away since the queue was last empty
 };
 
+// What the card is told of a TCP segment that is headers and one piece behind them (iface_send_tcp).
+struct iface_segment {
+	struct netfrag frags[2];
+	struct netoffload offload; // all but header_bytes and mss stays as it is
+};
+
 // Fast WTD context, one processor: no lock.
 struct iface {
 	struct netif netif;
@@ -23,6 +29,7 @@ struct iface {
 	struct wtd room; // drains the queue
 	bool kick;	 // descriptors were written since the last doorbell
 	bool announced;	 // the address hook knows
+	struct iface_segment segment;
 	char hostname[32];
 	struct iface *next;
 };

@@ -68,32 +68,47 @@ static inline unsigned reference_pbufs(struct pbuf *packet, struct netfrag frags
 	return count;
 }
 
-// ERR_OK: the card or the queue holds references. Else nothing is held: TCP keeps the segment as unsent.
-static inline __attribute__((always_inline)) err_t send(struct iface *iface, struct pbuf *packet,
+// The card did not take a packet whose pbufs have its references: it waits, or nothing is held.
+static __attribute__((noinline)) err_t not_taken(struct iface *iface, const struct netfrag *frags,
+						 unsigned count, const struct netoffload *offload,
+						 int err)
+{
+	if (err == -ENOBUFS && txqueue_add(&iface->queue, frags, count, offload))
+		return ERR_OK;
+	release_pbufs(frags, count);
+	return err == -ENOBUFS ? ERR_MEM : ERR_IF;
+}
+
+// A packet whose pbufs have the card's references. ERR_OK: the card or the queue holds them. Else nothing is held:
+// TCP keeps the segment as unsent.
+static inline __attribute__((always_inline)) err_t give(struct iface *iface, uint32_t bytes,
+							const struct netfrag *frags, unsigned count,
 							const struct netoffload *offload)
+{
+	int err = -ENOBUFS;
+
+	if (LIKELY(!iface->queue.first))
+		err = iface->dev->transmit(iface->dev, frags, count, offload);
+	if (LIKELY(!err))
+		iface->kick = true;
+	else if ((err = not_taken(iface, frags, count, offload, err)) != ERR_OK)
+		return (err_t)err;
+	tx_packets++;
+	tx_bytes += bytes;
+	return ERR_OK;
+}
+
+static __attribute__((noinline)) err_t send(struct iface *iface, struct pbuf *packet,
+					    const struct netoffload *offload)
 {
 	struct netfrag frags[NETDEV_MAX_FRAGS];
 	unsigned count = reference_pbufs(packet, frags);
-	int err = -ENOBUFS;
 
 	if (!count) {
 		tx_unsendable++;
 		return ERR_VAL;
 	}
-	if (!iface->queue.first) {
-		err = iface->dev->transmit(iface->dev, frags, count, offload);
-		if (!err)
-			iface->kick = true;
-	}
-	if (err == -ENOBUFS && txqueue_add(&iface->queue, frags, count, offload))
-		err = 0;
-	if (err) {
-		release_pbufs(frags, count);
-		return err == -ENOBUFS ? ERR_MEM : ERR_IF;
-	}
-	tx_packets++;
-	tx_bytes += packet->tot_len;
-	return ERR_OK;
+	return give(iface, packet->tot_len, frags, count, offload);
 }
 
 // netif->linkoutput.
@@ -108,17 +123,22 @@ static err_t link_output(struct netif *netif, struct pbuf *packet)
 	return send(netif->state, packet, &offload);
 }
 
+// Nearly all are headers and one piece behind them: what the card is told is made in one place that lasts.
 ONE_CALLER err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16_t tcp_header)
 {
-	const struct netoffload offload = {.ip_csum = true,
-					   .l4_csum = true,
-					   .l3_offset = SIZEOF_ETH_HDR,
-					   .l4_offset = SIZEOF_ETH_HDR + IP_HLEN,
-					   .header_bytes = SIZEOF_ETH_HDR + IP_HLEN + tcp_header,
-					   .mss = packet->tso_mss,
-					   .seeded = true};
+	struct iface *iface = netif->state;
+	struct iface_segment *out = &iface->segment;
+	struct pbuf *rest = packet->next;
 
-	return send(netif->state, packet, &offload);
+	out->offload.header_bytes = SIZEOF_ETH_HDR + IP_HLEN + tcp_header;
+	out->offload.mss = packet->tso_mss;
+	if (UNLIKELY(!rest || rest->next || !rest->len))
+		return send(iface, packet, &out->offload);
+	out->frags[0] = (struct netfrag){virt_to_phys(packet->payload), packet->len, packet};
+	out->frags[1] = (struct netfrag){virt_to_phys(rest->payload), rest->len, rest};
+	packet->ref++;
+	rest->ref++;
+	return give(iface, packet->tot_len, out->frags, 2, &out->offload);
 }
 
 // What stands in header_bytes does not matter where nothing is cut: always the same, which the card knows already.
@@ -328,6 +348,11 @@ struct iface *iface_add(struct netdev *dev)
 		return NULL;
 	}
 	iface->dev = dev;
+	iface->segment.offload = (struct netoffload){.ip_csum = true,
+						     .l4_csum = true,
+						     .l3_offset = SIZEOF_ETH_HDR,
+						     .l4_offset = SIZEOF_ETH_HDR + IP_HLEN,
+						     .seeded = true};
 	wtd_init(&iface->room, drain, "tx room");
 	kstrlcpy(iface->hostname, "pagewire", sizeof(iface->hostname));
 	rxpool_init(dev->rx_ring_size);

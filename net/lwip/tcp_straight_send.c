@@ -113,7 +113,8 @@ static inline void send_done(struct tcp_pcb *pcb, struct tcp_seg *seg, uint32_t 
 }
 
 // What tcp_output does with one segment. False: it stays.
-static inline bool send_segment(struct tcp_pcb *pcb, struct netif *netif, const struct eth_addr *to)
+static ONE_CALLER bool send_segment(struct tcp_pcb *pcb, struct netif *netif,
+				    const struct eth_addr *to)
 {
 	struct tcp_seg *seg = pcb->unsent;
 	struct tcp_hdr *tcp = seg->tcphdr;
