@@ -225,12 +225,10 @@ int http_change_parent(const char *path, size_t len, struct inode **dir, const c
 	error = name_find_wait(http_root, path, at ? at - 1 : 0, &found);
 	if (error)
 		return error;
-	wtd_disable();
 	if (found->type != INODE_DIRECTORY)
 		error = -ENOTDIR;
-	else if (rights_hides(found)) // through a symbolic link
+	else if (http_change_hides(found)) // through a symbolic link
 		error = -EPERM;
-	wtd_enable();
 	if (error)
 		inode_put(found);
 	else
@@ -246,6 +244,16 @@ bool http_change_may(struct http_change *c, const char *path, size_t len, unsign
 	may = (rights_of(&c->who, path, len) & rights) == rights;
 	wtd_enable();
 	return may;
+}
+
+bool http_change_hides(const struct inode *inode)
+{
+	bool hides;
+
+	wtd_disable();
+	hides = rights_hides(inode);
+	wtd_enable();
+	return hides;
 }
 
 void http_change_failed(struct http_change *c, const char *path, size_t len, bool collection,

@@ -82,6 +82,8 @@ int http_change_parent(const char *path, size_t len, struct inode **dir, const c
 		       size_t *name_len) MUST_CHECK;
 // Worker: whether who asked may do that below what they asked for, as far as it was asked who they are.
 bool http_change_may(struct http_change *c, const char *path, size_t len, unsigned rights);
+// Worker: rights_hides, of what a look-up or a directory's entry led to.
+bool http_change_hides(const struct inode *inode);
 // Worker: one more member that failed.
 void http_change_failed(struct http_change *c, const char *path, size_t len, bool collection,
 			uint16_t status);

@@ -196,6 +196,8 @@ static void run_look(struct http_change *c)
 	c->error = name_find_wait(http_root, c->to, c->to_len, &parent);
 	if (c->error == 0)
 		c->dir = parent;
+	if (c->error == 0 && http_change_hides(parent)) // however the path got there
+		c->error = -EPERM;
 	if (c->error == -ENOENT)
 		c->error = 0;
 }

@@ -162,6 +162,10 @@ static int enter_to_remove(struct walk *w, uint64_t number)
 	struct inode *dir;
 	int error = inode_open(http_root, number, &dir);
 
+	if (error == 0 && http_change_hides(dir)) {
+		inode_put(dir);
+		error = -EPERM;
+	}
 	return error ? error : push(w, dir, NULL);
 }
 
@@ -346,7 +350,10 @@ static int copy_member(struct walk *w, const struct member *m)
 	error = inode_open(http_root, m->number, &from);
 	if (error)
 		return error == -ENOENT ? 0 : error; // removed meanwhile
-	if (from->type == INODE_DIRECTORY)
+	if (http_change_hides(
+		from)) // a hard link to it, or the collection was reached through a symbolic one
+		error = -EPERM;
+	else if (from->type == INODE_DIRECTORY)
 		error = copy_directory(w, from, level->to, m->name, m->len);
 	else if (from->type == INODE_FILE)
 		error = copy_regular(from, level->to, m->name, m->len, NAME_NEW);

@@ -119,6 +119,45 @@ static void who_may_only_create_copies_onto_nothing_that_appeared(void **state)
 	assert_true(refused > 0);
 }
 
+// ---- what is the server's own ------------------------------------------------------------------------
+
+// A hard link to a file of /.pagewire, or a symbolic link to the root in the way: no path says what it is.
+static void what_is_hidden_is_not_copied_out_of_a_collection(void **state)
+{
+	world_hidden = 23; // d/deep/two
+	client_says(client_ask("COPY /d" H "Destination: /x\r\n\r\n", 207),
+		    "<D:href>/x/deep/two</D:href>");
+	assert_non_null(world_find("x/one"));
+	assert_null(world_find("x/deep/two"));
+	world_hidden = 22; // d/deep
+	client_says(client_ask("COPY /d" H "Destination: /y\r\n\r\n", 207),
+		    "<D:href>/y/deep/</D:href>");
+	assert_non_null(world_find("y/one"));
+	assert_null(world_find("y/deep"));
+}
+
+static void what_is_hidden_is_replaced_by_nothing(void **state)
+{
+	static const unsigned hidden[] = {22, 23}; // d/deep, d/deep/two
+	static const char *const paths[] = {"/way/deep", "/way/deep/two"};
+
+	world_link("way", 40, "d");
+	for (unsigned i = 0; i < ARRAY_SIZE(hidden); i++) {
+		char request[200];
+		world_hidden = hidden[i];
+		for (unsigned move = 0; move < 2; move++) {
+			snprintf(request, sizeof(request), "%s /old" H "Destination: %s\r\n\r\n",
+				 move ? "MOVE" : "COPY", paths[i]);
+			client_ask(request, 403);
+		}
+		assert_int_equal(world_find("d/deep")->number, 22);
+		assert_int_equal(world_find("d/deep/two")->number, 23);
+	}
+	world_hidden = 22;
+	client_says(client_ask("DELETE /d" H "\r\n", 207), "<D:href>/d/deep/</D:href>");
+	assert_int_equal(world_find("d/deep/two")->number, 23);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, client_setup, client_teardown)
 
 int main(void)
@@ -127,6 +166,8 @@ int main(void)
 	    TEST(who_may_only_create_does_not_replace_what_appeared_while_the_body_came),
 	    TEST(who_may_only_change_does_not_make_anew_what_went_while_the_body_came),
 	    TEST(who_may_only_create_copies_onto_nothing_that_appeared),
+	    TEST(what_is_hidden_is_not_copied_out_of_a_collection),
+	    TEST(what_is_hidden_is_replaced_by_nothing),
 	};
 	if (getenv("FILTER"))
 		cmocka_set_test_filter(getenv("FILTER"));
