@@ -47,13 +47,30 @@ int http_may(struct http_exchange *x, const char *path, size_t len, unsigned rig
 	return status;
 }
 
+// A directory's index file may have lines of its own in the users file. Who may not read it does without.
+static int may_read_index(struct http_exchange *x)
+{
+	static const char index[] = "/index.html";
+	const char *tail = x->path.len ? index : index + 1;
+	size_t n = strlen(tail);
+	int status = 0;
+
+	if (rights_users()) {
+		memcpy(x->path_text + x->path.len, tail, n);
+		status = rights_check(x, x->path_text, x->path.len + n, RIGHT_READ);
+	}
+	x->index_now = status == 0;
+	return MIN(status, 0);
+}
+
 // A directory that may be read and not listed shows its index file; one that may be listed and not read
 // shows none.
 static int may_read(struct http_exchange *x)
 {
 	int status = rights_check(x, x->path_text, x->path.len, RIGHT_READ);
 
-	x->index_now = x->path.directory && status == 0;
+	if (x->path.directory && status == 0)
+		return may_read_index(x);
 	if (status <= 0 || !x->path.directory)
 		return status > 0 ? http_may(x, x->path_text, x->path.len, RIGHT_READ) : status;
 	return http_may(x, x->path_text, x->path.len, RIGHT_LIST);

@@ -119,6 +119,27 @@ static void who_may_only_create_copies_onto_nothing_that_appeared(void **state)
 	assert_true(refused > 0);
 }
 
+// ---- index files -------------------------------------------------------------------------------------
+
+static void an_index_file_with_a_line_of_its_own_keeps_it(void **state)
+{
+	struct tcp_pcb *pcb;
+
+	world_file("d/index.html", 50, 1000);
+	client_says(client_ask("GET /d/" H "\r\n", 200), "Content-Length: 1000\r\n");
+	install("trustee / * RL\ntrustee /d/index.html * -\ntrustee /d/index.html anna R\n");
+	client_ask("GET /d/index.html" H "\r\n", 401);
+	pcb = client_ask("GET /d/" H "\r\n", 200); // what may be listed is listed
+	client_says(pcb, "one");
+	assert_null(strstr(world_heard(pcb), "Content-Length: 1000\r\n"));
+	client_says(client_ask("GET /d/" H ANNA "\r\n", 200), "Content-Length: 1000\r\n");
+	install("trustee / * R\ntrustee /d/index.html * -\ntrustee /d/index.html anna R\n");
+	client_ask("GET /d/" H "\r\n", 401);
+	client_says(client_ask("GET /d/" H ANNA "\r\n", 200), "Content-Length: 1000\r\n");
+	install("trustee / * L\ntrustee /d/index.html * R\n");
+	client_says(client_ask("GET /d/" H "\r\n", 200), "deep");
+}
+
 // ---- what is the server's own ------------------------------------------------------------------------
 
 // A hard link to a file of /.pagewire, or a symbolic link to the root in the way: no path says what it is.
@@ -166,6 +187,7 @@ int main(void)
 	    TEST(who_may_only_create_does_not_replace_what_appeared_while_the_body_came),
 	    TEST(who_may_only_change_does_not_make_anew_what_went_while_the_body_came),
 	    TEST(who_may_only_create_copies_onto_nothing_that_appeared),
+	    TEST(an_index_file_with_a_line_of_its_own_keeps_it),
 	    TEST(what_is_hidden_is_not_copied_out_of_a_collection),
 	    TEST(what_is_hidden_is_replaced_by_nothing),
 	};
