@@ -83,15 +83,23 @@ bool http_change_conditions(struct http_exchange *x)
 }
 
 // Who waits for a password to be verified is looked up anew afterwards.
-bool http_change_rights(struct http_exchange *x, const char *path, size_t len, unsigned rights)
+static bool goes_on(struct http_exchange *x, int why)
 {
-	int why = http_may(x, path, len, rights);
-
 	if (why == -EAGAIN && x->inode) {
 		inode_put(x->inode);
 		x->inode = NULL;
 	}
 	return !why;
+}
+
+bool http_change_rights(struct http_exchange *x, const char *path, size_t len, unsigned rights)
+{
+	return goes_on(x, http_may(x, path, len, rights));
+}
+
+bool http_change_any(struct http_exchange *x, const char *path, size_t len)
+{
+	return goes_on(x, http_may_any(x, path, len));
 }
 
 bool http_change_rights_below(struct http_exchange *x, const char *path, size_t len,

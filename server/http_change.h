@@ -58,6 +58,8 @@ bool http_change_allowed(struct http_exchange *x, int status, unsigned rights);
 bool http_change_rights(struct http_exchange *x, const char *path, size_t len, unsigned rights);
 bool http_change_rights_below(struct http_exchange *x, const char *path, size_t len,
 			      unsigned rights);
+// Whether they have any right there: before it is looked at what is there. False: as http_change_rights.
+bool http_change_any(struct http_exchange *x, const char *path, size_t len);
 // Whether they may change what has the name as well as make it: otherwise what was asked for when the name was
 // looked at is not enough for what may be there when it is taken.
 bool http_change_either_way(const struct http_exchange *x, const char *path, size_t len);

@@ -309,7 +309,7 @@ static void begin(struct http_exchange *x, int status, bool move)
 		http_answer(x, 400, "The Depth or the Overwrite field makes no sense here.");
 		return;
 	}
-	if (!destination_of(x, to, &path))
+	if (!destination_of(x, to, &path) || !http_change_any(x, to, path.len))
 		return;
 	if (move && !http_change_unlocked(x, x->path_text, x->path.len, DAV_TREE))
 		return;

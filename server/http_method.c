@@ -47,6 +47,15 @@ int http_may(struct http_exchange *x, const char *path, size_t len, unsigned rig
 	return status;
 }
 
+int http_may_any(struct http_exchange *x, const char *path, size_t len)
+{
+	int status = rights_check_any(x, path, len);
+
+	if (status > 0)
+		http_answer(x, (uint16_t)status, x->reason);
+	return status;
+}
+
 // A directory's index file may have lines of its own in the users file. Who may not read it does without.
 static int may_read_index(struct http_exchange *x)
 {
@@ -76,6 +85,19 @@ static int may_read(struct http_exchange *x)
 	return http_may(x, x->path_text, x->path.len, RIGHT_LIST);
 }
 
+// Whether its path may be looked up for it.
+static int may_look(struct http_exchange *x, const struct http_method_row *row)
+{
+	const char *path = x->path_text;
+	size_t len = x->path.len;
+
+	if (row->method == HTTP_GET || row->method == HTTP_HEAD)
+		return may_read(x);
+	if (row->rights)
+		return http_may(x, path, len, row->rights);
+	return row->changes ? http_may_any(x, path, len) : 0;
+}
+
 void http_admit(struct http_exchange *x)
 {
 	const struct http_method_row *row = rows[x->request.method];
@@ -98,9 +120,7 @@ void http_admit(struct http_exchange *x)
 	} else if (!http_root) {
 		http_answer(x, 503, "No volume is mounted.");
 	} else {
-		bool reads = x->request.method == HTTP_GET || x->request.method == HTTP_HEAD;
-		if ((reads ? may_read(x) : http_may(x, x->path_text, x->path.len, row->rights)) !=
-		    0)
+		if (may_look(x, row) != 0)
 			return;
 		int status = dav_if_weigh(x);
 		if (status > 0)
@@ -130,7 +150,8 @@ HTTP_METHOD(HEAD, .on = HTTP_ON_FILE | HTTP_ON_COLLECTION | HTTP_ON_RESERVED, .r
 
 static void options_found(struct http_exchange *x, int status)
 {
-	if (!x->path.reserved)
+	// Who may do nothing there is told what can be done to anything.
+	if (!x->path.reserved && (!rights_users() || rights_of(&x->who, x->path_text, x->path.len)))
 		x->resource = status				  ? HTTP_ON_ABSENT
 			      : x->inode->type == INODE_DIRECTORY ? HTTP_ON_COLLECTION
 								  : HTTP_ON_FILE;

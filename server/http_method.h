@@ -32,9 +32,11 @@ enum http_resource { // what a path leads to; bits
 struct http_method_row {
 	enum http_method method;
 	const char *name;
-	uint8_t on;	// enum http_resource: where it stands in Allow
-	bool changes;	// is there only with write=on
-	uint8_t rights; // enum right: asked for the request's path before it is looked up
+	uint8_t on;   // enum http_resource: where it stands in Allow
+	bool changes; // is there only with write=on
+	uint8_t
+	    rights; // enum right: asked for the request's path before it is looked up. 0, and it changes
+		    // something: any; found asks for what the look-up says it takes
 	// The path was looked up. 0: x->inode is a reference, of any type but INODE_SYMLINK; or -ENOENT,
 	// -ENOTDIR (a file stands where a directory should), -ELOOP, -ENAMETOOLONG. Everything else was
 	// answered. Sets the stage.
@@ -53,5 +55,7 @@ void http_admit(struct http_exchange *x);
 // 0, or the answer (401, 403) was given, or -EAGAIN: as rights_check, which will come back to HTTP_STAGE_ADMIT:
 // the caller forgets what it has decided.
 int http_may(struct http_exchange *x, const char *path, size_t len, unsigned rights) MUST_CHECK;
+// The same as rights_check_any.
+int http_may_any(struct http_exchange *x, const char *path, size_t len) MUST_CHECK;
 // The value of Allow: the methods for a resource of the kinds x->resource, or of any kind if that is 0.
 void http_allow(const struct http_exchange *x, struct text *t);

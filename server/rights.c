@@ -121,10 +121,33 @@ static int refused_for(struct http_exchange *x, enum auth_result result)
 	}
 }
 
-int rights_check(struct http_exchange *x, const char *path, size_t len, unsigned rights)
+static bool has(const struct http_exchange *x, const char *path, size_t len, unsigned rights,
+		bool any)
+{
+	unsigned have = rights_of(&x->who, path, len) & rights;
+
+	return any ? have != 0 : have == rights;
+}
+
+// What is known of who asks is not enough.
+static int ask(struct http_exchange *x, const char *path, size_t len, unsigned rights, bool any)
 {
 	enum auth_result result;
 
+	if (known(&x->who))
+		return deny(x, 403, "You have no right to do that here.");
+	if (!users || !users->user_count)
+		return deny(x, 403, "Nobody has the right to do that here.");
+	result = auth_ask(x, users, table);
+	if (result != AUTH_KNOWN)
+		return refused_for(x, result);
+	if (has(x, path, len, rights, any))
+		return 0;
+	return deny(x, 403, "You have no right to do that here.");
+}
+
+int rights_check(struct http_exchange *x, const char *path, size_t len, unsigned rights)
+{
 	if (UNLIKELY(reserved(path, len)))
 		return deny(x, 403, "That place is the server's own.");
 	if (LIKELY(!users && !(rights & CHANGES)))
@@ -133,18 +156,14 @@ int rights_check(struct http_exchange *x, const char *path, size_t len, unsigned
 		return deny(x, 403, "This server only reads: it was started without write=on.");
 	if (rights & CHANGES && !changeable())
 		return deny(x, 403, "The volume is read-only.");
-	if ((rights_of(&x->who, path, len) & rights) == rights)
-		return 0;
-	if (known(&x->who))
-		return deny(x, 403, "You have no right to do that here.");
-	if (!users || !users->user_count)
-		return deny(x, 403, "Nobody has the right to do that here.");
-	result = auth_ask(x, users, table);
-	if (result != AUTH_KNOWN)
-		return refused_for(x, result);
-	if ((rights_of(&x->who, path, len) & rights) == rights)
-		return 0;
-	return deny(x, 403, "You have no right to do that here.");
+	return has(x, path, len, rights, false) ? 0 : ask(x, path, len, rights, false);
+}
+
+int rights_check_any(struct http_exchange *x, const char *path, size_t len)
+{
+	const unsigned all = RIGHT_READ | RIGHT_LIST | CHANGES;
+
+	return !users || has(x, path, len, all, true) ? 0 : ask(x, path, len, all, true);
 }
 
 void rights_challenge(const struct http_exchange *x, struct text *t)

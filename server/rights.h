@@ -45,6 +45,8 @@ struct rights_who {
 // exchange waits in HTTP_STAGE_WAIT_JOB and comes back to HTTP_STAGE_ADMIT.
 // Once it has given anything but -EAGAIN for an exchange it does not give -EAGAIN for it any more.
 int rights_check(struct http_exchange *x, const char *path, size_t len, unsigned rights) MUST_CHECK;
+// The same, of whether the user has any right there at all: who has none is not told what is there.
+int rights_check_any(struct http_exchange *x, const char *path, size_t len) MUST_CHECK;
 // Any context. Whether anybody may change anything: the kernel's word write=on was given.
 bool rights_writing(void);
 // The WWW-Authenticate fields of a 401.

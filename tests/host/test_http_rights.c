@@ -140,6 +140,48 @@ static void an_index_file_with_a_line_of_its_own_keeps_it(void **state)
 	client_says(client_ask("GET /d/" H "\r\n", 200), "deep");
 }
 
+// ---- what a refusal tells ----------------------------------------------------------------------------
+
+// Who may do nothing somewhere does not learn what is there.
+static void closed_places_answer_alike_whether_something_is_there_or_not(void **state)
+{
+	static const char *const fields[] = {
+	    "PUT /%s" H "Content-Length: 1\r\n\r\nx",
+	    "PATCH /%s" H "Content-Length: 1\r\n\r\nx",
+	    "MKCOL /%s" H "\r\n",
+	    "DELETE /%s" H "\r\n",
+	    "COPY /%s" H "Destination: /x\r\n\r\n",
+	    "MOVE /%s" H "Destination: /x\r\n\r\n",
+	    "COPY /old" H "Destination: /%s/x\r\n\r\n",
+	    "LOCK /%s" H "Content-Length: 0\r\n\r\n",
+	    "UNLOCK /%s" H "Lock-Token: <urn:x>\r\n\r\n",
+	    "PROPFIND /%s" H "Depth: 0\r\n\r\n",
+	    "PROPPATCH /%s" H "Content-Length: 1\r\n\r\nx",
+	    "GET /%s" H "\r\n",
+	};
+	static const char *const paths[] = {"d", "d/", "d/one", "d/none", "d/one/x", "d/none/"};
+	char request[300];
+
+	install("trustee / * ALL\ntrustee /d * -\ntrustee /d anna ALL\n");
+	for (unsigned i = 0; i < ARRAY_SIZE(fields); i++)
+		for (unsigned k = 0; k < ARRAY_SIZE(paths); k++) {
+			snprintf(request, sizeof(request), fields[i], paths[k]);
+			client_ask(request, 401);
+		}
+	client_left_old();
+	client_says(client_ask("OPTIONS /d/one" H "\r\n", 204), "MKCOL");
+	client_says(client_ask("OPTIONS /d/none" H "\r\n", 204), "DELETE");
+	client_says(client_ask("OPTIONS /d/none" H ANNA "\r\n", 204), "DELETE");
+	client_ask("DELETE /d/none" H ANNA "\r\n", 404);
+	install("trustee / * ALL\ntrustee /d * -\ntrustee /d anna -\n");
+	client_ask("DELETE /d/none" H ANNA "\r\n", 403);
+	client_ask("DELETE /d/one" H ANNA "\r\n", 403);
+	// Who may only create is told what that takes to know.
+	install("trustee / * RL\ntrustee /d * -\ntrustee /d anna C\n");
+	client_ask("MKCOL /d/one" H ANNA "\r\n", 405);
+	client_ask("MKCOL /d/c" H ANNA "\r\n", 201);
+}
+
 // ---- what is the server's own ------------------------------------------------------------------------
 
 // A hard link to a file of /.pagewire, or a symbolic link to the root in the way: no path says what it is.
@@ -188,6 +230,7 @@ int main(void)
 	    TEST(who_may_only_change_does_not_make_anew_what_went_while_the_body_came),
 	    TEST(who_may_only_create_copies_onto_nothing_that_appeared),
 	    TEST(an_index_file_with_a_line_of_its_own_keeps_it),
+	    TEST(closed_places_answer_alike_whether_something_is_there_or_not),
 	    TEST(what_is_hidden_is_not_copied_out_of_a_collection),
 	    TEST(what_is_hidden_is_replaced_by_nothing),
 	};
