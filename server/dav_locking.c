@@ -257,12 +257,9 @@ static void lock_found(struct http_exchange *x, int status)
 		    !http_change_unlocked(x, x->path_text, x->path.len, DAV_MEMBER))
 			return;
 	} else {
-		status = http_may(x, x->path_text, x->path.len, RIGHT_WRITE);
-		if (status == -EAGAIN) {
-			inode_put(x->inode);
-			x->inode = NULL;
-		}
-		if (status)
+		bool tree = depth != 0 && x->inode->type == INODE_DIRECTORY;
+		if (!http_change_rights(x, x->path_text, x->path.len, RIGHT_WRITE) ||
+		    (tree && !http_change_rights_below(x, x->path_text, x->path.len, RIGHT_WRITE)))
 			return;
 	}
 	http_receive_text(x, DAV_BODY_MAX, lock_read);

@@ -221,6 +221,35 @@ static void what_is_hidden_is_replaced_by_nothing(void **state)
 	assert_int_equal(world_find("d/deep/two")->number, 23);
 }
 
+// ---- locks -------------------------------------------------------------------------------------------
+
+#define LOCKINFO                                                                                   \
+	"<lockinfo xmlns='DAV:'><lockscope><exclusive/></lockscope><locktype><write/></locktype>"  \
+	"</lockinfo>"
+
+static void lock(const char *path, const char *fields, int status)
+{
+	char request[500];
+
+	snprintf(request, sizeof(request), "LOCK /%s" H "%sContent-Length: %zu\r\n\r\n" LOCKINFO,
+		 path, fields, strlen(LOCKINFO));
+	client_ask(request, status);
+}
+
+// A lock on a tree holds off others wherever it reaches: whoever may not write there may not do that.
+static void a_tree_is_not_locked_over_what_is_closed_to_who_locks_it(void **state)
+{
+	install("trustee / * ALL\ntrustee /d/deep * R\ntrustee /d/deep anna ALL\n");
+	lock("d", "Depth: infinity\r\n", 401);
+	lock("", "", 401);
+	appears("d/deep/three", "3");
+	lock("d", "Depth: 0\r\n", 200);
+	lock("d/one", "", 200);
+	install("trustee / anna ALL\ntrustee /d/deep anna RL\n");
+	lock("empty", ANNA, 200);
+	lock("", ANNA, 403);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, client_setup, client_teardown)
 
 int main(void)
@@ -233,6 +262,7 @@ int main(void)
 	    TEST(closed_places_answer_alike_whether_something_is_there_or_not),
 	    TEST(what_is_hidden_is_not_copied_out_of_a_collection),
 	    TEST(what_is_hidden_is_replaced_by_nothing),
+	    TEST(a_tree_is_not_locked_over_what_is_closed_to_who_locks_it),
 	};
 	if (getenv("FILTER"))
 		cmocka_set_test_filter(getenv("FILTER"));
