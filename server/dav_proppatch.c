@@ -36,17 +36,26 @@ static void run(struct http_job *job)
 	mutex_unlock(&changing);
 }
 
+static char body[DAV_PATCH_TEXT * 2]; // fast WTDs: one at a time
+
+// The text of the answer. False: it would be too long.
+static bool write_answer(const struct http_exchange *x, const struct proppatch *p, unsigned status,
+			 struct text *t)
+{
+	*t = TEXT_OF(body);
+	dav_patch_answer(&p->patch, x->path_text, x->path.len, x->inode->type == INODE_DIRECTORY,
+			 status, t);
+	return !t->full;
+}
+
 static void answer(struct http_exchange *x, const struct proppatch *p)
 {
-	static char body[DAV_PATCH_TEXT * 2]; // fast WTDs: one at a time
-	struct text t = TEXT_OF(body);
+	struct text t;
 	unsigned status = p->error == 0				       ? 200
 			  : p->error == -ENOSPC || p->error == -ERANGE ? 507
 								       : 500;
 
-	dav_patch_answer(&p->patch, x->path_text, x->path.len, x->inode->type == INODE_DIRECTORY,
-			 status, &t);
-	if (t.full)
+	if (!write_answer(x, p, status, &t))
 		http_answer(x, 500, "The answer would be too long.");
 	else if (dav_answer_xml(x, 207, t.out, t.len) && p->error == 0 && !p->patch.any_protected)
 		http_answer_when_durable(x);
@@ -69,6 +78,7 @@ static void body_read(struct http_exchange *x)
 {
 	struct proppatch *p = kpages_alloc(sizeof(*p));
 	const char *reason;
+	struct text t;
 
 	if (!p) {
 		http_answer(x, 503, "There is no memory for the request.");
@@ -82,6 +92,10 @@ static void body_read(struct http_exchange *x)
 	if (!dav_patch_parse(&p->patch, x->text.bytes, x->text.len, &reason)) {
 		drop(&p->job);
 		http_answer(x, 400, reason);
+	} else if (!write_answer(x, p, 500,
+				 &t)) { // before anything is changed; 500 has the longest text
+		drop(&p->job);
+		http_answer(x, 400, "The properties' names are too long for an answer.");
 	} else if (p->patch.any_protected) {
 		answer(x, p);
 		drop(&p->job);
