@@ -132,11 +132,13 @@ static const char *html_entity(char c)
 	}
 }
 
-// C0, DEL and C1 (U+0080 to U+009F, whose UTF-8 begins with c2).
-static bool control(const char *bytes, size_t n)
+// C0, DEL and C1 (U+0080 to U+009F, whose UTF-8 begins with c2); U+FFFE and U+FFFF, which XML does not have.
+static bool refused(const char *bytes, size_t n)
 {
-	return (uint8_t)bytes[0] < ' ' || bytes[0] == 0x7f ||
-	       (n == 2 && (uint8_t)bytes[0] == 0xc2 && (uint8_t)bytes[1] < 0xa0);
+	const uint8_t *b = (const uint8_t *)bytes;
+
+	return b[0] < ' ' || b[0] == 0x7f || (n == 2 && b[0] == 0xc2 && b[1] < 0xa0) ||
+	       (n == 3 && b[0] == 0xef && b[1] == 0xbf && b[2] >= 0xbe);
 }
 
 void text_html(struct text *t, const char *bytes, size_t len)
@@ -146,7 +148,7 @@ void text_html(struct text *t, const char *bytes, size_t len)
 		const char *entity = html_entity(bytes[i]);
 		if (entity)
 			text_str(t, entity);
-		else if (n == 0 || control(bytes + i, n))
+		else if (n == 0 || refused(bytes + i, n))
 			text_str(t, replacement);
 		else
 			text_bytes(t, bytes + i, n);

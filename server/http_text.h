@@ -22,8 +22,8 @@ void text_digits(struct text *t, unsigned value, unsigned digits); // zero-padde
 // Percent-encodes all but RFC 3986's unreserved characters and '/': safe as part of a path in a URI,
 // in a header field and in an HTML attribute.
 void text_uri(struct text *t, const char *bytes, size_t len);
-// What may stand in HTML text and in a quoted attribute. Bytes that are not UTF-8, and control
-// characters, become U+FFFD.
+// What may stand in HTML or XML text and in a quoted attribute. Bytes that are not UTF-8, control characters, and the
+// two that XML does not have become U+FFFD.
 void text_html(struct text *t, const char *bytes, size_t len);
 // The inside of a JSON string; bytes that are not UTF-8 become U+FFFD.
 void text_json(struct text *t, const char *bytes, size_t len);
