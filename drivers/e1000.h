@@ -32,28 +32,28 @@
 // Ring sizes, powers of two, so that counters run freely and are masked on use.
 //
 // Receive: interrupts may be 128 us apart (QEMU always, a real card with ITR), in which a gigabit
-// brings at most 1,488,095/s x 128 us = 191 frames; up to E1000_RX_REFILL - 1 = 63 slots wait for
-// their batch, and one stays empty: 255, so 256.
+// brings at most 1,488,095/s x 128 us = 191 frames; up to E1000_RX_REFILL - 1 = 127 slots wait for
+// their batch, and one stays empty: 319, so 512.
 //
 // Transmit: a 64 KB super-segment of scattered pages takes a context, a header, 17 pages and a
 // sentinel, 20 descriptors; one receive pass (E1000_RX_BUDGET ACKs, each opening the window for two
-// segments of header and two page pieces) makes 64 x 2 x 3 = 384. Two such passes may be queued
-// before the first is on the wire, beside 10 super-segments: 968, so 1024. One over IPv6, of 44 packets, takes a
-// context, as many headers and 61 pieces: nine fit.
+// segments of header and two page pieces) makes 128 x 2 x 3 = 768. Beside 10 super-segments: 968, so 1024. One
+// over IPv6, of 44 packets, takes a context, as many headers and 61 pieces: nine fit.
 //
 // The card starts with a part of its receive buffers and gets the others E1000_RX_REST later: boot does not
 // wait for them.
-#define E1000_RX_RING  256U
-#define E1000_RX_FIRST (E1000_RX_RING / 2 - 1) // is refilled half-way meanwhile
-#define E1000_RX_REST  (250 * NS_PER_MS)
-#define E1000_TX_RING  1024U
+#define E1000_RX_RING	      512U
+#define E1000_RX_FIRST	      127U
+#define E1000_RX_FIRST_REFILL 64U // half-way
+#define E1000_RX_REST	      (250 * NS_PER_MS)
+#define E1000_TX_RING	      1024U
 _Static_assert((E1000_RX_RING & (E1000_RX_RING - 1)) == 0, "counters are masked");
 _Static_assert((E1000_TX_RING & (E1000_TX_RING - 1)) == 0, "counters are masked");
 _Static_assert(E1000_RX_RING % E1000_RING_MULTIPLE == 0, "RDLEN");
 _Static_assert(E1000_TX_RING % E1000_RING_MULTIPLE == 0, "TDLEN");
 
-#define E1000_RX_BUDGET 64U // frames a pass: what one visit to the cache and to the stack is worth
-#define E1000_RX_REFILL 64U // buffers a doorbell: each may run many receives inside the store
+#define E1000_RX_BUDGET 128U // frames a pass: what they bring about leaves by one doorbell
+#define E1000_RX_REFILL 128U // buffers a doorbell: each may run many receives inside the store
 #define E1000_RX_BYTES	2048U
 #define E1000_FRAME_MAX 1518U // Ethernet's 1514 and a VLAN tag, without FCS
 #define E1000_FRAME_MIN 14U
@@ -66,13 +66,16 @@ enum e1000_state { E1000_IDLE, E1000_RUNNING, E1000_DRAINING, E1000_RESETTING };
 
 // Head (RDH) is the card's alone. Tail (RDT) is ours: it is written from `fill` and from nothing
 // else. Slots clean .. fill-1 hold buffers and belong to the card until DD is set; of the others some have
-// buffers that the stack did not keep, which come to the card again with their slot.
+// buffers that the stack did not keep, which come to the card again with their slot: descriptors of those are ready
+// for the card.
 struct e1000_rx {
 	struct e1000_rx_desc *ring;
 	struct netbuf slots[E1000_RX_RING];
 	uint32_t clean; // free-running: the oldest slot with a buffer
 	uint32_t fill;	// free-running: the next slot to get one; fill - clean < E1000_RX_RING
 	uint32_t room;	// slots that may have one: E1000_RX_FIRST at first, then all but one
+	uint32_t batch; // of slots that get theirs by one doorbell; a power of two
+	uint32_t bare;	// slots without a buffer
 	bool skipping;	// inside a frame that spans buffers: drop up to its EOP
 	bool hungry;	// the pool had no buffer and `refill` is armed
 	struct wtd poll;

@@ -132,7 +132,9 @@ static void program_receive(struct e1000 *nic)
 	}
 	paddr_t ring = virt_to_phys(nic->rx.ring);
 	nic->rx.clean = nic->rx.fill = 0;
+	nic->rx.bare = E1000_RX_RING;
 	nic->rx.room = E1000_RX_FIRST;
+	nic->rx.batch = E1000_RX_FIRST_REFILL;
 	e1000_write(nic, E1000_RDBAL, (uint32_t)ring);
 	e1000_write(nic, E1000_RDBAH, (uint32_t)(ring >> 32));
 	e1000_write(nic, E1000_RDLEN, E1000_RX_RING * sizeof(struct e1000_rx_desc));

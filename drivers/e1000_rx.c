@@ -44,18 +44,18 @@ bool e1000_interrupt(void *arg)
 	return true;
 }
 
-// The second half of a descriptor, as the card wrote it: length, status and errors in one load.
+// The second half of a descriptor, as the card wrote it: length, status and errors in one load. The first, the
+// buffer's address, the card only reads (section 3.2.3).
 typedef uint64_t rx_word_t __attribute__((may_alias));
-static inline uint64_t rx_word(const struct e1000_rx *rx, uint32_t at)
+static inline volatile rx_word_t *rx_word(const struct e1000_rx *rx, uint32_t at)
 {
-	const volatile struct e1000_rx_desc *desc = &rx->ring[at & RX_MASK];
-	return *(const volatile rx_word_t *)&desc->length;
+	return (volatile rx_word_t *)&rx->ring[at & RX_MASK].length;
 }
 
 // Section 3.2.3.1: DD says that the card has written the frame and the rest of the descriptor.
 static inline bool rx_ready(const struct e1000_rx *rx)
 {
-	return rx->clean != rx->fill && rx_word(rx, rx->clean) & RX_DONE;
+	return rx->clean != rx->fill && *rx_word(rx, rx->clean) & RX_DONE;
 }
 
 // The processor has nothing to do, and frames came a moment ago. The card may hold its interrupt back (QEMU's
@@ -94,27 +94,31 @@ static inline bool rx_acceptable(const struct e1000_rx *rx, uint64_t word)
 	       bytes - E1000_FRAME_MIN <= E1000_FRAME_MAX - E1000_FRAME_MIN;
 }
 
-// What has come, at most `end`: each slot gets its frame's length. Returns where it ends.
-static inline uint32_t rx_measure(struct e1000_rx *rx, uint32_t end)
+// What has come, in at most so many descriptors that lie behind each other: each slot gets its frame's length, and its
+// descriptor is as the card wants it. Returns how many.
+static inline uint32_t rx_measure(struct e1000_rx *rx, uint32_t most)
 {
-	uint32_t at = rx->clean, frames = 0;
+	volatile rx_word_t *at = rx_word(rx, rx->clean);
+	struct netbuf *first = &rx->slots[rx->clean & RX_MASK], *slot = first;
+	uint32_t refused = 0;
 	uint64_t total = 0;
-	for (; at != end; at++) {
-		uint64_t word = rx_word(rx, at);
+	for (const struct netbuf *end = first + most; slot != end; slot++, at += 2) {
+		uint64_t word = *at;
 		uint32_t bytes = (uint16_t)word;
 		if (!(word & RX_DONE))
 			break;
+		*at = 0;
 		if (UNLIKELY(!rx_acceptable(rx, word))) {
 			rx_refuse(rx, word);
 			bytes = 0;
+			refused++;
 		}
-		rx->slots[at & RX_MASK].bytes = bytes;
-		frames += bytes > 0;
+		slot->bytes = bytes;
 		total += bytes;
 	}
-	e1000_stats.rx_packets += frames;
+	e1000_stats.rx_packets += (uint32_t)(slot - first) - refused;
 	e1000_stats.rx_bytes += total;
-	return at;
+	return (uint32_t)(slot - first);
 }
 
 // Stage 3. Returns how many descriptors it took. What the stack did not keep stays in its slot, for the next
@@ -124,17 +128,17 @@ static uint32_t rx_pass(struct e1000 *nic)
 {
 	struct e1000_rx *rx = &nic->rx;
 	const struct netdev_client *client = nic->dev.client;
-	uint32_t taken = 0, first, found;
-	do {
-		first = rx->clean;
-		rx->clean = rx_measure(rx, first + MIN(rx->fill - first, E1000_RX_BUDGET - taken));
-		found = rx->clean - first;
+	uint32_t taken = 0;
+	while (taken < E1000_RX_BUDGET) {
+		uint32_t first = rx->clean & RX_MASK,
+			 most = MIN(rx->fill - rx->clean, E1000_RX_BUDGET - taken);
+		uint32_t found = rx_measure(rx, MIN(most, E1000_RX_RING - first));
+		if (!found)
+			break;
+		rx->clean += found;
 		taken += found;
-		for (uint32_t at = first, count; at != rx->clean; at += count) {
-			count = MIN(rx->clean - at, E1000_RX_RING - (at & RX_MASK));
-			client->rx_frames(nic->dev.client_ctx, &rx->slots[at & RX_MASK], count);
-		}
-	} while (found && taken < E1000_RX_BUDGET);
+		rx->bare += client->rx_frames(nic->dev.client_ctx, &rx->slots[first], found);
+	}
 	if (taken > e1000_stats.rx_high)
 		e1000_stats.rx_high = taken;
 	return taken;
@@ -149,11 +153,27 @@ static void rx_doorbell(struct e1000 *nic, uint32_t fill)
 	e1000_write(nic, E1000_RDT, fill & RX_MASK);
 }
 
-// The slot has a buffer, of its own from the last time round or a new one. False: there is none.
-static inline bool rx_buffer(struct e1000 *nic, struct netbuf *slot)
+// The slot has a buffer and its descriptor says which, from the last time round or from now on. False: there is none.
+static inline bool rx_buffer(struct e1000 *nic, uint32_t at)
 {
-	return LIKELY(slot->cookie) ||
-	       nic->dev.client->rx_buffer(nic->dev.client_ctx, &slot->addr, &slot->cookie);
+	struct netbuf *slot = &nic->rx.slots[at & RX_MASK];
+	if (LIKELY(slot->cookie))
+		return true;
+	if (UNLIKELY(!nic->dev.client->rx_buffer(nic->dev.client_ctx, &slot->addr, &slot->cookie)))
+		return false;
+	nic->rx.ring[at & RX_MASK] = (struct e1000_rx_desc){.addr = slot->addr};
+	nic->rx.bare--;
+	return true;
+}
+
+// So do all up to `end`, or up to what is returned.
+static inline uint32_t rx_buffers(struct e1000 *nic, uint32_t at, uint32_t end)
+{
+	if (!nic->rx.bare)
+		return end;
+	while (at != end && rx_buffer(nic, at))
+		at++;
+	return at;
 }
 
 // Section 3.2.6: the tail is never moved onto the head (one slot stays empty), so head == tail
@@ -161,20 +181,16 @@ static inline bool rx_buffer(struct e1000 *nic, struct netbuf *slot)
 void e1000_fill(struct e1000 *nic)
 {
 	struct e1000_rx *rx = &nic->rx;
-	uint32_t space = rx->room - (rx->fill - rx->clean), at = rx->fill;
-	if (space < E1000_RX_REFILL || nic->state != E1000_RUNNING)
+	uint32_t space = rx->room - (rx->fill - rx->clean), at = rx->fill, rest = rx->batch - 1;
+	if (space < rx->batch || nic->state != E1000_RUNNING)
 		return;
 	if (rx->clean != rx->fill)
-		space -= space % E1000_RX_REFILL;
+		space &= ~rest;
 	uint32_t end = at + space;
 	uint32_t bell = at;
 	while (at != end && at == bell) {
-		bell = end - (end - at - 1) / E1000_RX_REFILL * E1000_RX_REFILL;
-		while (at != bell && rx_buffer(nic, &rx->slots[at & RX_MASK])) {
-			rx->ring[at & RX_MASK] =
-			    (struct e1000_rx_desc){.addr = rx->slots[at & RX_MASK].addr};
-			at++;
-		}
+		bell = end - ((end - at - 1) & ~rest);
+		at = rx_buffers(nic, at, bell);
 		if (at != rx->fill)
 			rx_doorbell(nic, at);
 	}
@@ -192,6 +208,7 @@ void e1000_refill_late(struct wtd *work)
 {
 	struct e1000 *nic = CONTAINER_OF(work, struct e1000, rx.refill);
 	nic->rx.room = E1000_RX_RING - 1;
+	nic->rx.batch = E1000_RX_REFILL;
 	e1000_fill(nic);
 	(void)e1000_read(nic, E1000_STATUS);
 }
@@ -265,4 +282,5 @@ void e1000_rx_give_back(struct e1000 *nic)
 			nic->dev.client->rx_unused(nic->dev.client_ctx, slot->cookie);
 		slot->cookie = NULL;
 	}
+	rx->bare = E1000_RX_RING;
 }

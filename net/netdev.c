@@ -239,12 +239,13 @@ static __attribute__((noinline)) void general_input(struct iface *iface, struct 
 		pbuf_free(p);
 }
 
-static void rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
+static uint32_t rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 {
 	struct iface *iface = ctx;
 	struct netbuf *end = frames + count, *next = frames;
 	const bool straight = straight_on && netif_is_up(&iface->netif);
 	uint64_t total = 0;
+	uint32_t kept = 0;
 
 	received += count;
 	tcp_straight_batch(&iface->netif);
@@ -272,8 +273,10 @@ static void rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 		if (way == STRAIGHT_NOT)
 			general_input(iface, frame->cookie, bytes);
 		frame->cookie = NULL;
+		kept++;
 	}
 	rx_bytes += total;
+	return kept;
 }
 
 static void rx_batch_end(void *ctx)

@@ -52,8 +52,9 @@ struct netdev_client {
 	// An empty receive buffer of at least `rx_buffer_bytes`, or false when the pool has none.
 	bool (*rx_buffer)(void *ctx, paddr_t *addr, void **cookie);
 	void (*rx_unused)(void *ctx, void *cookie); // a buffer given back empty (reset, shutdown)
-	// Received frames, in order. The cookie of a buffer that is the stack's again is null afterwards.
-	void (*rx_frames)(void *ctx, struct netbuf *frames, uint32_t count);
+	// Received frames, in order. The cookie of a buffer that is the stack's again is null afterwards; returns how
+	// many are.
+	uint32_t (*rx_frames)(void *ctx, struct netbuf *frames, uint32_t count);
 	void (*rx_batch_end)(void *ctx);
 	// The card is done with so many fragments, in order, whose cookies these are (some null).
 	void (*tx_release)(void *ctx, void *const *cookies, unsigned count);

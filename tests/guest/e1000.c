@@ -83,14 +83,17 @@ static void raw_input(void *ctx, void *cookie, uint32_t bytes)
 	raw_unused(ctx, cookie);
 }
 
-static void raw_frames(void *ctx, struct netbuf *frames, uint32_t count)
+static uint32_t raw_frames(void *ctx, struct netbuf *frames, uint32_t count)
 {
+	uint32_t kept = 0;
 	for (struct netbuf *frame = frames; frame < frames + count; frame++) {
 		if (!frame->bytes)
 			continue;
 		raw_input(ctx, frame->cookie, frame->bytes);
 		frame->cookie = NULL;
+		kept++;
 	}
+	return kept;
 }
 
 static void raw_batch_end(void *ctx) {}

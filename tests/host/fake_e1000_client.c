@@ -78,18 +78,22 @@ static void rx_input(void *cookie, uint32_t bytes)
 		client.on_input(frame->data, bytes);
 }
 
-static void rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
+static uint32_t rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 {
-	assert_in_range(count, 1, 64);
+	uint32_t kept = 0;
+	assert_in_range(count, 1, CLIENT_BUFFERS);
 	client.shows++;
 	for (struct netbuf *frame = frames; frame < frames + count; frame++) {
 		assert_true(((const struct buffer *)frame->cookie)->out);
 		if (!frame->bytes)
 			continue;
 		rx_input(frame->cookie, frame->bytes);
-		if (!client.leaves)
-			frame->cookie = NULL;
+		if (client.leaves)
+			continue;
+		frame->cookie = NULL;
+		kept++;
 	}
+	return kept;
 }
 
 static void rx_batch_end(void *ctx)
