@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// SOURCES: drivers/e1000_init.c drivers/e1000_link.c drivers/e1000_rx.c drivers/e1000_tx.c drivers/e1000_done.c
-// SOURCES: drivers/e1000_cut.c drivers/e1000_late.c drivers/e1000_stats.c kernel/netdev_list.c kernel/string.c
+// SOURCES: drivers/e1000_init.c drivers/e1000_link.c drivers/e1000_rx.c drivers/e1000_tx.c drivers/e1000_straight.c
+// SOURCES: drivers/e1000_done.c drivers/e1000_cut.c drivers/e1000_late.c drivers/e1000_stats.c kernel/netdev_list.c
+// SOURCES: kernel/string.c
 // SOURCES: tests/host/fake_e1000.c tests/host/fake_e1000_client.c
 // The e1000 driver receiving while an idle processor looks for frames instead of halting.
 #include <setjmp.h>
