@@ -99,15 +99,3 @@ enum dav_if_piece dav_if_next(struct dav_if *f)
 	f->lists = 0;
 	return DAV_IF_TAG;
 }
-
-bool dav_if_submits(const char *text, size_t len, const char *token, size_t token_len)
-{
-	struct dav_if f = {.text = text, .len = len};
-	enum dav_if_piece piece;
-
-	while ((piece = dav_if_next(&f)) != DAV_IF_END && piece != DAV_IF_BAD)
-		if (piece == DAV_IF_TOKEN && f.view_len == token_len &&
-		    memcmp(f.view, token, token_len) == 0)
-			return true;
-	return false;
-}

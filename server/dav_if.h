@@ -30,5 +30,3 @@ struct dav_if {
 	unsigned lists, conditions;
 };
 enum dav_if_piece dav_if_next(struct dav_if *f);
-// Whether the token stands anywhere in the field: "submitted" (section 10.4.1).
-bool dav_if_submits(const char *text, size_t len, const char *token, size_t token_len);

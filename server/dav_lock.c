@@ -81,11 +81,16 @@ struct dav_lock *dav_lock_covering(const char *path, size_t len, const struct da
 	return covering(path, len, after);
 }
 
+static bool has_token(const struct dav_lock *lock, const char *token, size_t len)
+{
+	return len == DAV_TOKEN_LEN && memcmp(lock->token, token, len) == 0;
+}
+
 struct dav_lock *dav_lock_find(const char *token, size_t token_len, const char *path, size_t len)
 {
-	for (struct dav_lock *lock = dav_lock_covering(path, len, NULL); lock;
-	     lock = dav_lock_covering(path, len, lock))
-		if (token_len == DAV_TOKEN_LEN && memcmp(lock->token, token, token_len) == 0)
+	expire();
+	for (struct dav_lock *lock = locks; lock; lock = lock->next)
+		if (has_token(lock, token, token_len) && covers(lock, path, len))
 			return lock;
 	return NULL;
 }
@@ -101,17 +106,31 @@ bool dav_lock_mine(const struct http_exchange *x, const struct dav_lock *lock)
 
 // ---- what stands in the way --------------------------------------------------------------------------
 
+// Which locks the request submits, wherever in its If field (section 10.4.1). It is read once: it may be long, and the
+// locks that are weighed many.
+static void note_submitted(const struct http_exchange *x)
+{
+	struct dav_if f = {0};
+	enum dav_if_piece piece;
+
+	for (struct dav_lock *lock = locks; lock; lock = lock->next)
+		lock->submitted = false;
+	f.text = dav_if_field(x, &f.len);
+	while (f.text && (piece = dav_if_next(&f)) != DAV_IF_END && piece != DAV_IF_BAD)
+		for (struct dav_lock *lock = locks; piece == DAV_IF_TOKEN && lock;
+		     lock = lock->next)
+			lock->submitted |=
+			    has_token(lock, f.view, f.view_len) && dav_lock_mine(x, lock);
+}
+
 // Section 7: one of the locks that cover a resource has to be submitted by who holds it. Null: it was, or there is
 // none; otherwise one that was not.
-static const struct dav_lock *hindrance(struct http_exchange *x, const char *path, size_t len)
+static const struct dav_lock *hindrance(const char *path, size_t len)
 {
-	size_t field_len = 0;
-	const char *field = dav_if_field(x, &field_len);
 	const struct dav_lock *first = covering(path, len, NULL);
 
 	for (const struct dav_lock *lock = first; lock; lock = covering(path, len, lock))
-		if (field && dav_if_submits(field, field_len, lock->token, DAV_TOKEN_LEN) &&
-		    dav_lock_mine(x, lock))
+		if (lock->submitted)
 			return NULL;
 	return first;
 }
@@ -131,13 +150,14 @@ const struct dav_lock *dav_lock_check(struct http_exchange *x, const char *path,
 	expire();
 	if (LIKELY(!locks))
 		return NULL;
-	by = hindrance(x, path, len);
+	note_submitted(x);
+	by = hindrance(path, len);
 	if (!by && scope != DAV_ITSELF && len)
-		by = hindrance(x, path, parent_of(path, len));
+		by = hindrance(path, parent_of(path, len));
 	for (const struct dav_lock *lock = locks; !by && scope == DAV_TREE && lock;
 	     lock = lock->next)
-		if (below(lock->path, lock->path_len, path, len))
-			by = hindrance(x, lock->path, lock->path_len);
+		if (!lock->submitted && below(lock->path, lock->path_len, path, len))
+			by = hindrance(lock->path, lock->path_len);
 	hindered += by != NULL;
 	return by;
 }

@@ -39,6 +39,7 @@ struct dav_lock {
 	uint64_t expires; // clock_ns
 	uint32_t timeout; // seconds
 	bool shared, infinite;
+	bool submitted; // by the request that is being weighed: dav_lock_check's
 	uint8_t user_len;
 	uint16_t path_len, owner_len;
 	char token[DAV_TOKEN_LEN];

@@ -16,12 +16,13 @@
 // SOURCES: tests/host/http_client.c
 // SOURCES: server/dav.c server/dav_propfind.c server/dav_proppatch.c server/dav_locking.c server/dav_names.c
 // SOURCES: server/dav_live.c server/dav_dead.c server/dav_patch.c server/xml.c server/xml_chars.c
-// CFLAGS: -Itests/host/fake $(CRYPTO_CFLAGS)
+// CFLAGS: -Itests/host/fake $(CRYPTO_CFLAGS) -Wl,--wrap=dav_if_next
 // PROPFIND, PROPPATCH, LOCK and UNLOCK in the HTTP server's world: each refusal, locks that hold off others and
 // expire, answers in many batches, clients that leave, memory that runs out.
 #define _GNU_SOURCE // memmem
 #include "http_client.h"
 #include "kernel/pool.h"
+#include "server/dav_if.h"
 #include "server/dav_lock.h"
 
 #define UPDATE(inside)                                                                             \
@@ -287,6 +288,35 @@ static void a_lock_on_nothing_makes_an_empty_file(void **state)
 	ask("LOCK /empty/new2", "Depth: infinity\r\n", LOCKINFO("exclusive"), 201);
 }
 
+// Everybody waits while a request is weighed: its If field is not read once for each pair of locks.
+static uint64_t pieces;
+enum dav_if_piece __real_dav_if_next(struct dav_if *f);
+enum dav_if_piece __wrap_dav_if_next(struct dav_if *f);
+enum dav_if_piece __wrap_dav_if_next(struct dav_if *f)
+{
+	pieces++;
+	return __real_dav_if_next(f);
+}
+
+static void a_long_if_field_is_read_a_few_times_however_many_locks_there_are(void **state)
+{
+	enum { LOCKS = 64, OTHERS = 1000 };
+	static char request[16000];
+	const char *first = token_of(ask("LOCK /d/one", "", LOCKINFO("shared"), 200));
+	size_t len;
+
+	for (unsigned i = 1; i < LOCKS; i++)
+		ask("LOCK /d/one", "", LOCKINFO("shared"), 200);
+	len = (size_t)sprintf(request, "DELETE /d" H "If: </d/one> (<%s>)", first);
+	for (unsigned i = 0; i < OTHERS; i++)
+		len += (size_t)sprintf(request + len, " (<u:%u>)", i);
+	strcpy(request + len, "\r\n\r\n");
+	pieces = 0;
+	client_ask(request, 204);
+	assert_in_range(pieces, 3 * OTHERS, 20 * OTHERS);
+	assert_int_equal(client_metric("pagewire_dav_locks"), 0);
+}
+
 static void the_table_of_locks_is_bounded(void **state)
 {
 	for (unsigned i = 0; i < DAV_LOCKS_MAX; i++)
@@ -426,6 +456,7 @@ int main(void)
 	    TEST(shared_locks_stand_beside_each_other),
 	    TEST(locks_expire),
 	    TEST(a_lock_on_nothing_makes_an_empty_file),
+	    TEST(a_long_if_field_is_read_a_few_times_however_many_locks_there_are),
 	    TEST(the_table_of_locks_is_bounded),
 	    TEST(if_etags_are_compared),
 	    TEST(a_long_answer_comes_in_batches),
