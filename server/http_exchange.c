@@ -92,7 +92,7 @@ bool http_exchange_keep(struct http_exchange *x)
 		return true;
 	if (!reserve_kept(x, head_len + x->path.len + HTTP_PATH_ROOM, head_is_kept ? head_len : 0))
 		return false;
-	if (!head_is_kept)
+	if (!head_is_kept && head_len)
 		memcpy(x->kept, head, head_len);
 	if (path)
 		memcpy(x->kept + head_len, path, x->path.len + HTTP_PATH_ROOM);
@@ -153,7 +153,9 @@ size_t http_exchange_feed(struct http_exchange *x, const char *bytes, size_t len
 
 	if (before || result == HTTP_PARSE_MORE) {
 		if (!reserve_kept(x, x->parser.pos, before)) {
-			x->head = bytes;
+			// What is here is not the whole of it, and the log says nothing of it.
+			x->head = NULL;
+			x->parser.pos = 0;
 			http_answer_closing(x, 503, "There is no memory for the request.");
 			return len;
 		}

@@ -205,6 +205,28 @@ static void every_allocation_may_fail(void **state)
 		}
 }
 
+// The rest comes in a buffer of its own, shorter than what is kept already.
+static void a_head_that_cannot_be_kept_is_refused_and_logged_without_what_is_not_there(void **state)
+{
+	for (unsigned blocked = 0; blocked < 2; blocked++) {
+		struct tcp_pcb *pcb = world_connect(1);
+		size_t at = (size_t)sprintf(client_text, "GET /old" H "X: ");
+
+		memset(client_text + at, 'x', 2000 - at);
+		world_say_bytes(pcb, client_text, 2000, 0);
+		shim_frames_fail_after(0);
+		if (blocked)
+			world_fail_writes(0);
+		world_say_bytes(pcb, client_text + at, 100, 0);
+		shim_frames_fail_off();
+		world_writes_ok();
+		client_pass(100);
+		if (!pcb->aborted)
+			assert_int_equal(client_status(pcb), 503);
+		world_reset(pcb);
+	}
+}
+
 static void is_there(const char *const *paths, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -416,6 +438,9 @@ int main(void)
 					    client_teardown),
 	    cmocka_unit_test_setup_teardown(every_allocation_may_fail, client_setup,
 					    client_teardown),
+	    cmocka_unit_test_setup_teardown(
+		a_head_that_cannot_be_kept_is_refused_and_logged_without_what_is_not_there,
+		client_setup, client_teardown),
 	    cmocka_unit_test_setup_teardown(a_collection_is_made_and_goes_with_all_that_is_in_it,
 					    client_setup, client_teardown),
 	    cmocka_unit_test_setup_teardown(a_member_that_cannot_go_is_named, client_setup,
