@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 
-from vm import BUILD, ROOT, VM, make_volume
+from vm import BUILD, PATIENCE, ROOT, VM, make_volume
 
 DOCUMENT = os.path.join(ROOT, "docs", "linux-abi.md")
 BEGIN, END = "<!-- abi-list: made by `make abi-list` -->", "<!-- abi-list end -->"
@@ -62,7 +62,7 @@ def results(text):
 def on_pagewire(root, image):
     with VM(disks=[make_volume(root, image, size="128M")], name="suite", append="write=on", snapshot=False) as vm:
         vm.command("LOAD sh /run.sh &")
-        end = time.monotonic() + 600
+        end = time.monotonic() + 4 * PATIENCE
         while "suite done" not in vm.serial():
             assert vm.process.poll() is None and time.monotonic() < end, vm.serial()[-3000:]
             time.sleep(0.5)

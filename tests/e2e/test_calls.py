@@ -44,7 +44,7 @@ def machine(request, volume, tmp_path):
 
 def says_what_linux_says(machine, volume, tmp_path, name, *words):
     held = Held(machine, POOLS)
-    out = machine.command(" ".join(("LOAD", name, "/d", *words)), 300)
+    out = machine.command(" ".join(("LOAD", name, "/d", *words)))
     here = tmp_path / "linux"
     here.mkdir()
     there = subprocess.run([volume[0] / "bin" / name, here, *words], check=True, capture_output=True, text=True).stdout

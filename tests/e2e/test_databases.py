@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from held import Held
-from vm import BUILD, ROOT, VM, make_volume
+from vm import BUILD, PATIENCE, ROOT, VM, make_volume
 
 POOLS = ("process", "task", "address space", "region", "pipe", "file lock", "program file", "program mapping", "shared memory")
 ROWS = 2000
@@ -97,7 +97,7 @@ def machine(volume, tmp_path):
 
 
 def said(vm, line):
-    return vm.command("LOAD " + line, 900).replace("\x1b[K", "").split("\n", 1)[1]
+    return vm.command("LOAD " + line, 4 * PATIENCE).replace("\x1b[K", "").split("\n", 1)[1]
 
 
 def rows(vm, name, tmp_path):

@@ -180,7 +180,7 @@ def test_writing_into_the_cache(tmp_path):
     image = power.make(tmp_path / "scratch.img", "24m")
     vm = VM(disks=[image], append="selftest=write write=on cache=unmapped", net=None, snapshot=False, name="write").spawn()
     try:
-        status = vm.wait_exit(240)
+        status = vm.wait_exit(4 * PATIENCE)
         passed, failed = verdict(vm.serial())
         assert not failed and status == 1 and len(passed) == 5, f"status {status}\n{why(vm)}"
         assert "SKIP" not in vm.serial()

@@ -97,15 +97,15 @@ def test_a_file_goes_to_the_kernels_own_server_by_reference(machine):
 
 
 def test_options_are_the_sockets_and_a_listeners_its_connections(machine):
-    says_ok(machine, "LOAD local options", 120)
+    says_ok(machine, "LOAD local options")
 
 
 def test_a_program_bounds_what_may_wait_unread(machine):
-    says_ok(machine, "LOAD local window", 120)
+    says_ok(machine, "LOAD local window")
 
 
 def test_a_user_s_time_out_ends_a_connection_whose_peer_does_not_read(machine):
-    says_ok(machine, "LOAD local stuck", 300)
+    says_ok(machine, "LOAD local stuck")
 
 
 def test_local_sockets_carry_bytes_descriptors_and_names(machine):
@@ -120,7 +120,7 @@ def test_local_sockets_carry_bytes_descriptors_and_names(machine):
 def test_listeners_that_share_a_port_share_its_connections(machine):
     held = Held(machine, POOLS, NAMES)
     orphaned = machine.metrics()["pagewire_socket_orphaned_total"]
-    out = machine.command("LOAD reuse", 120)
+    out = machine.command("LOAD reuse")
     assert "ok" in out.split(), out
     held.stop()
     assert machine.metrics()["pagewire_socket_orphaned_total"] > orphaned

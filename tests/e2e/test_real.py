@@ -15,7 +15,7 @@ import pytest
 from conftest import Tap
 from held import Held
 from test_sockets import POOLS, connect, copied
-from vm import BUILD, ROOT, make_volume
+from vm import BUILD, PATIENCE, ROOT, make_volume
 
 FILE = random.Random(11).randbytes(5_000_003)
 SMALL = random.Random(12).randbytes(777)
@@ -51,7 +51,7 @@ def machine(tap, volume):
 
 
 def curl(path, *more):
-    return subprocess.run(["curl", "-sS", "--max-time", "120", *more, f"http://{Tap.GUEST}:8081{path}"], capture_output=True, check=True).stdout
+    return subprocess.run(["curl", "-sS", "--max-time", str(PATIENCE), *more, f"http://{Tap.GUEST}:8081{path}"], capture_output=True, check=True).stdout
 
 
 def test_nginx_serves_a_volume_and_copies_nothing(machine):
@@ -75,9 +75,9 @@ def test_nginx_serves_a_volume_and_copies_nothing(machine):
 
 def iperf(*more):
     """The bytes that the receiving side counted."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while True:
-        out = subprocess.run(["iperf3", "-c", Tap.GUEST, "-J", *more], capture_output=True, timeout=300)
+        out = subprocess.run(["iperf3", "-c", Tap.GUEST, "-J", *more], capture_output=True, timeout=PATIENCE)
         report = json.loads(out.stdout)
         if "error" not in report:
             return report["end"]
@@ -116,7 +116,7 @@ def test_busybox_nc_sends_a_file_and_prints_what_comes(machine):
                 c.sendall(SMALL)
         thread = threading.Thread(target=answer)
         thread.start()
-        out = machine.command("LOAD busybox sh /nc.sh", 120)
+        out = machine.command("LOAD busybox sh /nc.sh")
         thread.join()
     assert b"".join(got) == FILE and hashlib.md5(SMALL).hexdigest() in out
     held.stop()

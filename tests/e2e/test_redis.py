@@ -133,6 +133,7 @@ def test_redis_keeps_what_it_said_was_kept(machine):
     same(client, model, 600)
     assert client.ask("BGSAVE").startswith(b"Background")
     fill(client, dice, model, 100)
+    end = time.monotonic() + PATIENCE
     while client.info("rdb_bgsave_in_progress") != "0":
         assert time.monotonic() < end
         time.sleep(0.1)

@@ -111,7 +111,7 @@ def test_an_old_client_that_knows_md5_only(vm):
 
 def test_a_challenge_names_what_is_offered(vm):
     with pytest.raises(urllib.error.HTTPError) as error:
-        urllib.request.urlopen(vm.url + "/private/p.txt")
+        urllib.request.urlopen(vm.url + "/private/p.txt", timeout=PATIENCE)
     offers = error.value.headers.get_all("WWW-Authenticate")
     assert [re.match(r"(\w+)", o).group(1) for o in offers] == ["Digest", "Digest", "Basic"]
     assert "algorithm=SHA-256" in offers[0] and "algorithm=MD5" in offers[1]

@@ -116,6 +116,7 @@ def test_half_open_connections_keep_nobody_out(machine, tap, seed):
     assert values["pagewire_tcp_connections_half_open"] == 4000
     assert values['pagewire_pool_used{pool="lwip_TCP_PCB"}'] <= pcbs + 2
     assert_quick(machine)
+    end = time.monotonic() + PATIENCE
     while not machine.metrics()["pagewire_tcp_syn_cookies_accepted_total"]:
         assert time.monotonic() < end
         flood(tap, rng, 8000)  # more than there are entries: cookies

@@ -66,7 +66,7 @@ def test_every_file_byte_for_byte_by_curl(vm, tree, tmp_path):
             f.write(f'url = "{vm.url}/{quoted(relative)}"\noutput = "{tmp_path}/{n}"\n')
             expected.append((full, n))
     assert len(expected) > 2000
-    done = curl("-f", "--path-as-is", "-K", str(config), "--max-time", "600", check=False)
+    done = curl("-f", "--path-as-is", "-K", str(config), "--max-time", str(4 * PATIENCE), check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     for full, n in expected:
         assert digest(tmp_path / str(n)) == digest(full), full
@@ -120,7 +120,7 @@ def test_random_ranges_against_an_oracle(vm, tree, seed):
 def test_multipart_ranges_are_read_by_a_mime_parser(vm, tree):
     data = (tree / "size-65537.bin").read_bytes()
     request = urllib.request.Request(f"{vm.url}/size-65537.bin", headers={"Range": "bytes=0-9,5000-14999,-7"})
-    with urllib.request.urlopen(request) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         assert answer.status == 206
         body = answer.read()
         kind = answer.headers["Content-Type"]
@@ -139,7 +139,7 @@ def test_a_range_outside_the_file_is_416(vm):
 
 
 def test_conditional_requests(vm):
-    with urllib.request.urlopen(vm.url + "/size-4097.bin") as answer:
+    with urllib.request.urlopen(vm.url + "/size-4097.bin", timeout=PATIENCE) as answer:
         tag, date = answer.headers["ETag"], answer.headers["Last-Modified"]
     assert tag.startswith('"')
     for header, value, status in [("If-None-Match", tag, 304), ("If-None-Match", '"other"', 200),

@@ -120,7 +120,7 @@ def test_busybox_serves_and_fetches(machine):
     held = Held(machine, POOLS)
     machine.command("LOAD busybox httpd -f -p 8080 -h / &")
     connect(8080).close()
-    out = subprocess.run(["curl", "-sS", "--max-time", "60", f"http://{Tap.GUEST}:8080/big.bin"], capture_output=True)
+    out = subprocess.run(["curl", "-sS", "--max-time", str(PATIENCE), f"http://{Tap.GUEST}:8080/big.bin"], capture_output=True)
     assert out.returncode == 0 and out.stdout == FILE, out.stderr
     with socket.create_server((Tap.HOST, 8899)) as server:
         def answer():

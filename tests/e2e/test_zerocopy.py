@@ -57,7 +57,7 @@ def receive(s, count):
 def at_the_console(vm, line):
     """Types a line whose program runs on; its output comes when it is joined."""
     out = []
-    thread = threading.Thread(target=lambda: out.append(vm.command(line, 300)))
+    thread = threading.Thread(target=lambda: out.append(vm.command(line)))
     thread.start()
     return thread, out
 
@@ -93,7 +93,7 @@ def test_a_program_that_ends_leaves_what_is_on_the_wire(machine):
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that most of it stays with the guest
         server.bind((Tap.HOST, 0))
         server.listen()
-        out = machine.command(f"LOAD zero leave {Tap.HOST} {server.getsockname()[1]}", 120)
+        out = machine.command(f"LOAD zero leave {Tap.HOST} {server.getsockname()[1]}")
         size = next(int(w) for w, b in zip(out.split(), out.split()[1:]) if b == "bytes")
         s, _ = server.accept()
         with s:
@@ -135,7 +135,7 @@ def test_what_one_connection_brought_goes_to_another_through_a_pipe_and_is_copie
 
 def test_pages_and_bytes_leave_a_pipe_in_order(machine):
     held = Held(machine, POOLS)
-    out = machine.command("LOAD zero pipe /big.bin", 120)
+    out = machine.command("LOAD zero pipe /big.bin")
     assert "ok" in out.split(), out
     held.back()
 
