@@ -14,6 +14,16 @@
 
 #define CALLS_MAX 512
 
+enum {
+	SI_KERNEL = 0x80,
+	SEGV_MAPERR = 1,
+	SEGV_ACCERR = 2,
+	BUS_ADRERR = 2,
+	FPE_INTDIV = 1,
+	ILL_ILLOPN = 2,
+	TRAP_BRKPT = 1
+};
+
 extern const struct syscall __start_syscalls[] __attribute__((weak));
 extern const struct syscall __stop_syscalls[] __attribute__((weak));
 
@@ -54,14 +64,18 @@ void syscall_dispatch(struct trap_frame *f)
 	f->rax = (uint64_t)-ENOSYS;
 }
 
-// Interrupts off, the frame at the top of the task's kernel stack.
+// Interrupts off, the frame at the top of the task's kernel stack. A program may jump anywhere, and an interrupt come
+// before the fault that its next instruction makes: then the fault is told here, for IRET and SYSRET take no address
+// that is not canonical.
 void user_leave(struct trap_frame *f);
 void user_leave(struct trap_frame *f)
 {
 	struct task *t = task_current();
 
-	while (UNLIKELY(t->attention)) {
+	while (UNLIKELY(t->attention || f->rip > USER_END)) {
 		irq_restore(true);
+		if (f->rip > USER_END)
+			signal_force(SIGSEGV, SEGV_MAPERR, f->rip);
 		signal_deliver(f);
 		irq_off();
 	}
@@ -72,15 +86,6 @@ void user_leave(struct trap_frame *f)
 
 // ---- exceptions ----
 
-enum {
-	SI_KERNEL = 0x80,
-	SEGV_MAPERR = 1,
-	SEGV_ACCERR = 2,
-	BUS_ADRERR = 2,
-	FPE_INTDIV = 1,
-	ILL_ILLOPN = 2,
-	TRAP_BRKPT = 1
-};
 enum { FAULT_PRESENT = BIT(0), FAULT_WRITE = BIT(1), FAULT_USER = BIT(2), FAULT_FETCH = BIT(4) };
 
 static void page_fault(const struct trap_frame *f, uintptr_t address)

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Where calls, signals and the ends of threads and processes meet (tests/programs/edges.c): each case says the same on the
+host's Linux and here, the machine goes on, and what the program had comes back."""
+import os
+import subprocess
+
+import pytest
+
+from held import Held
+from vm import ROOT, VM, make_volume
+
+POOLS = ("process", "task", "signal", "signal actions", "address space", "region", "descriptor table", "shared memory", "shm object")
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory):
+    root = tmp_path_factory.mktemp("edges")
+    (root / "bin").mkdir()
+    subprocess.run(["musl-gcc", "-static", "-O1", "-o", root / "bin" / "edges", os.path.join(ROOT, "tests", "programs", "edges.c"),
+                    "-lpthread"], check=True)
+    return root, make_volume(root, str(root) + ".img")
+
+
+@pytest.fixture(scope="module")
+def machine(volume):
+    with VM(disks=[volume[1]], name="edges", mem=128) as vm:
+        yield vm
+        assert vm.down() == 0
+
+
+def says_what_linux_says(machine, volume, case):
+    held = Held(machine, POOLS)
+    assert "ok" in machine.command("LOAD edges " + case, 60).split()
+    held.back()
+    assert subprocess.run([volume[0] / "bin" / "edges", case], check=True, capture_output=True).stdout == b"ok\n"
+
+
+def test_an_interrupt_between_a_jump_into_the_kernel_and_its_fault(machine, volume):
+    says_what_linux_says(machine, volume, "jumps")

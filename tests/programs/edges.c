@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// edges WHAT: where calls, signals and the end of threads and processes meet. Says "ok" on Linux, too.
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdint.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "must.h"
+
+#define JUMPS 20000
+
+static volatile uint64_t faults, back;
+
+static void on_fault(int signal, siginfo_t *info, void *context)
+{
+	ucontext_t *c = context;
+
+	(void)signal;
+	(void)info;
+	c->uc_mcontext.gregs[REG_RIP] = (greg_t)back;
+	faults++;
+}
+
+// What the interrupts are for: a sleeper.
+static pid_t make_sleeper(void)
+{
+	pid_t child = fork();
+
+	MUST(child >= 0);
+	while (!child)
+		usleep(200);
+	return child;
+}
+
+// An interrupt may come between a jump to where no program may be and the fault that this makes. QEMU looks for
+// interrupts behind a far return; the long steps before it make that the place where most of them are found.
+static void jumps(void)
+{
+	static const uint64_t targets[] = {0xffffffff80100000, 0xffff800000100000};
+	struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+	pid_t sleeper = make_sleeper();
+
+	MUST(!sigaction(SIGSEGV, &fault, NULL));
+	for (uint64_t n = 0; n < JUMPS; n++) {
+		uint64_t target = targets[n % 2];
+
+		__asm__ volatile("lea 1f(%%rip), %%rcx\n"
+				 "mov %%rcx, %0\n"
+				 "mov %%rsp, %%rbx\n"
+				 "sub $256, %%rsp\n"
+				 "mov %%cs, %%ecx\n"
+				 "push %%rcx\n"
+				 "push %1\n"
+				 "fldpi\n"
+				 ".rept 100\n"
+				 "fsin\n"
+				 ".endr\n"
+				 "fstp %%st(0)\n"
+				 "lretq\n"
+				 "1: mov %%rbx, %%rsp"
+				 : "=m"(back)
+				 : "r"(target)
+				 : "rbx", "rcx", "memory");
+	}
+	MUST(faults == JUMPS && !kill(sleeper, SIGKILL) && wait(NULL) == sleeper);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} cases[] = {{"jumps", jumps}};
+
+int main(int argc, char **argv)
+{
+	for (unsigned n = 0; n < sizeof(cases) / sizeof(cases[0]); n++)
+		if (argc > 1 && !strcmp(argv[1], cases[n].name)) {
+			cases[n].run();
+			puts("ok");
+			return 0;
+		}
+	return 64;
+}
