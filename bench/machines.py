@@ -64,6 +64,8 @@ def make_tap():
     run("ip", "tuntap", "add", "tap0", "mode", "tap")
     run("ip", "link", "set", "tap0", "txqueuelen", str(10 * CROWD))
     run("ip", "addr", "add", HOST + "/24", "dev", "tap0")
+    # The host's IPv6 address is good at once.
+    subprocess.run(["sysctl", "-qw", "net.ipv6.conf.tap0.accept_dad=0"], check=False, capture_output=True)
     run("ip", "link", "set", "tap0", "up")
     subprocess.run(["sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65000", "net.ipv4.tcp_tw_reuse=1"], check=False,
                    capture_output=True)

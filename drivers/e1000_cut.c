@@ -72,9 +72,13 @@ static void read_headers(struct cut *cut, const uint8_t *frame)
 	const uint8_t *addresses = frame + offload->l3_offset + IPV6_ADDRESSES;
 	const uint8_t *tcp = frame + offload->l4_offset;
 	uint64_t sum = 6 << 8;
-	for (unsigned at = 0; at < 32; at += 4)
-		sum += *(const field32 *)(addresses + at);
-	cut->seed = (uint32_t)(sum & 0xffff) + (sum >> 16 & 0xffff) + (uint32_t)(sum >> 32);
+	if (LIKELY(offload->seeded)) {
+		cut->seed = *(const field16 *)(tcp + TCP_CHECKSUM);
+	} else {
+		for (unsigned at = 0; at < 32; at += 4)
+			sum += *(const field32 *)(addresses + at);
+		cut->seed = (uint32_t)(sum & 0xffff) + (sum >> 16 & 0xffff) + (uint32_t)(sum >> 32);
+	}
 	cut->sequence = __builtin_bswap32(*(const field32 *)(tcp + TCP_SEQUENCE));
 	cut->flags = tcp[TCP_FLAGS];
 	__builtin_memcpy(&cut->head, frame, offload->header_bytes);

@@ -161,10 +161,10 @@ transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
 static inline __attribute__((always_inline)) bool transmit_two(struct e1000 *nic,
 							       const struct netfrag *frags,
 							       const struct netoffload *offload,
-							       const bool cut)
+							       const bool cut, const bool ipv6)
 {
-	const uint64_t what = (uint64_t)(TXD_IXSM | TXD_TXSM) << 32 | TXD_DTYP_DATA | TXD_DEXT |
-			      TXD_IFCS | (cut ? TXD_TSE : 0);
+	const uint64_t what = (uint64_t)(ipv6 ? TXD_TXSM : TXD_IXSM | TXD_TXSM) << 32 |
+			      TXD_DTYP_DATA | TXD_DEXT | TXD_IFCS | (cut ? TXD_TSE : 0);
 	const uint32_t least = cut ? 2 * TX_SENTINEL + 1 : 1, last = cut ? TX_SENTINEL : 0;
 	struct e1000_tx *tx = &nic->tx;
 	uint32_t headers = offload->header_bytes, head = frags[0].bytes, body = frags[1].bytes;
@@ -198,6 +198,8 @@ static __attribute__((noinline)) bool transmit_many(struct e1000 *nic, const str
 {
 	if (offload->mss)
 		return transmit_known(nic, frags, count, offload, true, false);
+	if (count == 2 && offload->seeded == 6 && transmit_two(nic, frags, offload, false, true))
+		return true;
 	return offload->ipv6 ? transmit_known(nic, frags, count, offload, false, true)
 			     : transmit_known(nic, frags, count, offload, false, false);
 }
@@ -207,9 +209,9 @@ ONE_CALLER bool e1000_straight(struct e1000 *nic, const struct netfrag *frags, u
 {
 	if (UNLIKELY(count - 1 >= NETDEV_MAX_FRAGS || !offload_known(&nic->tx, offload)))
 		return false;
-	if (LIKELY(count == 2 && offload->seeded) &&
-	    (offload->mss ? transmit_two(nic, frags, offload, true)
-			  : transmit_two(nic, frags, offload, false)))
+	if (LIKELY(count == 2 && offload->seeded == 4) &&
+	    (offload->mss ? transmit_two(nic, frags, offload, true, false)
+			  : transmit_two(nic, frags, offload, false, false)))
 		return true;
 	return transmit_many(nic, frags, count, offload);
 }

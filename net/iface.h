@@ -26,10 +26,10 @@ struct iface {
 	struct netif netif;
 	struct netdev *dev;
 	struct txqueue queue;
-	struct wtd room; // drains the queue
-	bool kick;	 // descriptors were written since the last doorbell
-	bool announced;	 // the address hook knows
-	struct iface_segment segment;
+	struct wtd room;			// drains the queue
+	bool kick;				// descriptors were written since the last doorbell
+	bool announced;				// the address hook knows
+	struct iface_segment segment, segment6; // over IPv4, IPv6
 	char hostname[32];
 	struct iface *next;
 };
@@ -40,11 +40,11 @@ struct iface *iface_first(void);
 struct iface *iface_add(struct netdev *dev);
 void iface_kick_all(void); // rings the doorbell of every card that was written to
 
-// A TCP segment, with a header of so many bytes, in an IPv4 packet without options, headers written, with IPv4's
-// checksum 0 and TCP's the seed (struct netoffload), on its way to the card (what netif->linkoutput does, with
-// nothing left to find out). ERR_OK: the card has references of its own.
-err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16_t tcp_header);
-// The same for one that is nothing but headers, in one piece. ERR_OK: the caller's reference is the card's now.
+// A TCP segment, with a header of so many bytes, in an IPv4 packet without options or an IPv6 packet without
+// extension headers, headers written, with IPv4's checksum 0 and TCP's the seed (struct netoffload), on its way to the
+// card (what netif->linkoutput does, with nothing left to find out). ERR_OK: the card has references of its own.
+err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16_t tcp_header, bool ipv6);
+// The same for one over IPv4 that is nothing but headers, in one piece. ERR_OK: the caller's reference is the card's now.
 err_t iface_give_tcp(struct netif *netif, struct pbuf *headers);
 
 // net/txqueue.c. Fast WTD context.

@@ -124,13 +124,14 @@ static err_t link_output(struct netif *netif, struct pbuf *packet)
 }
 
 // Nearly all are headers and one piece behind them: what the card is told is made in one place that lasts.
-ONE_CALLER err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16_t tcp_header)
+ONE_CALLER err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16_t tcp_header,
+				bool ipv6)
 {
 	struct iface *iface = netif->state;
-	struct iface_segment *out = &iface->segment;
+	struct iface_segment *out = ipv6 ? &iface->segment6 : &iface->segment;
 	struct pbuf *rest = packet->next;
 
-	out->offload.header_bytes = SIZEOF_ETH_HDR + IP_HLEN + tcp_header;
+	out->offload.header_bytes = SIZEOF_ETH_HDR + (ipv6 ? IP6_HLEN : IP_HLEN) + tcp_header;
 	out->offload.mss = packet->tso_mss;
 	if (UNLIKELY(!rest || rest->next || !rest->len))
 		return send(iface, packet, &out->offload);
@@ -264,8 +265,9 @@ static uint32_t rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 			way = straight_receive(&iface->netif, frame->cookie, bytes);
 		if (LIKELY(way == STRAIGHT_DONE))
 			continue;
-		if (way == STRAIGHT_ROW) {
-			passed = straight_row(next, (uint32_t)(end - next));
+		if (way == STRAIGHT_ROW || way == STRAIGHT_ROW6) {
+			passed = (way == STRAIGHT_ROW ? straight_row : straight_row6)(
+			    next, (uint32_t)(end - next));
 			next += passed;
 			total += (uint64_t)passed * bytes;
 			continue;
@@ -355,7 +357,12 @@ struct iface *iface_add(struct netdev *dev)
 						     .l4_csum = true,
 						     .l3_offset = SIZEOF_ETH_HDR,
 						     .l4_offset = SIZEOF_ETH_HDR + IP_HLEN,
-						     .seeded = true};
+						     .seeded = 4};
+	iface->segment6.offload = (struct netoffload){.l4_csum = true,
+						      .ipv6 = true,
+						      .l3_offset = SIZEOF_ETH_HDR,
+						      .l4_offset = SIZEOF_ETH_HDR + IP6_HLEN,
+						      .seeded = 6};
 	wtd_init(&iface->room, drain, "tx room");
 	kstrlcpy(iface->hostname, "pagewire", sizeof(iface->hostname));
 	rxpool_init(dev->rx_ring_size);

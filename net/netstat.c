@@ -18,9 +18,11 @@ _Static_assert(sizeof(STAT_COUNTER) == sizeof(uint64_t), "our patch makes them w
 		return lwip_stats.field + (straight);                                              \
 	}
 WITH_STRAIGHT(segments_in, mib2.tcpinsegs, tcp_straight_in)
-WITH_STRAIGHT(packets_in, ip.recv, tcp_straight_in + straight_general)
+WITH_STRAIGHT(packets_in, ip.recv, tcp_straight_in - tcp_straight_in6 + straight_general)
+WITH_STRAIGHT(packets_in6, ip6.recv, tcp_straight_in6)
 WITH_STRAIGHT(segments_sent, tcp.xmit, tcp_straight_out)
-WITH_STRAIGHT(packets_sent, ip.xmit, tcp_straight_out)
+WITH_STRAIGHT(packets_sent, ip.xmit, tcp_straight_out - tcp_straight_out6)
+WITH_STRAIGHT(packets_sent6, ip6.xmit, tcp_straight_out6)
 
 #define COUNTER(id, metric, text, field) KSTAT_COUNTER_L(id, metric, NULL, text, lwip_stats.field)
 
@@ -112,12 +114,12 @@ COUNTER(tcp_drop_all, "pagewire_tcp_discarded_total",
 
 KSTAT_COUNTER_FN(ip4_in, "pagewire_ip_packets_in_total", "version=\"4\"", "IP packets received.",
 		 packets_in);
-KSTAT_COUNTER_L(ip6_in, "pagewire_ip_packets_in_total", "version=\"6\"", "IP packets received.",
-		lwip_stats.ip6.recv);
+KSTAT_COUNTER_FN(ip6_in, "pagewire_ip_packets_in_total", "version=\"6\"", "IP packets received.",
+		 packets_in6);
 KSTAT_COUNTER_FN(ip4_out, "pagewire_ip_packets_out_total", "version=\"4\"", "IP packets sent.",
 		 packets_sent);
-KSTAT_COUNTER_L(ip6_out, "pagewire_ip_packets_out_total", "version=\"6\"", "IP packets sent.",
-		lwip_stats.ip6.xmit);
+KSTAT_COUNTER_FN(ip6_out, "pagewire_ip_packets_out_total", "version=\"6\"", "IP packets sent.",
+		 packets_sent6);
 #define IP_DROP(id, family, why, group, field)                                                     \
 	KSTAT_COUNTER_L(id, "pagewire_ip_dropped_total",                                           \
 			"version=\"" family "\",reason=\"" why "\"",                               \

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Stage 4 of the read path, for what happens a million times: an Ethernet frame with an IPv4 packet without
-// options, whole, to the address of the card it came in by, that carries a TCP segment. One look at the
-// headers and one pass over the bytes for the checksum, in the buffer that the card filled. What belongs to
-// an established connection and is nothing special (tcp_straight_takes) is TCP's at once, and an
-// acknowledgement without data never becomes a packet: its buffer goes straight back. Other segments go to
+// options, whole, or an IPv6 packet without extension headers, to the address of the card it came in by, that carries
+// a TCP segment. One look at the headers and one pass over the bytes for the checksum, in the buffer that the card
+// filled. What belongs to an established connection and is nothing special (tcp_straight_takes) is TCP's at once, and
+// an acknowledgement without data never becomes a packet: its buffer goes straight back. Other segments over IPv4 go to
 // tcp_input. Everything that is no such frame, and everything that is wrong in any way, goes through lwIP's
 // Ethernet and IP layers, which know what to do with it and count it. All ways give the same answers
 // (tests/host/test_straight.c).
 //
-//     Ethernet   0  to, from, type 0x0800
+//     Ethernet   0  to, from, type 0x0800, or 0x86dd
 //     IPv4      14  0x45, length, no fragment, protocol 6, checksum, addresses         RFC 791, 3.1
+//     IPv6      14  0x6, length, next header 6, addresses                              RFC 8200, 3
 //     TCP       34  a checksum over it, the addresses, 6 and its length                RFC 9293, 3.1
+//       IPv6    54                                                                     RFC 8200, 8.1
 #include "net/straight.h"
 #include "kernel/base.h"
 #include "kernel/kstat.h"
@@ -18,11 +20,13 @@
 #include "lwip/ip.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/prot/ip4.h"
+#include "lwip/prot/ip6.h"
 #include "lwip/stats.h"
 #include "net/checksum.h"
 #include "tcp_leave.h"
 #include "tcp_open.h"
 #include "tcp_straight.h"
+#include "tcp_straight_find.h"
 
 #define ETHERNET_BYTES 14
 
@@ -62,10 +66,26 @@ struct headers {
 } __attribute__((packed));
 _Static_assert(sizeof(struct headers) == ETHERNET_BYTES + IP_HLEN + TCP_HLEN, "as on the wire");
 
+struct headers6 {
+	uint8_t to[6], from[6];
+	uint32_t what; // Ethernet's type, version, traffic class, the flow label's upper four bits
+	uint16_t flow; // the others
+	uint16_t length;
+	uint8_t next, hops;
+	struct tcp_addresses6 addresses;
+	union {
+		struct tcp_hdr tcp;
+		uint32_t ports;
+	};
+} __attribute__((packed));
+_Static_assert(sizeof(struct headers6) == ETHERNET_BYTES + IP6_HLEN + TCP_HLEN, "as on the wire");
+
 #define WHAT_MASK  PP_HTONL(0xffffff00) // any type of service
 #define WHAT	   PP_HTONL(0x08004500)
 #define WHOLE_MASK PP_HTONL(0x3fff00ff) // no more fragments, offset 0, any time to live
 #define WHOLE	   PP_HTONL(IP_PROTO_TCP)
+#define WHAT6_MASK PP_HTONL(0xfffff000) // any traffic class and flow label
+#define WHAT6	   PP_HTONL(0x86dd6000)
 
 static inline bool plain(const struct headers *h, uint32_t frame_bytes)
 {
@@ -102,6 +122,22 @@ static inline bool sound(const struct headers *h, uint32_t segment_bytes)
 	       net_sum_sound(net_sum_wide(addresses, sizeof(h->addresses) + segment_bytes, rest));
 }
 
+// The same over IPv6, of which only a connection's addresses say whom it is for.
+static inline bool plain6(const struct headers6 *h, uint32_t frame_bytes)
+{
+	return frame_bytes >= sizeof(*h) && (h->what & WHAT6_MASK) == WHAT6 &&
+	       h->next == IP_PROTO_TCP && !(h->to[0] & 1) &&
+	       PP_NTOHS(h->length) - (uint32_t)TCP_HLEN <= frame_bytes - sizeof(*h);
+}
+
+static inline bool sound6(const struct headers6 *h, uint32_t segment_bytes)
+{
+	uint64_t rest = PP_HTONS(IP_PROTO_TCP) + PP_HTONS((uint16_t)segment_bytes);
+
+	return net_sum_sound(net_sum_wide((const uint8_t *)&h->addresses,
+					  sizeof(h->addresses) + segment_bytes, rest));
+}
+
 // What lwIP's IP layer sets up round tcp_input.
 static void general_input(struct netif *netif, struct pbuf *p)
 {
@@ -129,29 +165,51 @@ static void general_input(struct netif *netif, struct pbuf *p)
 	ip4_addr_set_any(ip4_current_dest_addr());
 }
 
-// A segment that tcp_straight_takes, with so much payload.
-static enum straight established(struct netif *netif, struct tcp_pcb *pcb, struct rxbuf *buf,
-				 const struct headers *h, uint32_t bytes, uint32_t payload)
+// A segment of so many bytes that tcp_straight_takes, with so much payload.
+static inline __attribute__((always_inline)) enum straight
+established(struct netif *netif, struct tcp_pcb *pcb, struct rxbuf *buf, uint32_t bytes,
+	    uint32_t segment, uint32_t payload, const bool ipv6)
 {
-	const uint8_t *data = (const uint8_t *)h + ETHERNET_BYTES + PP_NTOHS(h->length) - payload;
+	const uint32_t tcp_at = ETHERNET_BYTES + (ipv6 ? IP6_HLEN : IP_HLEN);
+	const struct tcp_hdr *tcp = (const void *)((const uint8_t *)buf->data + tcp_at);
+	uint32_t data_at = tcp_at + segment - payload;
 	struct pbuf *p;
 	bool row;
 
-	row = tcp_straight(pcb, &h->tcp);
+	row = tcp_straight(pcb, tcp);
 	if (!payload)
-		return row ? STRAIGHT_ROW : STRAIGHT_DONE;
-	if (tcp_straight_in_place(pcb, data, payload, netif))
+		return !row ? STRAIGHT_DONE : ipv6 ? STRAIGHT_ROW6 : STRAIGHT_ROW;
+	if (tcp_straight_in_place(pcb, (const uint8_t *)buf->data + data_at, payload, netif))
 		return STRAIGHT_DONE;
 	p = rxpool_packet(buf, bytes);
 	if (UNLIKELY(!p)) {
 		tcp_straight_lost(pcb, payload, netif);
 		return STRAIGHT_KEPT;
 	}
-	h = p->payload; // it may have been copied aside
-	p->payload = (uint8_t *)p->payload + ETHERNET_BYTES + PP_NTOHS(h->length) - payload;
+	tcp = (const void *)((uint8_t *)p->payload + tcp_at); // it may have been copied aside
+	p->payload = (uint8_t *)p->payload + data_at;
 	p->len = p->tot_len = (u16_t)payload;
-	tcp_straight_data(pcb, &h->tcp, p, netif);
+	tcp_straight_data(pcb, tcp, p, netif);
 	return STRAIGHT_KEPT;
+}
+
+// What is no plain IPv4 packet.
+static __attribute__((noinline)) enum straight receive6(struct netif *netif, struct rxbuf *buf,
+							uint32_t bytes)
+{
+	const struct headers6 *h = (const void *)buf->data;
+	uint32_t segment = PP_NTOHS(h->length);
+	uint32_t payload = segment - tcp_straight_header(&h->tcp);
+	struct tcp_pcb *pcb;
+
+	if (!plain6(h, bytes) || !sound6(h, segment)) {
+		tcp_straight_settle(netif);
+		return STRAIGHT_NOT;
+	}
+	pcb = tcp_straight_takes6(&h->addresses, h->ports, &h->tcp, payload, netif);
+	if (UNLIKELY(!pcb))
+		return STRAIGHT_NOT;
+	return established(netif, pcb, buf, bytes, segment, payload, true);
 }
 
 ONE_CALLER enum straight straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes)
@@ -162,14 +220,11 @@ ONE_CALLER enum straight straight_receive(struct netif *netif, struct rxbuf *buf
 	struct tcp_pcb *pcb;
 	struct pbuf *p;
 
-	if (!plain(h, bytes) || !sound(h, segment)) {
-		tcp_straight_settle(netif);
-		return STRAIGHT_NOT;
-	}
+	if (!plain(h, bytes) || !sound(h, segment))
+		return receive6(netif, buf, bytes);
 	pcb = tcp_straight_takes(h->addresses, h->ports, &h->tcp, payload, netif);
-	if (LIKELY(pcb)) {
-		return established(netif, pcb, buf, h, bytes, payload);
-	}
+	if (LIKELY(pcb))
+		return established(netif, pcb, buf, bytes, segment, payload, false);
 	if (!payload && tcp_leave(h->addresses, h->ports, &h->tcp, netif))
 		return STRAIGHT_DONE;
 	if (!from_a_station(h, netif))
@@ -197,19 +252,19 @@ ONE_CALLER enum straight straight_receive(struct netif *netif, struct rxbuf *buf
 typedef uint64_t word64 __attribute__((may_alias, aligned(1)));
 typedef uint32_t word32 __attribute__((may_alias, aligned(1)));
 
-static inline const struct headers *headers_of(const struct netbuf *frame)
+static inline const uint8_t *frame_of(const struct netbuf *frame)
 {
-	return (const void *)((const struct rxbuf *)frame->cookie)->data;
+	return ((const struct rxbuf *)frame->cookie)->data;
 }
 
 // A segment that does nothing but acknowledge, with time stamps or without any option.
-static inline bool is_bare(const struct headers *h, uint32_t segment)
+static inline bool is_bare(const struct tcp_hdr *tcp, uint32_t segment)
 {
-	if (h->tcp._hdrlen_rsvd_flags == BARE)
+	if (tcp->_hdrlen_rsvd_flags == BARE)
 		return segment == TCP_HLEN;
-	return h->tcp._hdrlen_rsvd_flags == BARE_TIMES &&
+	return tcp->_hdrlen_rsvd_flags == BARE_TIMES &&
 	       segment == TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT &&
-	       *(const word32 *)(&h->tcp + 1) == TIMES_KIND;
+	       *(const word32 *)(tcp + 1) == TIMES_KIND;
 }
 
 // The same connection's with the same sequence number, and more acknowledged.
@@ -223,25 +278,54 @@ static inline bool says_more(const struct headers *later, const struct headers *
 	       TCP_SEQ_GT(PP_NTOHL(later->tcp.ackno), PP_NTOHL(h->tcp.ackno));
 }
 
-uint32_t straight_row(const struct netbuf *frames, uint32_t count)
+static inline bool says_more6(const struct headers6 *later, const struct headers6 *h)
 {
-	uint32_t last = 0, segment, bytes;
-	const struct headers *h, *next;
+	const word64 *a = (const void *)&h->addresses, *b = (const void *)&later->addresses;
 
-	if (count < 2 || (bytes = frames->bytes) < sizeof(*h))
+	return later->what == h->what && later->flow == h->flow && later->length == h->length &&
+	       later->next == h->next && a[0] == b[0] && a[1] == b[1] && a[2] == b[2] &&
+	       a[3] == b[3] && a[4] == b[4] && // ports and sequence number behind the addresses
+	       TCP_SEQ_GT(PP_NTOHL(later->tcp.ackno), PP_NTOHL(h->tcp.ackno));
+}
+
+static inline __attribute__((always_inline)) uint32_t pass_over(const struct netbuf *frames,
+								uint32_t count, const bool ipv6)
+{
+	const uint32_t tcp_at = ETHERNET_BYTES + (ipv6 ? IP6_HLEN : IP_HLEN);
+	uint32_t last = 0, segment, bytes;
+	const uint8_t *f, *next;
+
+	if (count < 2 || (bytes = frames->bytes) < tcp_at + TCP_HLEN)
 		return 0;
-	h = headers_of(frames);
-	segment = PP_NTOHS(h->length) - IP_HLEN;
-	if (!is_bare(h, segment))
+	f = frame_of(frames);
+	segment =
+	    ipv6 ? PP_NTOHS(((const struct headers6 *)(const void *)f)->length)
+		 : PP_NTOHS(((const struct headers *)(const void *)f)->length) - (uint32_t)IP_HLEN;
+	if (!is_bare((const void *)(f + tcp_at), segment))
 		return 0;
-	for (; last + 1 < count && frames[last + 1].bytes == bytes; last++, h = next) {
-		next = headers_of(&frames[last + 1]);
-		if (!says_more(next, h) || !is_bare(next, segment))
+	for (; last + 1 < count && frames[last + 1].bytes == bytes; last++, f = next) {
+		next = frame_of(&frames[last + 1]);
+		if (ipv6 ? !says_more6((const void *)next, (const void *)f)
+			 : !says_more((const void *)next, (const void *)f))
+			break;
+		if (!is_bare((const void *)(next + tcp_at), segment))
 			break;
 	}
-	if (!last || !plain(h, bytes) || !sound(h, segment))
+	if (!last || (ipv6 ? !plain6((const void *)f, bytes) || !sound6((const void *)f, segment)
+			   : !plain((const void *)f, bytes) || !sound((const void *)f, segment)))
 		return 0;
 	tcp_straight_in += last;
+	tcp_straight_in6 += ipv6 ? last : 0;
 	passed_over += last;
 	return last;
+}
+
+uint32_t straight_row(const struct netbuf *frames, uint32_t count)
+{
+	return pass_over(frames, count, false);
+}
+
+uint32_t straight_row6(const struct netbuf *frames, uint32_t count)
+{
+	return pass_over(frames, count, true);
 }

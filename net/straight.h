@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The straight way in for a TCP segment in a plain IPv4 packet (net/straight.c).
+// The straight way in for a TCP segment in a plain IPv4 or IPv6 packet (net/straight.c).
 #pragma once
 
 #include "kernel/netdev.h"
@@ -11,6 +11,7 @@ enum straight {
 	STRAIGHT_KEPT, // the same; the buffer is no longer the card's
 	STRAIGHT_ROW,  // done; a connection acknowledges for the second time in a row
 	STRAIGHT_NOT,  // nothing was done; the general way (netif->input) decides
+	STRAIGHT_ROW6, // STRAIGHT_ROW, over IPv6
 };
 
 // The frame of `bytes` bytes in a buffer that is the card's; its interface is up. Fast WTD context.
@@ -18,5 +19,6 @@ enum straight straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t 
 // How many of the frames from the first are bare acknowledgements of the same length that one behind them,
 // sound and of the same connection, makes superfluous. They are counted as received.
 uint32_t straight_row(const struct netbuf *frames, uint32_t count);
-extern bool straight_on;	  // tests compare both ways
+uint32_t straight_row6(const struct netbuf *frames, uint32_t count); // over IPv6
+extern bool straight_on;					     // tests compare both ways
 extern uint64_t straight_general; // segments that came this way to tcp_input

@@ -37,7 +37,8 @@ struct netoffload {
 	uint16_t l4_offset;    // start of the TCP or UDP header
 	uint16_t header_bytes; // all headers: where the payload starts
 	uint16_t mss;	       // not 0: cut the payload into segments of this size (TSO)
-	bool seeded;	       // of TCP in IPv4: the seed is there already, and IPv4's checksum 0
+	uint8_t
+	    seeded; // of TCP over IPv4 (4) or IPv6 (6): the seed is there, and IPv4's checksum 0
 };
 
 // A receive buffer that the card has.

@@ -19,7 +19,7 @@
 #include "tcp_tw.h"
 
 // What is unusual here: a half that is closed is not.
-#define UNUSUAL_AT_THE_END (UNUSUAL & ~(TF_RXCLOSED | TF_FIN | TF_FRAGMENTED))
+#define UNUSUAL_AT_THE_END (UNUSUAL4 & ~(TF_RXCLOSED | TF_FIN | TF_FRAGMENTED))
 #define FLAGS		   PP_HTONS(TCP_FLAGS & ~TCP_PSH)
 #define A_FIN		   PP_HTONS(TCP_FIN | TCP_ACK)
 #define AN_ACK		   PP_HTONS(TCP_ACK)

@@ -23,8 +23,9 @@
 #include "lwip/stats.h"
 #include "net/checksum.h"
 #include "net/iface.h"
-#include "tcp_hash.h"
+#include "tcp_neighbour6.h"
 #include "tcp_rare.h"
+#include "tcp_straight_find.h"
 #include "tcp_timestamp.h"
 
 // A header of 20 bytes, or of 32 with time stamps, ACK, and PSH or not; lwIP looks at no other bits.
@@ -39,7 +40,7 @@ static struct tcp_pcb *acknowledged;
 static uint32_t acknowledged_before,
     acknowledged_echo; // its lastack then; the newest echo, as it came, if any
 
-uint64_t tcp_straight_in, tcp_straight_out;
+uint64_t tcp_straight_in, tcp_straight_out, tcp_straight_in6, tcp_straight_out6;
 
 // The batch's interface is the only one there is, and its link is up.
 bool tcp_straight_only_card;
@@ -48,41 +49,6 @@ void tcp_straight_batch(const struct netif *netif)
 {
 	tcp_straight_only_card = netif_list == netif && !netif->next && netif_default == netif &&
 				 netif_is_link_up(netif);
-}
-
-static inline bool is_between(const struct tcp_pcb *pcb, uint64_t addresses, uint32_t ports)
-{
-	return pcb->wire_addresses == addresses && pcb->wire_ports == ports;
-}
-
-// In the table of all connections.
-static __attribute__((noinline)) struct tcp_pcb *find_hashed(uint64_t addresses, uint32_t ports,
-							     uint16_t guess)
-{
-	uint32_t both = lwip_ntohl(ports); // the peer's, ours
-	uint32_t hash = tcp_hash_ip4((uint32_t)(addresses >> 32), (uint32_t)addresses,
-				     (uint16_t)both, (uint16_t)(both >> 16));
-
-	for (struct tcp_hash_node *node = *tcp_hash_bucket(hash); node; node = node->next) {
-		struct tcp_pcb *pcb = CONTAINER_OF(node, struct tcp_pcb, node);
-		tcp_hash_steps++;
-		if (node->hash == hash && node->kind == TCP_HASH_PCB &&
-		    is_between(pcb, addresses, ports)) {
-			tcp_hash_guess_next(node, guess);
-			return pcb;
-		}
-	}
-	return NULL;
-}
-
-static inline struct tcp_pcb *find(uint64_t addresses, uint32_t ports)
-{
-	uint16_t guess = lwip_ntohs((uint16_t)ports) % TCP_HASH_GUESSES; // the peer's
-	struct tcp_hash_node *node = tcp_hash_guesses[guess];
-
-	if (LIKELY(node && is_between(CONTAINER_OF(node, struct tcp_pcb, node), addresses, ports)))
-		return CONTAINER_OF(node, struct tcp_pcb, node);
-	return find_hashed(addresses, ports, guess);
 }
 
 // RFC 7323, 3.2: time stamps exactly where they were agreed upon.
@@ -96,11 +62,14 @@ static inline bool shaped(const struct tcp_pcb *pcb, const struct tcp_hdr *heade
 	return shape == TIMES_SHAPE && tcp_straight_times_fit(pcb, times);
 }
 
-static inline bool usual(struct tcp_pcb *pcb, const struct tcp_hdr *header, uint32_t bytes)
+// unusual: flags that make it so, UNUSUAL or UNUSUAL4.
+static inline __attribute__((always_inline)) bool
+usual(struct tcp_pcb *pcb, const struct tcp_hdr *header, uint32_t bytes, const tcpflags_t unusual)
 {
 	uint32_t ack = lwip_ntohl(header->ackno), acked = ack - pcb->lastack;
 
-	return pcb->state == ESTABLISHED && !(UNLIKELY(is_marked(pcb)) && is_unusual(pcb)) &&
+	return pcb->state == ESTABLISHED &&
+	       !(UNLIKELY(is_marked(pcb, unusual)) && is_unusual(pcb, unusual)) &&
 	       shaped(pcb, header) && lwip_ntohl(header->seqno) == pcb->rcv_nxt &&
 	       bytes < pcb->rcv_wnd && acked <= pcb->snd_nxt - pcb->lastack && (acked || bytes) &&
 	       header->wnd &&
@@ -266,12 +235,34 @@ ONE_CALLER struct tcp_pcb *tcp_straight_takes(uint64_t addresses, uint32_t ports
 {
 	struct tcp_pcb *pcb = acknowledged;
 
-	if (!pcb || !is_between(pcb, addresses, ports)) {
+	if (!pcb || !tcp_is_between(pcb, addresses, ports)) {
 		tcp_straight_settle(netif);
-		pcb = find(addresses, ports);
+		pcb = tcp_find(addresses, ports);
 	}
-	if (LIKELY(pcb && usual(pcb, header, bytes)))
+	if (LIKELY(pcb && usual(pcb, header, bytes, UNUSUAL4)))
 		return pcb;
+	tcp_straight_settle(netif);
+	return NULL;
+}
+
+ONE_CALLER struct tcp_pcb *tcp_straight_takes6(const struct tcp_addresses6 *addresses,
+					       uint32_t ports, const struct tcp_hdr *header,
+					       uint32_t bytes, struct netif *netif)
+{
+	uint8_t index = netif_get_index(netif);
+	struct tcp_pcb *pcb = acknowledged;
+
+	if (!pcb || !tcp_is_between6(pcb, addresses, ports, index)) {
+		tcp_straight_settle(netif);
+		pcb = tcp_find6(addresses, ports, index);
+	}
+	if (LIKELY(pcb && usual(pcb, header, bytes, UNUSUAL))) {
+		tcp_straight_in6++;
+		if (!acknowledged) // or it has just been said
+			tcp_neighbour6_reached(ip_2_ip6(&pcb->remote_ip),
+					       pcb->netif_hints.addr_hint);
+		return pcb;
+	}
 	tcp_straight_settle(netif);
 	return NULL;
 }
@@ -358,7 +349,7 @@ void tcp_straight_lost(struct tcp_pcb *pcb, uint32_t bytes, struct netif *netif)
 
 struct tcp_pcb *tcp_straight_find(uint64_t addresses, uint32_t ports)
 {
-	return find(addresses, ports);
+	return tcp_find(addresses, ports);
 }
 
 uint32_t tcp_straight_free(void)

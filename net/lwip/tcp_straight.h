@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What happens a million times on an established connection, as one page of code (tcp_straight.c). Called by
-// net/straight.c for a TCP segment in a plain IPv4 packet that is sound. Fast WTD context.
+// net/straight.c for a TCP segment in a plain IPv4 or IPv6 packet that is sound. Fast WTD context.
 //
-//	pcb = tcp_straight_takes(addresses, ports, header, payload_bytes, netif);
+//	pcb = tcp_straight_takes(addresses, ports, header, payload_bytes, netif); (IPv6: tcp_straight_takes6)
 //	if (!pcb)
 //		... tcp_input
 //	tcp_straight(pcb, header);
@@ -16,7 +16,10 @@
 #include "tcp_timestamp.h"
 
 // Segments that came this way, and packets that left it; lwIP's counters do not have them (net/netstat.c adds).
-extern uint64_t tcp_straight_in, tcp_straight_out;
+// Those over IPv6 are counted in both.
+extern uint64_t tcp_straight_in, tcp_straight_out, tcp_straight_in6, tcp_straight_out6;
+
+struct tcp_addresses6; // tcp_straight_find.h
 
 // Bytes of the segment's header, which may be more than there are: such a segment is not taken.
 static inline uint32_t tcp_straight_header(const struct tcp_hdr *header)
@@ -37,6 +40,9 @@ void tcp_straight_batch(const struct netif *netif);
 // connections acknowledged is settled.
 struct tcp_pcb *tcp_straight_takes(uint64_t addresses, uint32_t ports, const struct tcp_hdr *header,
 				   uint32_t bytes, struct netif *netif);
+struct tcp_pcb *tcp_straight_takes6(const struct tcp_addresses6 *addresses, uint32_t ports,
+				    const struct tcp_hdr *header, uint32_t bytes,
+				    struct netif *netif);
 // Does what tcp_input would with all of the segment but its payload, and but for what tcp_straight_settle does.
 // True: it acknowledges more, and so did the one before it.
 bool tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The straight way out (stage 8 of the read path): segments of an established connection that may leave as they are,
 // one or a row of them, get their headers and go to the card. Fast WTD context. tcp_output is the general way and
-// the measure (tests/host/test_straight_stream.c); what may leave is its own policy.
+// the measure (tests/host/test_straight_stream.c); what may leave is its own policy. The functions that know the
+// family are made once for each.
 #include "hooks.h"
 #include "lwip/etharp.h"
 #include "lwip/ip.h"
@@ -9,31 +10,39 @@
 #include "lwip/stats.h"
 #include "net/checksum.h"
 #include "net/iface.h"
+#include "tcp_neighbour6.h"
 #include "tcp_rare.h"
 #include "tcp_straight.h"
 #include "tcp_timestamp.h"
 #include "tcp_wire.h"
 
-#define HEADERS sizeof(struct tcp_wire_head)
+#define EITHER inline __attribute__((always_inline))
 
 // In the state of one that sends: ESTABLISHED, or with the FIN that is this segment's.
-static inline bool sends(const struct tcp_pcb *pcb, const struct tcp_seg *seg)
+static EITHER bool sends(const struct tcp_pcb *pcb, const struct tcp_seg *seg, const bool ipv6)
 {
+	const tcpflags_t asked = UNUSUAL4 | TF_NODELAY, right = TF_NODELAY | (ipv6 ? TF_WIRE6 : 0);
+
 	if (LIKELY(pcb->state == ESTABLISHED))
-		return (pcb->flags & (UNUSUAL | TF_NODELAY)) == TF_NODELAY;
+		return (pcb->flags & asked) == right;
 	return pcb->state == FIN_WAIT_1 && TCPH_FLAGS(seg->tcphdr) & TCP_FIN &&
-	       (pcb->flags & ((UNUSUAL & ~TF_FIN) | TF_NODELAY)) == TF_NODELAY;
+	       (pcb->flags & (asked & ~(tcpflags_t)TF_FIN)) == right;
 }
 
 // Whether segments of the connection can go out at once, through the only card, to a neighbour we know: its address.
 // Null: not so.
-static inline const struct eth_addr *ways_out(const struct tcp_pcb *pcb, const struct netif *netif)
+static EITHER const struct eth_addr *ways_out(const struct tcp_pcb *pcb, const struct netif *netif,
+					      const bool ipv6)
 {
-	if (!sends(pcb, pcb->unsent) || pcb->persist_backoff ||
+	if (!sends(pcb, pcb->unsent, ipv6) || pcb->persist_backoff ||
 	    (!pcb->unacked && tcp_path_expired(pcb)))
 		return NULL;
 	if (!tcp_straight_only_card)
 		return NULL;
+	if (ipv6)
+		return tcp_neighbour6_known(
+		    netif, ip_2_ip6(&pcb->remote_ip), pcb->netif_hints.addr_hint,
+		    IP6_HLEN + pcb->mss + (pcb->flags & TF_TIMESTAMP ? TIMES_HLEN : TCP_HLEN));
 	return etharp_known(netif, ip_2_ip4(&pcb->remote_ip), pcb->netif_hints.addr_hint);
 }
 
@@ -53,7 +62,8 @@ static inline bool next_fits(const struct tcp_pcb *pcb, const struct tcp_seg *se
 }
 
 // The first segment that waits can go out, as it is, whole.
-static inline bool leaves(const struct tcp_pcb *pcb, const struct netif *netif, bool *waits)
+static EITHER bool leaves(const struct tcp_pcb *pcb, const struct netif *netif, bool *waits,
+			  const bool ipv6)
 {
 	const struct tcp_seg *seg = pcb->unsent;
 	uint32_t ahead = lwip_ntohl(seg->tcphdr->seqno) - pcb->lastack;
@@ -62,7 +72,8 @@ static inline bool leaves(const struct tcp_pcb *pcb, const struct netif *netif, 
 	    seg->p->payload != seg->tcphdr)
 		return false;
 	if (seg->len > pcb->mss &&
-	    (seg->len > pcb->tso_limit || seg->len + IP_HLEN + TIMES_HLEN > netif->tso_max ||
+	    (seg->len > pcb->tso_limit ||
+	     seg->len + (ipv6 ? IP6_HLEN : IP_HLEN) + TIMES_HLEN > netif->tso_max ||
 	     pcb->snd_wnd_max / 2 < pcb->mss))
 		return false;
 	if (UNLIKELY(seg->next || pcb->unacked))
@@ -70,16 +81,25 @@ static inline bool leaves(const struct tcp_pcb *pcb, const struct netif *netif, 
 	return ahead + seg->len <= MIN(pcb->snd_wnd, pcb->cwnd);
 }
 
-static inline void put_headers(const struct tcp_pcb *pcb, struct pbuf *p, const struct netif *netif,
-			       const struct eth_addr *to, uint16_t id)
+// frames: those that the card makes of it.
+static EITHER void put_headers(struct tcp_pcb *pcb, struct pbuf *p, const struct netif *netif,
+			       const struct eth_addr *to, uint32_t frames, const bool ipv6)
 {
-	struct tcp_wire_head *h = (void *)((uint8_t *)p->payload - HEADERS);
+	const uint16_t bytes = ipv6 ? sizeof(struct tcp_wire_head6) : sizeof(struct tcp_wire_head);
+	void *h = (uint8_t *)p->payload - bytes;
 
-	tcp_wire_put(h, to, netif, pcb->tos, pcb->ttl, p->tot_len, id,
-		     pcb->wire_addresses << 32 | pcb->wire_addresses >> 32); // theirs came first
+	if (ipv6) {
+		tcp_wire_put6(h, to, netif, pcb->tos, pcb->ttl, p->tot_len,
+			      ip_2_ip6(&pcb->local_ip), ip_2_ip6(&pcb->remote_ip));
+	} else {
+		tcp_wire_put(h, to, netif, pcb->tos, pcb->ttl, p->tot_len, pcb->ip_id,
+			     pcb->wire_addresses << 32 |
+				 pcb->wire_addresses >> 32);  // theirs came first
+		pcb->ip_id = (uint16_t)(pcb->ip_id + frames); // the card counts on from the first
+	}
 	p->payload = h;
-	p->len += HEADERS;
-	p->tot_len += HEADERS;
+	p->len += bytes;
+	p->tot_len += bytes;
 }
 
 // Bytes of the TCP header with them.
@@ -113,8 +133,8 @@ static inline void send_done(struct tcp_pcb *pcb, struct tcp_seg *seg, uint32_t 
 }
 
 // What tcp_output does with one segment. False: it stays.
-static ONE_CALLER bool send_segment(struct tcp_pcb *pcb, struct netif *netif,
-				    const struct eth_addr *to)
+static EITHER bool send_segment(struct tcp_pcb *pcb, struct netif *netif, const struct eth_addr *to,
+				const bool ipv6)
 {
 	struct tcp_seg *seg = pcb->unsent;
 	struct tcp_hdr *tcp = seg->tcphdr;
@@ -139,9 +159,10 @@ static ONE_CALLER bool send_segment(struct tcp_pcb *pcb, struct netif *netif,
 	}
 	lwip_stats.mib2.tcpoutsegs += frames;
 	tcp_straight_out++;
-	put_headers(pcb, p, netif, to, pcb->ip_id);
-	pcb->ip_id = (uint16_t)(pcb->ip_id + frames); // the card counts on from the first
-	if (UNLIKELY(iface_send_tcp(netif, p, header) != ERR_OK)) {
+	if (ipv6)
+		tcp_straight_out6++;
+	put_headers(pcb, p, netif, to, frames, ipv6);
+	if (UNLIKELY(iface_send_tcp(netif, p, header, ipv6) != ERR_OK)) {
 		tcp_set_flags(pcb, TF_NAGLEMEMERR);
 		return false;
 	}
@@ -149,16 +170,30 @@ static ONE_CALLER bool send_segment(struct tcp_pcb *pcb, struct netif *netif,
 	return true;
 }
 
-__attribute__((noinline)) bool tcp_straight_send(struct tcp_pcb *pcb, struct netif *netif)
+static EITHER bool send_all(struct tcp_pcb *pcb, struct netif *netif, const struct eth_addr *to,
+			    const bool ipv6)
 {
-	const struct eth_addr *to = ways_out(pcb, netif);
 	bool waits = false;
 
-	if (UNLIKELY(!to))
-		return false;
 	do {
-		if (UNLIKELY(!leaves(pcb, netif, &waits)))
+		if (UNLIKELY(!leaves(pcb, netif, &waits, ipv6)))
 			return waits;
-	} while (send_segment(pcb, netif, to) && pcb->unsent);
+	} while (send_segment(pcb, netif, to, ipv6) && pcb->unsent);
 	return true;
+}
+
+static __attribute__((noinline)) bool send_all6(struct tcp_pcb *pcb, struct netif *netif)
+{
+	const struct eth_addr *to = ways_out(pcb, netif, true);
+
+	return to && send_all(pcb, netif, to, true);
+}
+
+__attribute__((noinline)) bool tcp_straight_send(struct tcp_pcb *pcb, struct netif *netif)
+{
+	const struct eth_addr *to = ways_out(pcb, netif, false);
+
+	if (UNLIKELY(!to))
+		return pcb->flags & TF_WIRE6 && send_all6(pcb, netif);
+	return send_all(pcb, netif, to, false);
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Ethernet's and IPv4's headers (RFC 791, 3.1) of a TCP packet that goes the straight way out, as the general
+// Ethernet's and IP's headers (RFC 791, 3.1; RFC 8200, 3) of a TCP packet that goes the straight way out, as the general
 // way writes them; fields as they lie, neighbours that are known together as one word. Fast WTD context.
 #pragma once
 
 #include "lwip/netif.h"
 #include "lwip/prot/ethernet.h"
+#include "lwip/prot/ip.h"
 #include "lwip/prot/ip4.h"
+#include "lwip/prot/ip6.h"
 #include "lwip/prot/tcp.h"
 
 struct tcp_wire_head {
@@ -31,4 +33,30 @@ static inline void tcp_wire_put(struct tcp_wire_head *h, const struct eth_addr *
 	h->whole = PP_HTONL((uint32_t)IP_DF << 16 | IP_PROTO_TCP) | (uint32_t)ttl << 16;
 	h->checksum = 0;
 	h->addresses = addresses;
+}
+
+struct tcp_wire_head6 {
+	struct eth_addr to, from;
+	uint32_t what; // Ethernet's type, version, traffic class, the flow label's upper four bits
+	uint16_t flow; // the others
+	uint16_t length;
+	uint8_t next, hops;
+	uint8_t source[16], dest[16];
+} __attribute__((packed));
+_Static_assert(sizeof(struct tcp_wire_head6) == SIZEOF_ETH_HDR + IP6_HLEN, "as on the wire");
+
+// The same over IPv6; the flow label is 0.
+static inline void tcp_wire_put6(struct tcp_wire_head6 *h, const struct eth_addr *to,
+				 const struct netif *netif, uint8_t tos, uint8_t ttl,
+				 uint16_t bytes, const ip6_addr_t *source, const ip6_addr_t *dest)
+{
+	h->to = *to;
+	h->from = *(const struct eth_addr *)netif->hwaddr;
+	h->what = PP_HTONL((uint32_t)ETHTYPE_IPV6 << 16 | 0x6000) | lwip_htonl((uint32_t)tos << 4);
+	h->flow = 0;
+	h->length = lwip_htons(bytes);
+	h->next = IP_PROTO_TCP;
+	h->hops = ttl;
+	__builtin_memcpy(h->source, source->addr, sizeof(h->source));
+	__builtin_memcpy(h->dest, dest->addr, sizeof(h->dest));
 }

@@ -280,16 +280,18 @@ static void seed(struct packet *packet)
 	uint8_t *ip = packet->header + offload->l3_offset,
 		*l4 = packet->header + offload->l4_offset;
 	unsigned bytes = offload->mss ? 0 : packet->bytes - offload->l4_offset;
-	put_be16(ip + 10, 0);
-	put_be16(l4 + 16, packet_sum(ip + 12, 8, 6 + bytes));
-	offload->seeded = true;
+	if (!offload->ipv6)
+		put_be16(ip + 10, 0);
+	put_be16(l4 + 16,
+		 packet_sum(ip + (offload->ipv6 ? 8 : 12), offload->ipv6 ? 32 : 8, 6 + bytes));
+	offload->seeded = offload->ipv6 ? 6 : 4;
 }
 
 int packet_send(struct packet *packet)
 {
 	const struct netoffload *offload = &packet->offload;
-	if (packet->header && offload->ip_csum && offload->l4_csum && !offload->udp &&
-	    shim_random_below(2))
+	if (packet->header && offload->ip_csum != offload->ipv6 && offload->l4_csum &&
+	    !offload->udp && shim_random_below(2))
 		seed(packet);
 	return dev->transmit(dev, packet->frags, packet->count, &packet->offload);
 }

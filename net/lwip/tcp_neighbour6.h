@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the straight way asks nd6 about a connection's peer, and tells it, through the place that an earlier packet left
+// in the pcb: RFC 4861, 7.2 and 7.3. Whatever takes more than a look is nd6's, by the general way. Fast WTD context.
+//
+//     destination --next hop--> neighbour: REACHABLE, DELAY, PROBE    its Ethernet address is good
+//                                          STALE                      its delay begins with the next packet: nd6's
+//                                          INCOMPLETE, none           the packet waits there
+#pragma once
+
+#include "lwip/nd6.h"
+#include "lwip/priv/nd6_priv.h"
+#include "lwip/prot/ethernet.h"
+
+// The entry of the neighbour by which packets to the peer go; null: a search would have to find it.
+static inline struct nd6_neighbor_cache_entry *tcp_neighbour6(const ip6_addr_t *peer,
+							      netif_addr_idx_t hint)
+{
+	struct nd6_destination_cache_entry *destination = &destination_cache[hint];
+	struct nd6_neighbor_cache_entry *neighbour;
+
+	if (hint >= LWIP_ND6_NUM_DESTINATIONS || !ip6_addr_eq(peer, &destination->destination_addr))
+		return NULL;
+	neighbour = &neighbor_cache[destination->cached_neighbor_idx];
+	return ip6_addr_eq(&destination->next_hop_addr, &neighbour->next_hop_address) ? neighbour
+										      : NULL;
+}
+
+// Where ethip6_output would send a packet of so many bytes (of IPv6) to; null: there is more to do than to send it.
+static inline const struct eth_addr *tcp_neighbour6_known(const struct netif *netif,
+							  const ip6_addr_t *peer,
+							  netif_addr_idx_t hint, uint32_t bytes)
+{
+	const struct nd6_neighbor_cache_entry *neighbour = tcp_neighbour6(peer, hint);
+	struct nd6_destination_cache_entry *destination = &destination_cache[hint];
+
+	if (!neighbour || neighbour->netif != netif || neighbour->state < ND6_REACHABLE ||
+	    neighbour->state == ND6_STALE || bytes > destination->pmtu || bytes > netif_mtu6(netif))
+		return NULL;
+	destination->age = 0;
+	return (const void *)neighbour->lladdr;
+}
+
+// nd6_reachability_hint: the peer's connection gets on, so packets reach it.
+static inline void tcp_neighbour6_reached(const ip6_addr_t *peer, netif_addr_idx_t hint)
+{
+	struct nd6_neighbor_cache_entry *neighbour = tcp_neighbour6(peer, hint);
+
+	if (UNLIKELY(!neighbour || neighbour->state < ND6_REACHABLE)) {
+		nd6_reachability_hint(peer);
+		return;
+	}
+	neighbour->state = ND6_REACHABLE;
+	neighbour->counter.reachable_time = reachable_time;
+}

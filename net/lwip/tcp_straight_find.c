@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The table of connections, searched by what a packet says; see tcp_straight_find.h.
+#include "tcp_straight_find.h"
+#include "kernel/kstring.h"
+
+__attribute__((noinline)) struct tcp_pcb *tcp_find_hashed(uint64_t addresses, uint32_t ports,
+							  uint16_t guess)
+{
+	uint32_t both = lwip_ntohl(ports); // the peer's, ours
+	uint32_t hash = tcp_hash_ip4((uint32_t)(addresses >> 32), (uint32_t)addresses,
+				     (uint16_t)both, (uint16_t)(both >> 16));
+
+	for (struct tcp_hash_node *node = *tcp_hash_bucket(hash); node; node = node->next) {
+		struct tcp_pcb *pcb = CONTAINER_OF(node, struct tcp_pcb, node);
+		tcp_hash_steps++;
+		if (node->hash == hash && node->kind == TCP_HASH_PCB &&
+		    tcp_is_between(pcb, addresses, ports)) {
+			tcp_hash_guess_next(node, guess);
+			return pcb;
+		}
+	}
+	return NULL;
+}
+
+__attribute__((noinline)) struct tcp_pcb *tcp_find_hashed6(const struct tcp_addresses6 *addresses,
+							   uint32_t ports, uint8_t index,
+							   uint16_t guess)
+{
+	uint32_t both = lwip_ntohl(ports), hash;
+	struct tcp_tuple tuple = {
+	    .local_port = (uint16_t)both, .remote_port = (uint16_t)(both >> 16), .ipv6 = 1};
+
+	memcpy(tuple.local, addresses->dest, sizeof(tuple.local));
+	memcpy(tuple.remote, addresses->source, sizeof(tuple.remote));
+	hash = tcp_hash(&tuple);
+	for (struct tcp_hash_node *node = *tcp_hash_bucket(hash); node; node = node->next) {
+		struct tcp_pcb *pcb = CONTAINER_OF(node, struct tcp_pcb, node);
+		tcp_hash_steps++;
+		if (node->hash == hash && node->kind == TCP_HASH_PCB &&
+		    tcp_is_between6(pcb, addresses, ports, index)) {
+			tcp_hash_guess_next(node, guess);
+			return pcb;
+		}
+	}
+	return NULL;
+}
