@@ -96,8 +96,9 @@ static void make_checksums(struct bed_packet *packet)
 	if (!offload->l4_csum)
 		return;
 	if (offload->seeded) {
-		assert_true(offload->ip_csum && !offload->ipv6 && !offload->udp);
-		sum = sum16(ip + 12, 8, 6 + (offload->mss ? 0 : len));
+		assert_true(offload->ip_csum != offload->ipv6 && !offload->udp);
+		sum = sum16(ip + (offload->ipv6 ? 8 : 12), offload->ipv6 ? 32 : 8,
+			    6 + (offload->mss ? 0 : len));
 		assert_int_equal(l4[at] << 8 | l4[at + 1], sum);
 	}
 	l4[at] = l4[at + 1] = 0;

@@ -16,6 +16,7 @@
 
 #include "kernel/kstat.h"
 #include "kernel/timer.h"
+#include "lwip/priv/nd6_priv.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/pagebuf.h"
 #include "net/stack.h"
@@ -23,6 +24,7 @@
 #include "netbed.h"
 #include "netbed_digest.h"
 #include "shim.h"
+#include "tcp_straight.h"
 
 #define PAGES 15
 
@@ -139,6 +141,25 @@ static void acknowledge(struct bed_peer *peer, uint32_t iss, uint32_t seen)
 		peer->ack = iss + seen;
 }
 
+static struct nd6_neighbor_cache_entry *neighbour; // the peer's over IPv6, null over IPv4
+
+static void find_neighbour(const struct bed_peer *peer)
+{
+	neighbour = peer->ipv6 ? neighbor_cache : NULL;
+	while (neighbour &&
+	       (neighbour->state == ND6_NO_ENTRY ||
+		!ip6_addr_eq(&neighbour->next_hop_address, ip_2_ip6(&peer->pcb->remote_ip))))
+		assert_true(++neighbour < neighbor_cache + LWIP_ND6_NUM_NEIGHBORS);
+}
+
+static void set_neighbour(uint32_t state, uint32_t counter)
+{
+	if (!neighbour)
+		return;
+	neighbour->state = (uint8_t)state;
+	neighbour->counter.reachable_time = counter;
+}
+
 static uint32_t stamped; // what the server's first time stamp was
 
 static void step(struct bed_peer *peer, uint32_t iss, uint32_t seen)
@@ -169,6 +190,8 @@ static void step(struct bed_peer *peer, uint32_t iss, uint32_t seen)
 	peer->ts_echo = stamped - bed_draw(100);
 	if (what == 8 && bed_draw(20) == 0)
 		peer->times = !peer->times; // where they were agreed upon, or not
+	if (what == 9 || what == 10)
+		set_neighbour(ND6_REACHABLE + bed_draw(4), 1 + bed_draw(20));
 	acknowledge(peer, iss, seen);
 	bed_send(peer, TCP_ACK | (bed_draw(2) ? TCP_PSH : 0), request,
 		 bed_draw(2) ? 1 + bed_draw(1300) : 0);
@@ -192,6 +215,7 @@ static uint64_t dialogue(uint64_t seed)
 {
 	shim_advance(100 * NS_PER_SEC - clock_ns() % (100 * NS_PER_SEC));
 	bed_dice(seed);
+	bed.ipv6 = bed_draw(2);
 	bed_tso(bed_draw(3) ? 65535 : 0);
 	struct bed_peer *peer = connected((uint16_t)(bed_draw(4) ? 1460 : 536));
 	uint32_t iss = bed_iss(peer), irs = peer->seq, seen = 0;
@@ -201,10 +225,17 @@ static uint64_t dialogue(uint64_t seed)
 	tcp_take(peer->pcb, on_data);
 	tcp_recv(peer->pcb, on_recv);
 	tcp_sent(peer->pcb, on_sent);
+	find_neighbour(peer);
+	set_neighbour(ND6_REACHABLE, reachable_time);
 	for (unsigned n = 0; n < 300 && peer->pcb; n++) {
 		step(peer, iss, seen);
 		bed_fold(&digest, peer, iss, irs, &seen);
+		if (neighbour) {
+			bed_fold_value(&digest, neighbour->state);
+			bed_fold_value(&digest, neighbour->counter.reachable_time);
+		}
 	}
+	set_neighbour(ND6_REACHABLE, reachable_time);
 	bed_dialogue_end(peer);
 	return digest;
 }
@@ -213,7 +244,10 @@ static void both_ways_leave_the_same_bytes_and_state(void **state)
 {
 	for (unsigned i = 0; i < PAGES; i++)
 		file[i] = bed_page((uint8_t)i);
-	assert_true(bed_both_ways(dialogue, 120, "pagewire_net_straight_established_total") > 5000);
+	uint64_t in = tcp_straight_in6, out = tcp_straight_out6;
+
+	assert_true(bed_both_ways(dialogue, 160, "pagewire_net_straight_established_total") > 7000);
+	assert_true(tcp_straight_in6 - in > 2000 && tcp_straight_out6 - out > 300);
 	assert_true(in_place_taken > 1000 && offered > in_place_taken + 1000);
 	for (unsigned i = 0; i < PAGES; i++)
 		bed_page_done(file[i]);
@@ -231,6 +265,7 @@ static uint64_t acknowledged_in_a_row(uint64_t seed, bool batch, unsigned *calls
 	shim_advance(100 * NS_PER_SEC - clock_ns() % (100 * NS_PER_SEC));
 	bed_skip();
 	bed_dice(seed);
+	bed.ipv6 = bed_draw(2);
 	bed_tso(bed_draw(2) ? 65535 : 0);
 	peer = bed_draw(2) ? bed_connect_times(1460, 60000, 1) : bed_connect(1460, 60000);
 	iss = bed_iss(peer);

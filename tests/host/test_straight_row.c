@@ -28,47 +28,70 @@
 #define PROTO	23
 #define IP_SUM	24
 #define SOURCE	26
-#define PORTS	34
-#define SEQ	38
-#define ACKNO	42
-#define FLAGS	47
-#define WINDOW	48
-#define SUM	50
-#define OPTIONS 54
-#define PLAIN	54 // bytes of the frame
-#define TIMES	66
+#define LENGTH6 18
+#define NEXT6	20
+#define SOURCE6 22
+// Over both, from where TCP's header begins.
+static bool ipv6;
+#define TCP	(ipv6 ? 54U : 34U)
+#define PORTS	(TCP + 0)
+#define SEQ	(TCP + 4)
+#define ACKNO	(TCP + 8)
+#define OFFSET	(TCP + 12)
+#define FLAGS	(TCP + 13)
+#define WINDOW	(TCP + 14)
+#define SUM	(TCP + 16)
+#define OPTIONS (TCP + 20)
+#define PLAIN	(TCP + 20) // bytes of the frame
+#define TIMES	(TCP + 32)
 
 static uint8_t data[ROW][RXBUF_BYTES];
 static const uint8_t body[10 * 1448];
 static struct rxbuf bufs[ROW];
 static struct netbuf row[ROW];
 
-// From 10.0.0.2:5000 to us, port 80, each acknowledging 1,448 bytes more than the one before.
+static void put_ip(uint8_t *f, uint32_t bytes, unsigned n)
+{
+	struct netif *netif = &iface_first()->netif;
+	uint32_t mine = ip4_addr_get_u32(netif_ip4_addr(netif));
+
+	if (ipv6) {
+		bed_put16(f + TYPE, 0x86dd);
+		f[14] = 0x60;
+		bed_put16(f + LENGTH6, (uint16_t)(bytes - TCP));
+		f[NEXT6] = 6;
+		f[NEXT6 + 1] = (uint8_t)(64 + n);
+		memcpy(f + SOURCE6, (uint8_t[16]){0xfe, 0x80, [15] = 2}, 16);
+		memcpy(f + SOURCE6 + 16, netif_ip6_addr(netif, 0)->addr, 16);
+		return;
+	}
+	bed_put16(f + TYPE, 0x0800);
+	f[14] = 0x45;
+	bed_put16(f + IP_LEN, (uint16_t)(bytes - 14));
+	bed_put16(f + 18, (uint16_t)n); // identification
+	bed_put16(f + IP_PART, 0x4000);
+	f[22] = 64;
+	f[PROTO] = 6;
+	memcpy(f + SOURCE, (uint8_t[]){10, 0, 0, 2}, 4);
+	memcpy(f + SOURCE + 4, &mine, 4);
+}
+
+// From the peer's port 5000 to us, port 80, each acknowledging 1,448 bytes more than the one before.
 static void make(uint32_t bytes)
 {
-	uint32_t mine = ip4_addr_get_u32(netif_ip4_addr(&iface_first()->netif));
-
 	for (unsigned n = 0; n < ROW; n++) {
 		uint8_t *f = data[n];
 		memset(f, 0, RXBUF_BYTES);
 		memcpy(f, iface_first()->netif.hwaddr, 6);
 		memset(f + 6, 2, 6);
-		bed_put16(f + TYPE, 0x0800);
-		f[14] = 0x45;
-		bed_put16(f + IP_LEN, (uint16_t)(bytes - 14));
-		bed_put16(f + 18, (uint16_t)n); // identification
-		bed_put16(f + IP_PART, 0x4000);
-		f[22] = 64;
-		f[PROTO] = 6;
-		memcpy(f + SOURCE, (uint8_t[]){10, 0, 0, 2}, 4);
-		memcpy(f + SOURCE + 4, &mine, 4);
+		put_ip(f, bytes, n);
 		bed_put16(f + PORTS, 5000);
 		bed_put16(f + PORTS + 2, 80);
 		bed_put16(f + ACKNO, 0xffff); // and over the end of the numbers
 		bed_put16(f + ACKNO + 2, (uint16_t)(0xf000 + n * 1448));
 		if (0xf000 + n * 1448 > 0xffff)
 			bed_put16(f + ACKNO, 0);
-		f[46] = (uint8_t)((bytes - PORTS) / 4 << 4);
+		f[OFFSET] = (uint8_t)((bytes - PORTS) / 4 << 4);
 		f[FLAGS] = TCP_ACK;
 		bed_put16(f + WINDOW, (uint16_t)(500 - n));
 		if (bytes == TIMES)
@@ -79,11 +102,16 @@ static void make(uint32_t bytes)
 	}
 }
 
+static uint32_t in_a_row(uint32_t count)
+{
+	return ipv6 ? straight_row6(row, count) : straight_row(row, count);
+}
+
 static uint32_t passed(uint32_t bytes)
 {
 	for (unsigned n = 0; n < ROW; n++)
 		row[n].bytes = bytes;
-	return straight_row(row, ROW);
+	return in_a_row(ROW);
 }
 
 static void all_but_the_last_are_passed_over_and_counted(void **state)
@@ -96,15 +124,21 @@ static void all_but_the_last_are_passed_over_and_counted(void **state)
 	assert_int_equal(passed(TIMES), ROW - 1);
 	assert_int_equal(passed(TIMES + 6), ROW - 1); // a short frame's padding
 	assert_int_equal(tcp_straight_in - before, 3 * (ROW - 1));
-	assert_int_equal(straight_row(row, 2), 1);
-	assert_int_equal(straight_row(row, 1), 0);
+	assert_int_equal(in_a_row(2), 1);
+	assert_int_equal(in_a_row(1), 0);
 	row[4].bytes++; // another length
-	assert_int_equal(straight_row(row, ROW), 3);
+	assert_int_equal(in_a_row(ROW), 3);
 }
 
 static void nothing_is_passed_over_for_one_that_is_not_sound(void **state)
 {
-	static const uint8_t places[] = {14, IP_LEN, IP_SUM, ACKNO + 3, WINDOW, SUM, OPTIONS + 9};
+	const uint8_t places[] = {14,
+				  ipv6 ? LENGTH6 : IP_LEN,
+				  ipv6 ? SOURCE6 + 20 : IP_SUM,
+				  ACKNO + 3,
+				  WINDOW,
+				  SUM,
+				  OPTIONS + 9};
 
 	for (unsigned i = 0; i < sizeof(places); i++) {
 		make(TIMES);
@@ -126,44 +160,66 @@ static void nothing_is_passed_over_for_one_that_is_not_sound(void **state)
 }
 
 // What ends a row, in a frame that is sound: where, and what is changed there.
-static const struct {
+struct end {
 	const char *what;
 	unsigned at;
 	uint8_t change;
-} ends[] = {
-    {"another protocol", PROTO, 6 ^ 17},
-    {"a part of a packet", IP_PART, 0x20},
-    {"a mark of congestion", TOS, 3},
-    {"options in the IP header", 14, 1},
-    {"a length of its own", IP_LEN + 1, 4},
-    {"another peer", SOURCE + 3, 1},
-    {"another port", PORTS, 1},
-    {"another port of ours", PORTS + 3, 1},
-    {"other data in front of it", SEQ, 1},
-    {"a byte more in front of it", SEQ + 3, 1},
-    {"FIN", FLAGS, TCP_FIN},
-    {"SYN", FLAGS, TCP_SYN},
-    {"RST", FLAGS, TCP_RST},
-    {"PSH", FLAGS, TCP_PSH},
-    {"no ACK", FLAGS, TCP_ACK},
-    {"URG", FLAGS, TCP_URG},
-    {"an echo of congestion", FLAGS, 0x40},
-    {"a shorter header", 46, 0x10},
-    {"SACK blocks", OPTIONS + 2, 8 ^ 5},
 };
+static const struct end ends4[] = {
+    {"another protocol", PROTO, 6 ^ 17},    {"a part of a packet", IP_PART, 0x20},
+    {"a mark of congestion", TOS, 3},	    {"options in the IP header", 14, 1},
+    {"a length of its own", IP_LEN + 1, 4}, {"another peer", SOURCE + 3, 1},
+};
+static const struct end ends6[] = {
+    {"another protocol", NEXT6, 6 ^ 17},
+    {"a part of a packet", NEXT6, 6 ^ 44},
+    {"an extension header", NEXT6, 6 ^ 60},
+    {"a mark of congestion", 15, 0x30},
+    {"another flow label", 17, 1},
+    {"another version", 14, 0x20},
+    {"a length of its own", LENGTH6 + 1, 4},
+    {"another peer", SOURCE6 + 3, 1},
+    {"another peer of this network", SOURCE6 + 15, 1},
+    {"another address of ours", SOURCE6 + 31, 1},
+};
+static const struct end ends_tcp[] = {
+    {"another port", 1, 1},
+    {"another port of ours", 3, 1},
+    {"other data in front of it", 4, 1},
+    {"a byte more in front of it", 7, 1},
+    {"FIN", 13, TCP_FIN},
+    {"SYN", 13, TCP_SYN},
+    {"RST", 13, TCP_RST},
+    {"PSH", 13, TCP_PSH},
+    {"no ACK", 13, TCP_ACK},
+    {"URG", 13, TCP_URG},
+    {"an echo of congestion", 13, 0x40},
+    {"a shorter header", 12, 0x10},
+    {"SACK blocks", 22, 8 ^ 5},
+};
+
+static void all_end_the_row(const struct end *ends, unsigned count, unsigned from)
+{
+	for (const struct end *end = ends; end < ends + count; end++)
+		for (unsigned n = 0; n < ROW; n++) {
+			uint32_t passed_over;
+			make(TIMES);
+			data[n][from + end->at] ^= end->change;
+			bed_seal(data[n], TIMES);
+			passed_over = passed(TIMES);
+			if (passed_over != (n ? n - 1 : 0))
+				fail_msg("%s in frame %u: %u passed over", end->what, n,
+					 passed_over);
+		}
+}
 
 static void what_says_anything_else_ends_the_row(void **state)
 {
-	for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
-		for (unsigned n = 0; n < ROW; n++) {
-			uint32_t count;
-			make(TIMES);
-			data[n][ends[i].at] ^= ends[i].change;
-			bed_seal(data[n], TIMES);
-			count = passed(TIMES);
-			if (count != (n ? n - 1 : 0))
-				fail_msg("%s in frame %u: %u passed over", ends[i].what, n, count);
-		}
+	if (ipv6)
+		all_end_the_row(ends6, ARRAY_SIZE(ends6), 0);
+	else
+		all_end_the_row(ends4, ARRAY_SIZE(ends4), 0);
+	all_end_the_row(ends_tcp, ARRAY_SIZE(ends_tcp), TCP);
 }
 
 static void what_acknowledges_no_more_ends_the_row(void **state)
@@ -201,19 +257,31 @@ static void a_row_of_a_connection_is_one_acknowledgement(void **state)
 	assert_int_equal(peer->pcb->snd_wnd, 50010);
 }
 
+static int over_ipv4(void **state)
+{
+	ipv6 = false;
+	return bed_setup(state);
+}
+
+static int over_ipv6(void **state)
+{
+	ipv6 = true;
+	bed_setup(state);
+	bed.ipv6 = true;
+	return 0;
+}
+
+#define BOTH(f)                                                                                    \
+	cmocka_unit_test_setup_teardown(f, over_ipv4, bed_teardown),                               \
+	    cmocka_unit_test_setup_teardown(f, over_ipv6, bed_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(all_but_the_last_are_passed_over_and_counted, bed_setup,
-					    bed_teardown),
-	    cmocka_unit_test_setup_teardown(nothing_is_passed_over_for_one_that_is_not_sound,
-					    bed_setup, bed_teardown),
-	    cmocka_unit_test_setup_teardown(what_says_anything_else_ends_the_row, bed_setup,
-					    bed_teardown),
-	    cmocka_unit_test_setup_teardown(what_acknowledges_no_more_ends_the_row, bed_setup,
-					    bed_teardown),
-	    cmocka_unit_test_setup_teardown(a_row_of_a_connection_is_one_acknowledgement, bed_setup,
-					    bed_teardown),
+	    BOTH(all_but_the_last_are_passed_over_and_counted),
+	    BOTH(nothing_is_passed_over_for_one_that_is_not_sound),
+	    BOTH(what_says_anything_else_ends_the_row),
+	    BOTH(what_acknowledges_no_more_ends_the_row),
+	    BOTH(a_row_of_a_connection_is_one_acknowledgement),
 	};
 	return cmocka_run_group_tests_name("straight row", tests, bed_group_setup,
 					   bed_group_teardown);

@@ -110,6 +110,7 @@ static void both_ways_lead_to_the_same_packets(void **state)
 		uint16_t window =
 		    (uint16_t)(shim_random_below(3) ? 65535 : 1 + shim_random_below(9000));
 		bed_tso(shim_random_below(3) ? 65535 : 0);
+		bed.ipv6 = shim_random_below(2);
 		struct bed_peer *peer[2] = {bed_connect(mss, window), bed_connect(mss, window)};
 		memset(seen, 0, sizeof(seen));
 		for (unsigned i = 0; i < 2; i++) { // TCP learns what the card can do
