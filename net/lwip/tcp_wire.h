@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Ethernet's and IP's headers (RFC 791, 3.1; RFC 8200, 3) of a TCP packet that goes the straight way out, as the general
-// way writes them; fields as they lie, neighbours that are known together as one word. Fast WTD context.
+// Ethernet's and IP's headers (RFC 791, 3.1; RFC 8200, 3) of a TCP packet that goes the straight way out, as the
+// general way writes them; fields as they lie, neighbours that are known together as one word. Fast WTD context.
 #pragma once
 
 #include "lwip/netif.h"

@@ -97,6 +97,7 @@ static void make_checksums(struct bed_packet *packet)
 		return;
 	if (offload->seeded) {
 		assert_true(offload->ip_csum != offload->ipv6 && !offload->udp);
+		assert_int_equal(offload->seeded, offload->ipv6 ? 6 : 4);
 		sum = sum16(ip + (offload->ipv6 ? 8 : 12), offload->ipv6 ? 32 : 8,
 			    6 + (offload->mss ? 0 : len));
 		assert_int_equal(l4[at] << 8 | l4[at + 1], sum);

@@ -158,8 +158,10 @@ static void check_segments(bool ipv6, uint32_t payload, uint32_t step, uint16_t 
 		assert_int_equal(frame->data[tcp + 13], n == segments - 1 ? 0x19 : 0x10);
 		packet_assert_payload(frame, end, n * mss);
 	}
-	if (ipv6)
-		assert_memory_equal(packet.header, header, end);
+	if (ipv6) { // but for the seed, which was there
+		assert_memory_equal(packet.header, header, tcp + 16);
+		assert_memory_equal(packet.header + tcp + 18, header + tcp + 18, end - tcp - 18);
+	}
 	assert_int_equal(client_cookies_out(), 0);
 }
 
