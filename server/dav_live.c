@@ -60,11 +60,9 @@ static void lock_discovery(struct text *t, const struct dav_resource *r)
 static void quota(struct text *t, const struct dav_resource *r, bool available)
 {
 	struct volume_space space;
-	uint64_t free;
 
 	volume_space(r->inode->volume, &space);
-	free = space.blocks_free - MIN(space.blocks_free, space.blocks_reserved);
-	text_u64(t, (available ? free : space.blocks - space.blocks_free) *
+	text_u64(t, (available ? space.blocks_free : space.blocks - space.blocks_free) *
 			r->inode->volume->block_bytes);
 }
 

@@ -72,7 +72,7 @@ static bool room_for(struct http_exchange *x, uint64_t bytes)
 	struct volume_space space;
 
 	volume_space(http_root, &space);
-	if (bytes / http_root->block_bytes + space.blocks_reserved < space.blocks_free)
+	if (bytes / http_root->block_bytes < space.blocks_free)
 		return true;
 	http_change_error(x, -ENOSPC);
 	return false;

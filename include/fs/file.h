@@ -161,8 +161,9 @@ int xattr_set(struct inode *inode, const char *name, const void *value, size_t s
 bool volume_writable(
     const struct volume *volume); // any context; false: everything above gives -EROFS
 struct volume_space {
-	uint64_t blocks, blocks_free,
-	    blocks_reserved; // reserved: promised to dirty pages, not allocated yet
+	uint64_t blocks;
+	uint64_t blocks_free;	  // that may be asked for now
+	uint64_t blocks_reserved; // promised to dirty pages, not allocated yet: not among them
 	uint64_t inodes, inodes_free;
 };
 void volume_space(const struct volume *volume, struct volume_space *out); // any context

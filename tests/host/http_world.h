@@ -27,7 +27,7 @@ struct world_knobs {
 	const char *remove_error_path; // whose removal fails
 	bool no_commit;		       // nothing becomes durable
 	bool read_only;
-	uint64_t blocks_free;
+	uint64_t blocks_free, blocks_reserved;
 };
 extern struct world_knobs world;
 

@@ -470,5 +470,7 @@ bool volume_writable(const struct volume *v)
 
 void volume_space(const struct volume *v, struct volume_space *out)
 {
-	*out = (struct volume_space){.blocks = 2000000, .blocks_free = world.blocks_free};
+	*out = (struct volume_space){.blocks = 2000000,
+				     .blocks_free = world.blocks_free,
+				     .blocks_reserved = world.blocks_reserved};
 }

@@ -387,6 +387,24 @@ static void a_long_answer_comes_in_batches(void **state)
 	assert_null(strstr(world_heard(pcb), "chunked"));
 }
 
+// What is promised to uploads under way is not among the free blocks, and not taken off them again.
+static void what_others_were_promised_counts_once(void **state)
+{
+	world.blocks_free = 1000;
+	world.blocks_reserved = 900;
+	client_says(ask("PROPFIND /d", "Depth: 0\r\n",
+			"<propfind xmlns='DAV:'><prop><quota-available-bytes/></prop></propfind>",
+			207),
+		    "<D:quota-available-bytes>4096000</D:quota-available-bytes>");
+	memset(client_content, 'x', LARGE);
+	size_t n = client_put_body(client_put_head("new", 200000, false, ""), 200000, false);
+	struct tcp_pcb *pcb = world_connect(1);
+	world_say_bytes(pcb, client_text, n, 0);
+	world_settle();
+	assert_int_equal(client_status(pcb), 201);
+	client_ask("PUT /newer" H "Content-Length: 5000000\r\n\r\n", 507);
+}
+
 static void clients_leave_at_any_moment(void **state)
 {
 	many_files(200);
@@ -460,6 +478,7 @@ int main(void)
 	    TEST(the_table_of_locks_is_bounded),
 	    TEST(if_etags_are_compared),
 	    TEST(a_long_answer_comes_in_batches),
+	    TEST(what_others_were_promised_counts_once),
 	    TEST(clients_leave_at_any_moment),
 	    TEST(too_much_for_depth_infinity_is_told),
 	    TEST(memory_that_runs_out_is_a_503),
