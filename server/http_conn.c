@@ -83,8 +83,19 @@ void http_conn_linger(struct http_conn *conn)
 {
 	conn->lingering = true;
 	conn->in_body = false;
+	conn->linger_since = clock_cycles();
 	if (conn->pcb && tcp_shutdown(conn->pcb, 0, 1) != ERR_OK)
 		conn->doomed = true;
+}
+
+// What comes after the last answer is forgotten; the connection stays while it comes, so that the answer is read. One
+// that only carries a refusal does not.
+static void forget_more(struct http_conn *conn)
+{
+	uint64_t ns = clock_cycles_to_ns(clock_cycles() - conn->linger_since);
+
+	if (conn->list == HTTP_LIST_LINGER && conn->from && ns < HTTP_LINGER_MOST_NS)
+		http_conn_wait(conn, HTTP_LIST_LINGER, true);
 }
 
 void http_conn_acked(struct http_conn *conn, uint32_t bytes)
@@ -153,8 +164,10 @@ static size_t take(struct http_conn *conn, const char *bytes, size_t len)
 
 	while (done < len && !conn->doomed) {
 		size_t used = 0;
-		if (conn->lingering)
+		if (conn->lingering) {
+			forget_more(conn);
 			return len;
+		}
 		if (conn->in_body) {
 			skip_body(conn, bytes + done, len - done, &used);
 			done += used;

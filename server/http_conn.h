@@ -6,7 +6,7 @@
 // little longer when the client vanished while the disk was at work for it). An idle kept-alive
 // connection is a struct http_conn and lwIP's own block, nothing else.
 //
-// Connection:   accept --> OPEN --our last answer is queued, FIN sent--> LINGER --FIN or 2 s--> gone
+// Connection:   accept --> OPEN --our last answer is queued, FIN sent--> LINGER --FIN or silence--> gone
 //                 any --reset, time-out, no memory--> gone
 //
 // Exchange (http_exchange.c):
@@ -61,12 +61,13 @@ struct http_config {
 extern struct http_config http_config;
 extern struct volume *http_root; // what "/" is: volume_root() at start; null: nothing is mounted
 
-#define HTTP_STALL_BYTES 4096		   // the least progress that restarts the stall clock
-#define HTTP_LINGER_NS	 (2 * NS_PER_SEC)  // for the client's FIN after ours
-#define HTTP_TICK_NS	 (500 * NS_PER_MS) // a time-out may be late by two of them
-#define HTTP_RETRY_NS	 (20 * NS_PER_MS)  // when memory or pinned pages were short
-#define HTTP_REFUSE_MAX	 64		   // connections above the maximum that get a polite 503
-#define HTTP_SMALL_ROOM	 2048		   // send buffer that must be free before an answer begins
+#define HTTP_STALL_BYTES    4096	      // the least progress that restarts the stall clock
+#define HTTP_LINGER_NS	    (2 * NS_PER_SEC)  // of silence before the client's FIN after ours
+#define HTTP_LINGER_MOST_NS (30 * NS_PER_SEC) // in all, while it goes on sending
+#define HTTP_TICK_NS	    (500 * NS_PER_MS) // a time-out may be late by two of them
+#define HTTP_RETRY_NS	    (20 * NS_PER_MS)  // when memory or pinned pages were short
+#define HTTP_REFUSE_MAX	    64		      // connections above the maximum that get a polite 503
+#define HTTP_SMALL_ROOM	    2048 // send buffer that must be free before an answer begins
 #define HTTP_HELD_MAX                                                                              \
 	256 // receive buffers one connection can hold, if its window has not grown beyond that: and some
 #define HTTP_TURN	64    // requests of one connection in one pass; then others have theirs
@@ -125,7 +126,11 @@ struct http_conn {
 	struct http_link link;	// of list
 	struct http_link all;	// every connection
 	struct http_link retry; // of the connections that try again at the next tick
-	struct http_body body;	// of the request before, while in_body; of the one in RECEIVE
+	union {
+		// Of the request before, while in_body; of the one in RECEIVE.
+		struct http_body body;
+		uint64_t linger_since; // clock_cycles, while lingering
+	};
 };
 _Static_assert(sizeof(struct http_conn) == 128, "two cache lines");
 

@@ -51,6 +51,32 @@ static void a_file_of_any_size_arrives_in_any_pieces(void **state)
 	assert_int_equal(client_metric("pagewire_http_held_buffers"), 0);
 }
 
+// Many clients send a body to its end before they look at what was answered; a reset would take the answer from them.
+static void a_refused_body_may_go_on_for_a_while(void **state)
+{
+	static const struct {
+		unsigned seconds; // that it comes
+		bool whole;	  // nothing was cut off
+	} cases[] = {{0, true}, {25, true}, {60, false}};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct tcp_pcb *pcb = world_connect(1);
+		unsigned second = 0;
+
+		world_say(pcb, "PUT /d" H "Content-Length: 10000000\r\n\r\n", 0);
+		world_settle();
+		assert_int_equal(client_status(pcb), 405);
+		for (; second < cases[i].seconds && !world_gone(pcb); second++) {
+			world_say(pcb, "more", 0);
+			client_pass(1000);
+		}
+		assert_int_equal(second == cases[i].seconds, cases[i].whole);
+		assert_int_equal(world_gone(pcb), !cases[i].whole);
+		client_pass(3500);
+		assert_true(world_gone(pcb));
+	}
+}
+
 static void continue_is_said_when_the_body_will_be_taken(void **state)
 {
 	struct tcp_pcb *pcb = world_connect(1);
@@ -348,6 +374,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(a_file_of_any_size_arrives_in_any_pieces, client_setup,
+					    client_teardown),
+	    cmocka_unit_test_setup_teardown(a_refused_body_may_go_on_for_a_while, client_setup,
 					    client_teardown),
 	    cmocka_unit_test_setup_teardown(continue_is_said_when_the_body_will_be_taken,
 					    client_setup, client_teardown),
