@@ -52,6 +52,7 @@ static void on_error(void *arg, err_t err)
 
 	t->pcb = NULL;
 	t->fin_seen = true;
+	t->failed = t->state == CONNECTING;
 	t->common.error =
 	    t->state == CONNECTING && err == ERR_RST ? ECONNREFUSED : -socket_error_of(err);
 	t->state = OPEN;
@@ -164,6 +165,18 @@ static int set_source(struct tcp_pcb *pcb, const ip_addr_t *to)
 	return 0;
 }
 
+// WTDs off. As on Linux: what became of the attempt that failed is told once, then there may be another.
+static int begin_again(struct tcp_socket *t)
+{
+	int error = socket_take_error(stream_of(t));
+
+	if (error)
+		return -error;
+	t->state = FRESH;
+	t->failed = t->fin_seen = t->no_more_out = t->deaf = false;
+	return 0;
+}
+
 static int tcp_socket_connect(struct stream *s, const struct socket_address *name)
 {
 	struct tcp_socket *t = tcp_of(s);
@@ -174,7 +187,11 @@ static int tcp_socket_connect(struct stream *s, const struct socket_address *nam
 	if (error)
 		return error;
 	wtd_disable();
-	if (t->state != FRESH)
+	if (t->state == OPEN && t->failed)
+		error = begin_again(t);
+	if (error)
+		;
+	else if (t->state != FRESH)
 		error = t->state == CONNECTING ? -EALREADY : t->state == OPEN ? -EISCONN : -EINVAL;
 	else
 		error = tcp_socket_need_pcb(t);

@@ -37,6 +37,7 @@ struct tcp_socket {
 	uint32_t in_bytes;	    // (W) not read yet
 	bool fin_seen, no_more_out; // (W) the peer's, our own
 	bool deaf;		    // (W) SHUT_RD
+	bool failed;		    // (W) connect did: it may be tried again
 	bool cork, linger_on;
 	struct tcp_options options; // (W)
 	int linger_seconds;
@@ -92,7 +93,8 @@ unsigned tcp_socket_poll(struct stream *s);
 // Bytes that can be queued now; -EAGAIN, or an error when there never will be room. WTDs off.
 int64_t tcp_socket_room(struct tcp_socket *t);
 int64_t tcp_socket_room_seen(struct tcp_socket *t); // the same with WTDs on: may be less later
-void tcp_socket_push(struct tcp_socket *t);	    // what is queued goes
+// What is queued goes. Where the program says that more follows (TCP_CORK, MSG_MORE): only if there is no room for it.
+void tcp_socket_push(struct tcp_socket *t);
 
 // ---- socket_zerocopy.c ----
 int64_t tcp_zerocopy_send(struct tcp_socket *t,

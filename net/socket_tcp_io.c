@@ -42,6 +42,24 @@ static int64_t nothing(struct tcp_socket *t)
 	return t->fin_seen || t->deaf || !t->pcb ? 0 : -EAGAIN;
 }
 
+// (R) What lies there, and stays. Meanwhile more may come, behind it. Bytes, 0: nothing, or an error.
+static int64_t look(struct tcp_socket *t, struct stream_io *io)
+{
+	uint32_t offset = t->in_offset;
+	int64_t done = 0;
+
+	for (const struct pbuf *p = t->in; p && io->left; p = p->next) {
+		uint32_t n = (uint32_t)MIN(io->left, (uint64_t)(p->len - offset));
+		int error = stream_io_out_direct(io, (const char *)p->payload + offset, n);
+
+		if (error)
+			return done ? done : error;
+		done += n;
+		offset = 0;
+	}
+	return done;
+}
+
 static int64_t receive(struct tcp_socket *t, struct stream_io *io, bool peek)
 {
 	int64_t done = 0;
@@ -50,7 +68,12 @@ static int64_t receive(struct tcp_socket *t, struct stream_io *io, bool peek)
 
 	mutex_lock(&t->reader);
 	do {
-		while (io->left && t->in && !error) {
+		if (peek) {
+			done = look(t, io);
+			error = (int)MIN(done, 0);
+			done = MAX(done, 0);
+		}
+		while (!peek && io->left && t->in && !error) {
 			const struct pbuf *head = t->in;
 			uint32_t n = (uint32_t)MIN(io->left, (uint64_t)(head->len - t->in_offset));
 
@@ -59,8 +82,6 @@ static int64_t receive(struct tcp_socket *t, struct stream_io *io, bool peek)
 			if (error)
 				break;
 			done += n;
-			if (peek)
-				break; // the first buffer's worth
 			consume(t, n);
 		}
 		// The last bytes and the FIN behind them may both come just now: the end is believed only where
@@ -219,7 +240,7 @@ static int64_t send_piece(struct tcp_socket *t, struct stream_io *io, bool more)
 void tcp_socket_push(struct tcp_socket *t)
 {
 	wtd_disable();
-	if (t->pcb && t->state == OPEN && !t->cork) {
+	if (t->pcb && t->state == OPEN) {
 		tcp_output(t->pcb);
 		stack_flush();
 	}
@@ -233,7 +254,7 @@ static int64_t send(struct tcp_socket *t, struct stream_io *io, bool more)
 	mutex_lock(&t->sender);
 	while (io->left && (n = send_piece(t, io, more || t->cork)) > 0)
 		done += n;
-	if (done && !more)
+	if (n == -EAGAIN || (done && !more && !t->cork))
 		tcp_socket_push(t);
 	mutex_unlock(&t->sender);
 	return done ? done : n;

@@ -216,7 +216,7 @@ int64_t tcp_zerocopy_send(struct tcp_socket *t, struct socket_message *m)
 		}
 		done += n;
 	}
-	if (done && !(m->flags & MSG_MORE))
+	if (n == -EAGAIN || (done && !(m->flags & MSG_MORE) && !t->cork))
 		tcp_socket_push(t);
 	mutex_unlock(&t->sender);
 	finish(send, done);

@@ -4,12 +4,16 @@
 // local options        options of TCP sockets, and that connections have their listener's; runs on Linux too. "ok"
 // local window         SO_RCVBUF bounds what may wait unread; runs on Linux too. "ok"
 // local stuck          TCP_USER_TIMEOUT ends a connection whose peer does not read; runs on Linux too. "ok"
+// local cork           what is held back goes where there is no room for more; runs on Linux too. "ok"
+// local peek           MSG_PEEK shows all that has come; runs on Linux too. "ok"
+// local again          a refused connection is asked for again with the same socket; runs on Linux too. "ok"
 // local put FILE PATH  puts a file on the machine's own server, by sendfile; prints the answer's first line
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -315,6 +319,85 @@ static void stuck(void)
 	puts("ok");
 }
 
+// What a program holds back goes when there is no room for more (TCP_CORK, MSG_MORE).
+static void cork(void)
+{
+	static const char zeros[65536];
+	struct name at = name_of("127.0.0.1", 7012);
+	int l = listener_at(&at);
+
+	for (int corked = 0; corked < 2; corked++) {
+		int c = socket(AF_INET, SOCK_STREAM, 0), s;
+		struct pollfd p;
+
+		MUST(!connect(c, (void *)&at.at, at.len) && (s = accept(l, NULL, NULL)) >= 0);
+		MUST(!set_option(c, IPPROTO_TCP, TCP_CORK, corked));
+		while (send(c, zeros, sizeof(zeros), MSG_DONTWAIT | (corked ? 0 : MSG_MORE)) > 0)
+			;
+		MUST(errno == EAGAIN);
+		p = (struct pollfd){.fd = s, .events = POLLIN};
+		MUST(poll(&p, 1, 0) == 1); // no tick of a timer is waited for
+		close(c);
+		close(s);
+	}
+	close(l);
+	puts("ok");
+}
+
+// What is looked at is all that has come, in as many pieces as it did.
+static void peek(void)
+{
+	struct name at = name_of("127.0.0.1", 7013);
+	int l = listener_at(&at), c = socket(AF_INET, SOCK_STREAM, 0), s, n = 0;
+	char bytes[64];
+
+	MUST(!connect(c, (void *)&at.at, at.len) && (s = accept(l, NULL, NULL)) >= 0);
+	MUST(!set_option(c, IPPROTO_TCP, TCP_NODELAY, 1));
+	for (char piece = 'a'; piece < 'i'; piece++)
+		MUST(send(c, &piece, 1, 0) == 1);
+	while (n < 8)
+		MUST(!ioctl(s, FIONREAD, &n));
+	MUST(read(s, bytes, 1) == 1);
+	MUST(recv(s, bytes, sizeof(bytes), MSG_PEEK) == 7 && !memcmp(bytes, "bcdefgh", 7));
+	MUST(recv(s, bytes, 3, MSG_PEEK) == 3 && !memcmp(bytes, "bcd", 3));
+	MUST(recv(s, bytes, sizeof(bytes), 0) == 7 && !memcmp(bytes, "bcdefgh", 7));
+	MUST(recv(s, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT) == -1 && errno == EAGAIN);
+	close(s);
+	close(c);
+	close(l);
+	puts("ok");
+}
+
+// A connection that was refused may be asked for again, with the same socket.
+static void again(void)
+{
+	struct name at = name_of("127.0.0.1", 7014);
+	int c = socket(AF_INET, SOCK_STREAM, 0),
+	    d = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	struct pollfd p = {.fd = d, .events = POLLOUT};
+	int l, s;
+
+	MUST(connect(c, (void *)&at.at, at.len) == -1 && errno == ECONNREFUSED);
+	MUST(connect(c, (void *)&at.at, at.len) == -1 && errno == ECONNREFUSED);
+	MUST(connect(d, (void *)&at.at, at.len) == -1 && errno == EINPROGRESS);
+	MUST(poll(&p, 1, -1) == 1 && p.revents & POLLERR);
+	MUST(connect(d, (void *)&at.at, at.len) == -1 && errno == ECONNREFUSED);
+	l = listener_at(&at);
+	MUST(!connect(c, (void *)&at.at, at.len) && (s = accept(l, NULL, NULL)) >= 0);
+	MUST(connect(c, (void *)&at.at, at.len) == -1 && errno == EISCONN);
+	close(s);
+	MUST(connect(d, (void *)&at.at, at.len) == -1 && errno == EINPROGRESS);
+	MUST(poll(&p, 1, -1) == 1 && p.revents == POLLOUT && (s = accept(l, NULL, NULL)) >= 0);
+	MUST(write(s, "x", 1) == 1 &&
+	     poll(&(struct pollfd){.fd = d, .events = POLLIN}, 1, -1) == 1);
+	MUST(read(d, &(char){0}, 1) == 1);
+	close(s);
+	close(d);
+	close(c);
+	close(l);
+	puts("ok");
+}
+
 static void put(const char *file, const char *path)
 {
 	struct name to = name_of("127.0.0.1", 80);
@@ -347,6 +430,12 @@ int main(int argc, char **argv)
 		window();
 	else if (argc == 2 && !strcmp(argv[1], "stuck"))
 		stuck();
+	else if (argc == 2 && !strcmp(argv[1], "cork"))
+		cork();
+	else if (argc == 2 && !strcmp(argv[1], "peek"))
+		peek();
+	else if (argc == 2 && !strcmp(argv[1], "again"))
+		again();
 	else if (argc == 4 && !strcmp(argv[1], "put"))
 		put(argv[2], argv[3]);
 	else
