@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Datagrams in fragments, over IPv6, up to the longest that their fields can say.
+// Datagrams in fragments, over IPv6: those that come, up to the longest that their fields can say, and those that go.
 // SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c kernel/string.c net/netstat.c
 // ARCHIVES: build/host/libnet.a
 // CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
@@ -12,7 +12,9 @@
 #include <cmocka.h>
 
 #include "lwip/nd6.h"
+#include "lwip/udp.h"
 #include "net/iface.h"
+#include "net/stack.h"
 #include "netbed.h"
 #include "shim.h"
 
@@ -21,6 +23,7 @@
 #define FRAGMENT     8U
 #define PIECE	     1448U // bytes of a fragment: 1,500 - 40 - 8, a multiple of 8
 #define ICMP	     58U
+#define UDP	     17U
 #define ECHO_REQUEST 128
 #define ECHO_REPLY   129
 
@@ -44,9 +47,9 @@ static void put_headers(uint8_t *frame, uint8_t next, uint32_t payload)
 	memcpy(frame + 38, ours, 16);
 }
 
-static uint16_t checksum(const uint8_t *data, uint32_t bytes)
+static uint16_t checksum(uint8_t protocol, const uint8_t *data, uint32_t bytes)
 {
-	uint32_t sum = ICMP + (bytes & 0xffff) + (bytes >> 16);
+	uint32_t sum = protocol + (bytes & 0xffff) + (bytes >> 16);
 
 	for (unsigned i = 0; i < 16; i += 2)
 		sum += (uint32_t)(ours[i] << 8 | ours[i + 1]) + (theirs[i] << 8 | theirs[i + 1]);
@@ -67,7 +70,7 @@ static void ping(uint32_t bytes, uint32_t options)
 	data[0] = ECHO_REQUEST;
 	for (uint32_t i = 8; i < bytes; i++)
 		data[i] = (uint8_t)(i * 7);
-	bed_put16(data + 2, checksum(data, bytes));
+	bed_put16(data + 2, checksum(ICMP, data, bytes));
 	identification++;
 	for (uint32_t at = 0; at < bytes; at += PIECE - options) {
 		uint32_t piece = MIN(bytes - at, PIECE - options);
@@ -130,7 +133,7 @@ static int acquainted(void **state)
 	memcpy(ns + 8, ours, 16);
 	ns[24] = ns[25] = 1;
 	memcpy(ns + 26, peer_mac, 6);
-	bed_put16(ns + 2, checksum(ns, 32));
+	bed_put16(ns + 2, checksum(ICMP, ns, 32));
 	bed_receive(frame, sizeof(frame));
 	bed_skip();
 	return 0;
@@ -171,12 +174,52 @@ static void one_too_long_to_be_put_together_is_dropped(void **state)
 	assert_int_equal(replied(), 100);
 }
 
+// No card makes a checksum over several packets, and without one a datagram over IPv6 is dropped (RFC 8200, 8.1).
+static void one_that_goes_out_in_fragments_has_its_checksum(void **state)
+{
+	static uint8_t got[65536];
+	struct netif *netif = &iface_first()->netif;
+	struct udp_pcb *pcb = udp_new_ip_type(IPADDR_TYPE_V6);
+	ip_addr_t from = {.type = IPADDR_TYPE_V6}, to = {.type = IPADDR_TYPE_V6};
+
+	memcpy(ip_2_ip6(&from)->addr, ours, 16);
+	memcpy(ip_2_ip6(&to)->addr, theirs, 16);
+	ip6_addr_assign_zone(ip_2_ip6(&from), IP6_UNICAST, netif);
+	ip6_addr_assign_zone(ip_2_ip6(&to), IP6_UNICAST, netif);
+	for (uint16_t bytes = 1000; bytes < 9000; bytes += 997) {
+		struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, bytes, PBUF_RAM);
+		struct bed_packet *packet;
+		uint32_t total = 0;
+
+		for (unsigned i = 0; i < bytes; i++)
+			((uint8_t *)p->payload)[i] = (uint8_t)(i * 13);
+		assert_int_equal(udp_sendto_if_src(pcb, p, &to, 9, netif, &from), ERR_OK);
+		pbuf_free(p);
+		stack_flush();
+		while ((packet = bed_next())) {
+			const uint8_t *ip = packet->frame + ETHERNET;
+			uint32_t head = ip[6] == 44 ? IPV6 + FRAGMENT : IPV6, at = 0;
+
+			assert_int_equal(ip[6] == 44 ? ip[IPV6] : ip[6], UDP);
+			if (ip[6] == 44)
+				at = (uint32_t)(ip[IPV6 + 2] << 8 | (ip[IPV6 + 3] & ~7));
+			memcpy(got + at, ip + head, packet->bytes - ETHERNET - head);
+			total += packet->bytes - ETHERNET - head;
+		}
+		assert_int_equal(total, bytes + 8);
+		assert_true(got[6] | got[7]);
+		assert_int_equal(checksum(UDP, got, total), 0);
+	}
+	udp_remove(pcb);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, acquainted, forgotten)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(a_datagram_in_fragments_is_one),
 	    TEST(one_too_long_to_be_put_together_is_dropped),
+	    TEST(one_that_goes_out_in_fragments_has_its_checksum),
 	};
 	return cmocka_run_group_tests_name("reassembly", tests, bed_group_setup,
 					   bed_group_teardown);
