@@ -26,9 +26,10 @@ struct iface {
 	struct netif netif;
 	struct netdev *dev;
 	struct txqueue queue;
-	struct wtd room;			// drains the queue
-	bool kick;				// descriptors were written since the last doorbell
-	bool announced;				// the address hook knows
+	struct wtd room; // drains the queue
+	bool kick;	 // descriptors were written since the last doorbell
+	bool announced;	 // the address hook knows
+	bool rows;	 // a connection acknowledged several times in a row, and may again
 	struct iface_segment segment, segment6; // over IPv4, IPv6
 	char hostname[32];
 	struct iface *next;

@@ -243,21 +243,27 @@ static __attribute__((noinline)) void general_input(struct iface *iface, struct 
 static uint32_t rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 {
 	struct iface *iface = ctx;
-	struct netbuf *end = frames + count, *next = frames;
+	struct netbuf *end = frames + count;
 	const bool straight = straight_on && netif_is_up(&iface->netif);
 	uint64_t total = 0;
 	uint32_t kept = 0;
 
 	received += count;
 	tcp_straight_batch(&iface->netif);
-	while (next < end) {
-		struct netbuf *frame = next++;
-		uint32_t passed, bytes = frame->bytes;
+	for (struct netbuf *frame = frames; frame < end; frame++) {
+		uint32_t bytes = frame->bytes;
 		enum straight way;
 
 		if (UNLIKELY(!bytes)) {
 			received--;
 			continue;
+		}
+		if (UNLIKELY(iface->rows) && straight) {
+			uint32_t passed =
+			    straight_row(&iface->netif, frame, (uint32_t)(end - frame));
+			iface->rows = passed;
+			frame += passed;
+			total += (uint64_t)passed * bytes;
 		}
 		total += bytes;
 		way = STRAIGHT_NOT;
@@ -265,11 +271,8 @@ static uint32_t rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 			way = straight_receive(&iface->netif, frame->cookie, bytes);
 		if (LIKELY(way == STRAIGHT_DONE))
 			continue;
-		if (way == STRAIGHT_ROW || way == STRAIGHT_ROW6) {
-			passed = (way == STRAIGHT_ROW ? straight_row : straight_row6)(
-			    next, (uint32_t)(end - next));
-			next += passed;
-			total += (uint64_t)passed * bytes;
+		if (way == STRAIGHT_ROW) {
+			iface->rows = true;
 			continue;
 		}
 		if (way == STRAIGHT_NOT)

@@ -16,6 +16,7 @@
 #include "net/straight.h"
 #include "kernel/base.h"
 #include "kernel/kstat.h"
+#include "kernel/vmm.h"
 #include "lwip/arch.h"
 #include "lwip/ip.h"
 #include "lwip/priv/tcp_priv.h"
@@ -25,6 +26,7 @@
 #include "net/checksum.h"
 #include "tcp_leave.h"
 #include "tcp_open.h"
+#include "tcp_rare.h"
 #include "tcp_straight.h"
 #include "tcp_straight_find.h"
 
@@ -178,7 +180,7 @@ established(struct netif *netif, struct tcp_pcb *pcb, struct rxbuf *buf, uint32_
 
 	row = tcp_straight(pcb, tcp);
 	if (!payload)
-		return !row ? STRAIGHT_DONE : ipv6 ? STRAIGHT_ROW6 : STRAIGHT_ROW;
+		return row ? STRAIGHT_ROW : STRAIGHT_DONE;
 	if (tcp_straight_in_place(pcb, (const uint8_t *)buf->data + data_at, payload, netif))
 		return STRAIGHT_DONE;
 	p = rxpool_packet(buf, bytes);
@@ -254,7 +256,17 @@ typedef uint32_t word32 __attribute__((may_alias, aligned(1)));
 
 static inline const uint8_t *frame_of(const struct netbuf *frame)
 {
-	return ((const struct rxbuf *)frame->cookie)->data;
+	return phys_to_virt(frame->addr);
+}
+
+static inline uint64_t word_at(const uint8_t *f)
+{
+	return *(const word64 *)(const void *)f;
+}
+
+static inline uint32_t half_at(const uint8_t *f)
+{
+	return *(const word32 *)(const void *)f;
 }
 
 // A segment that does nothing but acknowledge, with time stamps or without any option.
@@ -267,52 +279,79 @@ static inline bool is_bare(const struct tcp_hdr *tcp, uint32_t segment)
 	       *(const word32 *)(tcp + 1) == TIMES_KIND;
 }
 
-// The same connection's with the same sequence number, and more acknowledged.
-static inline bool says_more(const struct headers *later, const struct headers *h)
-{
-	const word64 *ports_and_seq = (const void *)&h->ports;
-
-	return later->what == h->what && later->length == h->length &&
-	       !((later->whole ^ h->whole) & WHOLE_MASK) && later->addresses == h->addresses &&
-	       *(const word64 *)(const void *)&later->ports == *ports_and_seq &&
-	       TCP_SEQ_GT(PP_NTOHL(later->tcp.ackno), PP_NTOHL(h->tcp.ackno));
-}
-
-static inline bool says_more6(const struct headers6 *later, const struct headers6 *h)
-{
-	const word64 *a = (const void *)&h->addresses, *b = (const void *)&later->addresses;
-
-	return later->what == h->what && later->flow == h->flow && later->length == h->length &&
-	       later->next == h->next && a[0] == b[0] && a[1] == b[1] && a[2] == b[2] &&
-	       a[3] == b[3] && a[4] == b[4] && // ports and sequence number behind the addresses
-	       TCP_SEQ_GT(PP_NTOHL(later->tcp.ackno), PP_NTOHL(h->tcp.ackno));
-}
-
-static inline __attribute__((always_inline)) uint32_t pass_over(const struct netbuf *frames,
-								uint32_t count, const bool ipv6)
+// How many behind the first are of the same connection and shape, have the same sequence number, and each acknowledges
+// more than the one before. Compared are words, as wide as they can be, with the first's, which stay in registers.
+static inline __attribute__((always_inline)) uint32_t count_more(const struct netbuf *frames,
+								 uint32_t count, const bool ipv6)
 {
 	const uint32_t tcp_at = ETHERNET_BYTES + (ipv6 ? IP6_HLEN : IP_HLEN);
-	uint32_t last = 0, segment, bytes;
-	const uint8_t *f, *next;
+	const uint32_t link_at = ETHERNET_BYTES - 4; // to IPv4's length, or IPv6's flow label
+	const uint32_t rest_at =
+	    ipv6 ? offsetof(struct headers6, length) : offsetof(struct headers, whole);
+	const uint32_t rest_mask =
+	    ipv6 ? PP_HTONL(0xffffff00) : WHOLE_MASK; // but for the hops left
+	const uint8_t *first = frame_of(frames);
+	const struct tcp_hdr *tcp = (const void *)(first + tcp_at);
+	const uint64_t link = word_at(first + link_at), ports_and_seq = word_at(first + tcp_at);
+	const uint64_t addresses =
+	    word_at(first + tcp_at - 8); // of IPv6's, the last of four such words
+	const uint32_t rest = half_at(first + rest_at), bytes = frames->bytes;
+	const uint16_t shape = tcp->_hdrlen_rsvd_flags;
+	const struct netbuf *frame = frames + 1;
+	uint32_t ack = PP_NTOHL(tcp->ackno), more;
 
-	if (count < 2 || (bytes = frames->bytes) < tcp_at + TCP_HLEN)
-		return 0;
-	f = frame_of(frames);
+	for (; frame < frames + count && frame->bytes == bytes; frame++, ack = more) {
+		const uint8_t *f = frame_of(frame);
+		tcp = (const void *)(f + tcp_at);
+		if (word_at(f + tcp_at) != ports_and_seq || word_at(f + tcp_at - 8) != addresses ||
+		    word_at(f + link_at) != link || (half_at(f + rest_at) ^ rest) & rest_mask ||
+		    tcp->_hdrlen_rsvd_flags != shape ||
+		    (shape == BARE_TIMES && half_at(f + tcp_at + TCP_HLEN) != TIMES_KIND))
+			break;
+		if (ipv6 && (word_at(f + 22) != word_at(first + 22) ||
+			     word_at(f + 30) != word_at(first + 30) ||
+			     word_at(f + 38) != word_at(first + 38)))
+			break;
+		more = PP_NTOHL(tcp->ackno);
+		if (!TCP_SEQ_GT(more, ack))
+			break;
+	}
+	return (uint32_t)(frame - frames) - 1;
+}
+
+// The frame is of an established connection with nothing lost and nothing pending, and acknowledges more than is known.
+static inline __attribute__((always_inline)) bool
+goes_on(const uint8_t *f, const struct netif *netif, const bool ipv6)
+{
+	const struct headers *h = (const void *)f;
+	const struct headers6 *h6 = (const void *)f;
+	const tcpflags_t unusual = ipv6 ? UNUSUAL : UNUSUAL4;
+	struct tcp_pcb *pcb = ipv6 ? tcp_find6(&h6->addresses, h6->ports, netif_get_index(netif))
+				   : tcp_find(h->addresses, h->ports);
+
+	return pcb && pcb->state == ESTABLISHED &&
+	       !(UNLIKELY(is_marked(pcb, unusual)) && is_unusual(pcb, unusual)) &&
+	       TCP_SEQ_GT(PP_NTOHL(ipv6 ? h6->tcp.ackno : h->tcp.ackno), pcb->lastack);
+}
+
+static inline __attribute__((always_inline)) uint32_t
+pass_over(const struct netif *netif, const struct netbuf *frames, uint32_t count, const bool ipv6)
+{
+	const uint32_t tcp_at = ETHERNET_BYTES + (ipv6 ? IP6_HLEN : IP_HLEN);
+	const uint8_t *f = frame_of(frames);
+	uint32_t bytes = frames->bytes, segment, last;
+
 	segment =
 	    ipv6 ? PP_NTOHS(((const struct headers6 *)(const void *)f)->length)
 		 : PP_NTOHS(((const struct headers *)(const void *)f)->length) - (uint32_t)IP_HLEN;
-	if (!is_bare((const void *)(f + tcp_at), segment))
+	if (bytes < tcp_at + TCP_HLEN || !is_bare((const void *)(f + tcp_at), segment))
 		return 0;
-	for (; last + 1 < count && frames[last + 1].bytes == bytes; last++, f = next) {
-		next = frame_of(&frames[last + 1]);
-		if (ipv6 ? !says_more6((const void *)next, (const void *)f)
-			 : !says_more((const void *)next, (const void *)f))
-			break;
-		if (!is_bare((const void *)(next + tcp_at), segment))
-			break;
-	}
-	if (!last || (ipv6 ? !plain6((const void *)f, bytes) || !sound6((const void *)f, segment)
-			   : !plain((const void *)f, bytes) || !sound((const void *)f, segment)))
+	last = count_more(frames, count, ipv6);
+	if (!last || !goes_on(f, netif, ipv6))
+		return 0;
+	f = frame_of(frames + last);
+	if (ipv6 ? !plain6((const void *)f, bytes) || !sound6((const void *)f, segment)
+		 : !plain((const void *)f, bytes) || !sound((const void *)f, segment))
 		return 0;
 	tcp_straight_in += last;
 	tcp_straight_in6 += ipv6 ? last : 0;
@@ -320,12 +359,13 @@ static inline __attribute__((always_inline)) uint32_t pass_over(const struct net
 	return last;
 }
 
-uint32_t straight_row(const struct netbuf *frames, uint32_t count)
+uint32_t straight_row(const struct netif *netif, const struct netbuf *frames, uint32_t count)
 {
-	return pass_over(frames, count, false);
-}
+	const struct headers *h = (const void *)frame_of(frames);
 
-uint32_t straight_row6(const struct netbuf *frames, uint32_t count)
-{
-	return pass_over(frames, count, true);
+	if (count < 2)
+		return 0;
+	return (h->what & PP_HTONL(0xffff0000)) == PP_HTONL(0x86dd0000)
+		   ? pass_over(netif, frames, count, true)
+		   : pass_over(netif, frames, count, false);
 }

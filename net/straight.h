@@ -9,16 +9,15 @@
 enum straight {
 	STRAIGHT_DONE, // a sound TCP segment for us, and TCP has had it
 	STRAIGHT_KEPT, // the same; the buffer is no longer the card's
-	STRAIGHT_ROW,  // done; a connection acknowledges for the second time in a row
-	STRAIGHT_NOT,  // nothing was done; the general way (netif->input) decides
-	STRAIGHT_ROW6, // STRAIGHT_ROW, over IPv6
+	STRAIGHT_ROW, // done; a connection acknowledges for the second time in a row: straight_row may find more
+	STRAIGHT_NOT, // nothing was done; the general way (netif->input) decides
 };
 
 // The frame of `bytes` bytes in a buffer that is the card's; its interface is up. Fast WTD context.
 enum straight straight_receive(struct netif *netif, struct rxbuf *buf, uint32_t bytes);
-// How many of the frames from the first are bare acknowledgements of the same length that one behind them,
-// sound and of the same connection, makes superfluous. They are counted as received.
-uint32_t straight_row(const struct netbuf *frames, uint32_t count);
-uint32_t straight_row6(const struct netbuf *frames, uint32_t count); // over IPv6
-extern bool straight_on;					     // tests compare both ways
+// How many of the frames from the first, received by the interface, are bare acknowledgements of the same length that
+// one behind them, sound and of the same connection, makes superfluous: an established connection to which nothing is
+// missing. They are counted as received.
+uint32_t straight_row(const struct netif *netif, const struct netbuf *frames, uint32_t count);
+extern bool straight_on;	  // tests compare both ways
 extern uint64_t straight_general; // segments that came this way to tcp_input
