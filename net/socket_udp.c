@@ -16,7 +16,7 @@
 
 #define RECEIVE_BYTES  (208 * 1024) // as Linux has it
 #define DATAGRAM_MAX   65507
-#define DATAGRAM_COSTS 2048 // of the bound: the buffer that it lies in
+#define DATAGRAM_COSTS 2048 // of the bound: each buffer that it lies in
 
 struct sender { // the control part
 	ip_addr_t ip;
@@ -107,13 +107,24 @@ static struct udp_socket *shared(struct udp_pcb *pcb, const ip_addr_t *from, u16
 			return p->recv_arg;
 }
 
+// What it takes of the bound. One that came in fragments of a few bytes holds a receive buffer for each; over
+// loopback the first pbuf, where the headers were, is empty.
+static uint32_t cost_of(const struct pbuf *p)
+{
+	uint32_t buffers = p->len > 0;
+
+	for (const struct pbuf *q = p->next; q; q = q->next)
+		buffers++;
+	return MAX((uint32_t)p->tot_len, MAX(buffers, 1U) * DATAGRAM_COSTS);
+}
+
 // lwIP's callback: fast WTD.
 static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from,
 			u16_t port)
 {
 	struct udp_socket *u = pcb->so_options & SHARES_PORT ? shared(pcb, from, port) : arg;
 	struct datagram *d = NULL;
-	uint32_t cost = MAX((uint32_t)p->tot_len, (uint32_t)DATAGRAM_COSTS);
+	uint32_t cost = cost_of(p);
 
 	if (!u->deaf &&
 	    message_may_put(&u->messages, MESSAGE_NORMAL, cost, u->common.receive_bytes))

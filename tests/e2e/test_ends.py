@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from relay import Peer
+from relay import Peer, checksum
 from tcp_peer import ACK, FIN, MSS_SACK, PSH, RST, SYN, Connection, Segment, mod
 from test_tcp import metrics
 from vm import PATIENCE, ROOT, VM, make_volume
@@ -91,6 +91,32 @@ BY_RESET = {"recv": failed(errno.ECONNRESET), "waitall": failed(errno.ECONNRESET
             "half-closed": failed(errno.ECONNRESET), "send-after": failed(errno.ECONNRESET)}
 BY_FIN = {"recv": "0 0", "waitall": "0 0", "splice-in": "0 0", "poll": f"{IN | RDHUP} 0", "epoll": f"{IN | RDHUP} 0",
           "half-closed": "0 0", "send-after": "1 0"}
+
+
+def fragments(peer, dest, number, pieces):
+    """A datagram of UDP, eight bytes of it in each fragment."""
+    data = struct.pack("!HHHH", 9999, dest, 8 * pieces, 0) + bytes(8 * (pieces - 1))
+    for n in range(pieces):
+        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28, number, n | (0x2000 if n < pieces - 1 else 0), 64, 17, 0, peer.IP,
+                           peer.GUEST)
+        peer.send(peer.GUEST_MAC + peer.MAC + b"\x08\0" + head[:10] + struct.pack("!H", checksum(head)) + head[12:] +
+                  data[8 * n:8 * n + 8])
+
+
+def test_datagrams_in_small_fragments_hold_no_more_than_the_socket_s_bound(lone):
+    vm, peer = lone
+    before = held(peer)
+    program = Program(vm, "unread")
+    c = opened(peer)
+    c.ack = c.hear(want=lambda s: s.data).end
+    c.send(ACK)
+    for number in range(1, 31):
+        fragments(peer, 7002, number, 64)
+        peer.until_quiet()
+    buffers = metrics(peer)[b'pagewire_rx_buffers{place="held"}']
+    c.send(FIN | ACK)
+    finish(lone, before, program, "unread: 1 0")
+    assert buffers <= 208 * 1024 / 2048 + 8, buffers
 
 
 @pytest.mark.parametrize("call", BY_RESET)

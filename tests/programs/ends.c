@@ -177,6 +177,19 @@ static int accept_the_living(void)
 	return say("accept", 0);
 }
 
+// A UDP socket on port 7002 that is not read before the connection's end.
+static int unread(int fd)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(7002)};
+	int s = socket(AF_INET, SOCK_DGRAM, 0), n = 0;
+
+	MUST(!bind(s, (struct sockaddr *)&any, sizeof(any)) && send(fd, "r", 1, 0) == 1);
+	MUST(recv(fd, bytes, 1, 0) == 0);
+	while (recv(s, bytes, sizeof(bytes), MSG_DONTWAIT) >= 0)
+		n++;
+	return say("unread", n > 0);
+}
+
 static int connect_to(const char *address)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(PORT)};
@@ -200,5 +213,7 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "accept"))
 		return accept_the_living();
 	MUST((fd = accept(listen_on(PORT), NULL, NULL)) >= 0);
+	if (!strcmp(argv[1], "unread"))
+		return unread(fd);
 	return in_call(argv[1], fd);
 }
