@@ -84,8 +84,9 @@ struct e1000_rx {
 };
 
 // Ethernet's, IPv6's and TCP's headers, 114 bytes at most.
+#define E1000_HEAD_MAX 128
 struct e1000_head {
-	uint64_t words[16];
+	uint8_t bytes[E1000_HEAD_MAX];
 };
 
 // Head (TDH) is the card's alone and is never read: DD in memory says what is done. Tail (TDT) is

@@ -11,6 +11,14 @@
 #include "lwip/priv/nd6_priv.h"
 #include "lwip/prot/ethernet.h"
 
+static inline bool tcp_same6(const ip6_addr_t *one, const ip6_addr_t *other)
+{
+	typedef uint64_t word64 __attribute__((may_alias, aligned(4)));
+	const word64 *a = (const void *)one->addr, *b = (const void *)other->addr;
+
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (ip6_addr_zone(one) ^ ip6_addr_zone(other)));
+}
+
 // The entry of the neighbour by which packets to the peer go; null: a search would have to find it.
 static inline struct nd6_neighbor_cache_entry *tcp_neighbour6(const ip6_addr_t *peer,
 							      netif_addr_idx_t hint)
@@ -18,11 +26,11 @@ static inline struct nd6_neighbor_cache_entry *tcp_neighbour6(const ip6_addr_t *
 	struct nd6_destination_cache_entry *destination = &destination_cache[hint];
 	struct nd6_neighbor_cache_entry *neighbour;
 
-	if (hint >= LWIP_ND6_NUM_DESTINATIONS || !ip6_addr_eq(peer, &destination->destination_addr))
+	if (hint >= LWIP_ND6_NUM_DESTINATIONS || !tcp_same6(peer, &destination->destination_addr))
 		return NULL;
 	neighbour = &neighbor_cache[destination->cached_neighbor_idx];
-	return ip6_addr_eq(&destination->next_hop_addr, &neighbour->next_hop_address) ? neighbour
-										      : NULL;
+	return tcp_same6(&destination->next_hop_addr, &neighbour->next_hop_address) ? neighbour
+										    : NULL;
 }
 
 // Where ethip6_output would send a packet of so many bytes (of IPv6) to; null: there is more to do than to send it.
