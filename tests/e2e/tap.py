@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A tap device for a machine that thousands of connections are made to."""
+import errno
+import socket
 import subprocess
+import time
 
 from vm import PATIENCE, VM
 
@@ -9,6 +12,7 @@ class Tap:
     """A tap device in this process's own network namespace (tools/test makes one), and a machine on it."""
 
     GUEST, HOST = "10.77.0.2", "10.77.0.1"
+    GUEST6 = "fe80::5054:ff:fe12:3456"  # that the machine makes of its MAC address
 
     def __init__(self, name="tap0"):
         self.name = name
@@ -25,6 +29,22 @@ class Tap:
                   append=f"ip={self.GUEST}::{self.HOST}:255.255.255.0:pagewire:eth0:off {append}",
                   net=["-netdev", f"tap,id=net,ifname={self.name},script=no,downscript=no"],
                   **options)
+
+    def connect6(self):
+        """A connection over IPv6. The host makes sure that its own address is nobody else's before it uses it, for a second
+        after the tap came up."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            s = socket.socket(socket.AF_INET6)
+            s.settimeout(PATIENCE)
+            try:
+                s.connect((self.GUEST6, 80, 0, socket.if_nametoindex(self.name)))
+                return s
+            except OSError as error:
+                s.close()
+                if error.errno != errno.EADDRNOTAVAIL or time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
 
     def close(self):
         subprocess.run(["ip", "link", "del", self.name], check=False, capture_output=True)

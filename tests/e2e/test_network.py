@@ -2,7 +2,6 @@
 """The wire: many connections, peers that vanish, stall or lie, frames that are lost or broken. On a tap
 device in a network namespace of the test's own."""
 import contextlib
-import errno
 import hashlib
 import random
 import re
@@ -158,43 +157,24 @@ def test_a_full_ring_loses_nothing(machine, tree):
     print(f"{bursts} bursts")
 
 
-LINK_LOCAL = "fe80::5054:ff:fe12:3456"  # that the machine makes of its MAC address
-
-
-def connect6(tap):
-    """The host makes sure that its own address is nobody else's before it uses it, for a second after the tap came up."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        s = socket.socket(socket.AF_INET6)
-        s.settimeout(PATIENCE)
-        try:
-            s.connect((LINK_LOCAL, 80, 0, socket.if_nametoindex(tap.name)))
-            return s
-        except OSError as error:
-            s.close()
-            if error.errno != errno.EADDRNOTAVAIL or time.monotonic() > end:
-                raise
-            time.sleep(0.1)
-
-
 def test_ping_and_ipv6(machine, tap):
     done = subprocess.run(["ping", "-c", "3", "-w", str(PATIENCE), "-s", "1400", Tap.GUEST], capture_output=True)
     assert done.returncode == 0, done.stdout
-    done = subprocess.run(["ping", "-6", "-c", "1", "-w", str(PATIENCE), f"{LINK_LOCAL}%{tap.name}"], capture_output=True)
+    done = subprocess.run(["ping", "-6", "-c", "1", "-w", str(PATIENCE), f"{Tap.GUEST6}%{tap.name}"], capture_output=True)
     assert done.returncode == 0, done.stdout
-    with connect6(tap) as s:
+    with tap.connect6() as s:
         s.sendall(request("/size-4097.bin"))
         assert len(read_response(s)[1]) == 4097
 
 
 def test_downloads_over_ipv6_are_whole(machine, tap, tree):
     names = ["size-0.bin", "size-1.bin", "size-4097.bin", "size-65537.bin", "size-262143.bin", "size-1048577.bin"]
-    connect6(tap).close()
+    tap.connect6().close()
     before = machine.lent()
 
     def load(name):
         return subprocess.run(["curl", "-gsS", "--max-time", str(PATIENCE),
-                               f"http://[{LINK_LOCAL}%25{tap.name}]/{name}"], capture_output=True)
+                               f"http://[{Tap.GUEST6}%25{tap.name}]/{name}"], capture_output=True)
 
     with ThreadPoolExecutor(4) as pool:
         for name, done in zip(names * 4, pool.map(load, names * 4)):
@@ -213,7 +193,7 @@ def test_packets_are_well_formed_in_wiresharks_eyes(machine, tap, tmp_path):
     capture = tmp_path / "capture.pcap"
     sent_again = retransmits(machine)
     machine.qmp("object-add", **{"qom-type": "filter-dump", "id": "dump", "netdev": "net", "file": str(capture)})
-    for s in (socket.create_connection(machine.peer, timeout=PATIENCE), connect6(tap)):
+    for s in (socket.create_connection(machine.peer, timeout=PATIENCE), tap.connect6()):
         with s:
             for name in ("size-1.bin", "size-4096.bin", "size-65537.bin"):
                 s.sendall(request("/" + name))
@@ -225,11 +205,11 @@ def test_packets_are_well_formed_in_wiresharks_eyes(machine, tap, tmp_path):
     repeated = " or tcp.analysis.retransmission" if quiet else ""
     bad = subprocess.run(["tshark", "-r", str(capture), "-o", "tcp.check_checksum:TRUE", "-o",
                           "ip.check_checksum:TRUE", "-Y",
-                          f"(ip.src == {Tap.GUEST} or ipv6.src == {LINK_LOCAL}) and (tcp.checksum.status == 0 or ip.checksum.status == 0 or "
+                          f"(ip.src == {Tap.GUEST} or ipv6.src == {Tap.GUEST6}) and (tcp.checksum.status == 0 or ip.checksum.status == 0 or "
                           f"_ws.malformed or tcp.analysis.lost_segment or icmpv6.checksum.status == 0{repeated})"],
                          capture_output=True, text=True)
     assert bad.returncode == 0 and bad.stdout == "", bad.stdout[:2000] + bad.stderr
-    for source in (f"ip.src == {Tap.GUEST}", f"ipv6.src == {LINK_LOCAL}"):
+    for source in (f"ip.src == {Tap.GUEST}", f"ipv6.src == {Tap.GUEST6}"):
         seen = subprocess.run(["tshark", "-r", str(capture), "-Y", f"{source} and tcp.len > 0"],
                               capture_output=True, text=True).stdout
         assert len(seen.splitlines()) > 40, source
