@@ -119,6 +119,7 @@ struct task {
 	uintptr_t stack_top;		 // constant: of its kernel stack
 	volatile bool attention;	 // (T) something to do before ring 3: a signal, the end
 	uint64_t blocked, saved_blocked; // (T)
+	uint64_t waits_for;		 // (T) what sigtimedwait waits for, whether blocked or not
 	bool restore_blocked; // own: sigsuspend, ppoll: saved_blocked comes back after the handler
 	uint64_t resume_end; // own: when a sleep ends that starts again (syscall_end); 0: none does
 	struct signal_pending pending; // (T) for this task

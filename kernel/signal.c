@@ -156,6 +156,17 @@ static bool prepare(struct process *p, int signal)
 	return true;
 }
 
+// It stays pending although nobody would handle it: the handler may change, or sigtimedwait takes it.
+static bool keeps(const struct task *t, int signal)
+{
+	return (t->blocked | t->waits_for) & SIGNAL_BIT(signal);
+}
+
+static bool wants(const struct task *t, int signal)
+{
+	return (~t->blocked | t->waits_for | UNBLOCKABLE) & SIGNAL_BIT(signal);
+}
+
 void signal_process_locked(struct process *p, int signal, const struct signal_info *info)
 {
 	bool blocked_by_all = true;
@@ -163,23 +174,21 @@ void signal_process_locked(struct process *p, int signal, const struct signal_in
 	if (!prepare(p, signal))
 		return;
 	for (struct task *t = p->tasks; t; t = t->process_next)
-		blocked_by_all &= (t->blocked & SIGNAL_BIT(signal)) != 0;
+		blocked_by_all &= keeps(t, signal);
 	if (ignores(p, signal) && !blocked_by_all)
 		return;
 	enqueue(&p->pending, signal, info);
 	for (struct task *t = p->tasks; t; t = t->process_next)
-		if (!(t->blocked & SIGNAL_BIT(signal)) || UNBLOCKABLE & SIGNAL_BIT(signal))
+		if (wants(t, signal))
 			task_interrupt(t);
 }
 
 void signal_task_locked(struct task *t, int signal, const struct signal_info *info)
 {
-	bool blocked = t->blocked & SIGNAL_BIT(signal);
-
-	if (!prepare(t->process, signal) || (ignores(t->process, signal) && !blocked))
+	if (!prepare(t->process, signal) || (ignores(t->process, signal) && !keeps(t, signal)))
 		return;
 	enqueue(&t->pending, signal, info);
-	if (!blocked || UNBLOCKABLE & SIGNAL_BIT(signal))
+	if (wants(t, signal))
 		task_interrupt(t);
 }
 

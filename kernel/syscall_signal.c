@@ -152,8 +152,7 @@ SYSCALL(128, rt_sigtimedwait)
 	end = ns == UINT64_MAX ? ns : clock_ns() + ns;
 	set &= ~UNBLOCKABLE;
 	spin_lock_wtd(&process_lock);
-	t->saved_blocked = t->blocked;
-	t->blocked &= ~set; // so that the sender wakes us
+	t->waits_for = set; // so that the sender wakes us, and drops none of them
 	for (;;) {
 		uint64_t now = clock_ns();
 
@@ -166,7 +165,7 @@ SYSCALL(128, rt_sigtimedwait)
 		(void)!waitq_sleep_interruptible(&t->process->vfork_done, &process_lock,
 						 end == UINT64_MAX ? end : end - now);
 	}
-	t->blocked = t->saved_blocked;
+	t->waits_for = 0;
 	t->attention = true;
 	spin_unlock_wtd(&process_lock);
 	if (!signal)

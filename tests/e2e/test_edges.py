@@ -37,3 +37,7 @@ def says_what_linux_says(machine, volume, case):
 
 def test_an_interrupt_between_a_jump_into_the_kernel_and_its_fault(machine, volume):
     says_what_linux_says(machine, volume, "jumps")
+
+
+def test_a_signal_that_is_waited_for_comes_although_nobody_handles_it(machine, volume):
+    says_what_linux_says(machine, volume, "waits")

@@ -68,10 +68,30 @@ static void jumps(void)
 	MUST(faults == JUMPS && !kill(sleeper, SIGKILL) && wait(NULL) == sleeper);
 }
 
+// Who blocks a signal and waits for it gets it, although nobody handles it, and it is ignored by default.
+static void waits(void)
+{
+	struct timespec patience = {60, 0};
+	sigset_t set;
+	siginfo_t info;
+	pid_t child;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	MUST(!sigprocmask(SIG_BLOCK, &set, NULL));
+	child = fork();
+	if (!child) {
+		usleep(200000); // most often the parent waits by then
+		_exit(7);
+	}
+	MUST(sigtimedwait(&set, &info, &patience) == SIGCHLD);
+	MUST(info.si_pid == child && info.si_status == 7 && waitpid(child, NULL, 0) == child);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps}};
+} cases[] = {{"jumps", jumps}, {"waits", waits}};
 
 int main(int argc, char **argv)
 {
