@@ -147,6 +147,7 @@ struct task *task_make(struct process *p, const struct trap_frame *frame)
 	t->space = p->space;
 	t->start = *frame;
 	t->alternate.flags = SS_DISABLE;
+	t->attention = true; // what came before it was in the list: the end, execve, signals
 	t->stack_top = (uintptr_t)t->thread->stack + THREAD_STACK;
 	t->thread->task = t;
 	spin_lock_wtd(&process_lock);

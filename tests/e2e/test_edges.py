@@ -41,3 +41,7 @@ def test_an_interrupt_between_a_jump_into_the_kernel_and_its_fault(machine, volu
 
 def test_a_signal_that_is_waited_for_comes_although_nobody_handles_it(machine, volume):
     says_what_linux_says(machine, volume, "waits")
+
+
+def test_the_end_of_a_process_takes_threads_along_that_are_being_made(machine, volume):
+    says_what_linux_says(machine, volume, "latecomers")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // edges WHAT: where calls, signals and the end of threads and processes meet. Says "ok" on Linux, too.
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/wait.h>
@@ -88,10 +89,40 @@ static void waits(void)
 	MUST(info.si_pid == child && info.si_status == 7 && waitpid(child, NULL, 0) == child);
 }
 
+static void *make_spinners(void *arg)
+{
+	pthread_t thread;
+
+	(void)arg;
+	while (!pthread_create(&thread, NULL, make_spinners, NULL))
+		pthread_detach(thread);
+	for (;;)
+		;
+}
+
+// The end of a process takes threads along that are being made meanwhile, and that never make a call.
+static void latecomers(void)
+{
+	for (unsigned n = 0; n < 100; n++) {
+		pid_t child = fork();
+		pthread_t thread;
+		int status;
+
+		if (!child) {
+			struct timespec t = {0, (long)(n * 37 % 50) * 100000};
+
+			MUST(!pthread_create(&thread, NULL, make_spinners, NULL));
+			nanosleep(&t, NULL);
+			_exit(3);
+		}
+		MUST(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == 3);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps}, {"waits", waits}};
+} cases[] = {{"jumps", jumps}, {"waits", waits}, {"latecomers", latecomers}};
 
 int main(int argc, char **argv)
 {
