@@ -229,11 +229,12 @@ void task_exit(int code)
 		p->exit_status = code;
 	}
 	waitq_wake_all(&p->waiters); // process_single, too
-	spin_unlock_wtd(&process_lock);
-	on = irq_save(); // from here on it is a kernel thread
+	on =
+	    irq_save(); // from here on it is a kernel thread: who is in the list no more may not keep the tables
 	t->thread->task = NULL;
 	write_cr3(virt_to_phys(vmm_root()));
 	irq_restore(on);
+	spin_unlock_wtd(&process_lock);
 	if (last)
 		process_end(p);
 	task_free(t);

@@ -30,7 +30,7 @@ def machine(volume):
 
 def says_what_linux_says(machine, volume, case):
     held = Held(machine, POOLS)
-    assert "ok" in machine.command("LOAD edges " + case, 60).split()
+    assert "ok" in machine.command("LOAD edges " + case, 30).split()
     held.back()
     assert subprocess.run([volume[0] / "bin" / "edges", case], check=True, capture_output=True).stdout == b"ok\n"
 

@@ -89,30 +89,37 @@ static void waits(void)
 	MUST(info.si_pid == child && info.si_status == 7 && waitpid(child, NULL, 0) == child);
 }
 
-static void *make_spinners(void *arg)
+static volatile int ending;
+
+static void *spin_at_the_end(void *arg)
+{
+	while (ending)
+		;
+	return arg;
+}
+
+static void *make_threads(void *arg)
 {
 	pthread_t thread;
 
-	(void)arg;
-	while (!pthread_create(&thread, NULL, make_spinners, NULL))
-		pthread_detach(thread);
-	for (;;)
-		;
+	while (ending >= 0)
+		if (!pthread_create(&thread, NULL, spin_at_the_end, arg))
+			pthread_detach(thread);
+	return arg;
 }
 
 // The end of a process takes threads along that are being made meanwhile, and that never make a call.
 static void latecomers(void)
 {
-	for (unsigned n = 0; n < 100; n++) {
+	for (unsigned n = 0; n < 50; n++) {
 		pid_t child = fork();
 		pthread_t thread;
 		int status;
 
 		if (!child) {
-			struct timespec t = {0, (long)(n * 37 % 50) * 100000};
-
-			MUST(!pthread_create(&thread, NULL, make_spinners, NULL));
-			nanosleep(&t, NULL);
+			MUST(!pthread_create(&thread, NULL, make_threads, NULL));
+			usleep(1000 + n * 37 % 50 * 100);
+			ending = 1;
 			_exit(3);
 		}
 		MUST(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == 3);
