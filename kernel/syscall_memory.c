@@ -110,8 +110,8 @@ SYSCALL(9, mmap)
 		access |= USPACE_GROWS_DOWN;
 	if ((flags & MAP_TYPE) != MAP_PRIVATE && !backing) {
 		access |= USPACE_SHARED;
-		file_bytes = bytes;
-		offset = 0; // of nothing
+		file_bytes = UINT64_MAX; // the backing tells where it ends
+		offset = 0;		 // of nothing
 		backing = uspace_shared_new(bytes);
 		if (!backing)
 			return -ENOMEM;
@@ -119,8 +119,7 @@ SYSCALL(9, mmap)
 	like = (struct uspace_region){.access = access,
 				      .backing = backing,
 				      .offset = offset >> PAGE_SHIFT,
-				      .bytes = file_bytes > offset ? MIN(file_bytes - offset, bytes)
-								   : 0};
+				      .bytes = file_bytes > offset ? file_bytes - offset : 0};
 	at = uspace_place(u, a[0], bytes, where_of(flags), &like);
 	if (backing)
 		backing_put(backing);

@@ -109,7 +109,6 @@ static struct uspace_region *split(struct uspace *u, struct uspace_region *r, ui
 	upper->start = address;
 	upper->offset += below >> PAGE_SHIFT;
 	upper->bytes -= MIN(upper->bytes, below);
-	r->bytes = MIN(r->bytes, below);
 	r->end = address;
 	u->data += data_pages(r);
 	insert_after(u, r, upper);

@@ -59,7 +59,8 @@ struct uspace_region {
 	unsigned access;		   // (M) enum uspace_access
 	struct uspace_backing *backing;	   // (M) a reference; null: anonymous
 	uint64_t offset;		   // (M) pages: of start in the backing
-	uint64_t bytes;			   // (M) of the backing that count; the rest reads as zeros
+	uint64_t
+	    bytes; // (M) of the backing, from start on, that count; the rest reads as zeros. May end beyond `end`
 };
 
 struct uspace {

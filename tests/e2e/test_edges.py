@@ -45,3 +45,7 @@ def test_a_signal_that_is_waited_for_comes_although_nobody_handles_it(machine, v
 
 def test_the_end_of_a_process_takes_threads_along_that_are_being_made(machine, volume):
     says_what_linux_says(machine, volume, "latecomers")
+
+
+def test_a_mapping_that_grows_shows_more_of_the_same(machine, volume):
+    says_what_linux_says(machine, volume, "grows")

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // edges WHAT: where calls, signals and the end of threads and processes meet. Says "ok" on Linux, too.
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
@@ -126,10 +129,40 @@ static void latecomers(void)
 	}
 }
 
+// A mapping that mremap makes longer shows more of the same file or memory.
+static void grows(void)
+{
+	const size_t page = 4096;
+	int fd = memfd_create("grows", 0), file = open("/proc/self/exe", O_RDONLY);
+	char *a, *b, *exe, direct;
+
+	MUST(fd >= 0 && !ftruncate(fd, 8 * page));
+	a = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	b = mmap(NULL, 8 * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	MUST(a != MAP_FAILED && b != MAP_FAILED);
+	b[5 * page] = 'b';
+	a = mremap(a, page, 8 * page, MREMAP_MAYMOVE);
+	MUST(a != MAP_FAILED && a[5 * page] == 'b');
+	a[6 * page] = 'a';
+	MUST(b[6 * page] == 'a');
+	MUST(mremap(b, 8 * page, 2 * page, 0) == b &&
+	     mremap(b, 2 * page, 8 * page, MREMAP_MAYMOVE) != MAP_FAILED);
+
+	exe = mmap(NULL, page, PROT_READ, MAP_PRIVATE, file, 0);
+	MUST(exe != MAP_FAILED && pread(file, &direct, 1, (off_t)(2 * page + 77)) == 1);
+	exe = mremap(exe, page, 3 * page, MREMAP_MAYMOVE);
+	MUST(exe != MAP_FAILED && exe[2 * page + 77] == direct);
+	exe = mremap(exe, 3 * page, page, MREMAP_MAYMOVE); // cut, and made whole again
+	exe = mremap(exe, page, 3 * page, MREMAP_MAYMOVE);
+	MUST(exe != MAP_FAILED && exe[2 * page + 77] == direct);
+	close(file);
+	close(fd);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps}, {"waits", waits}, {"latecomers", latecomers}};
+} cases[] = {{"jumps", jumps}, {"waits", waits}, {"latecomers", latecomers}, {"grows", grows}};
 
 int main(int argc, char **argv)
 {
