@@ -285,13 +285,16 @@ SYSCALL(99, sysinfo)
 	return user_put(a[0], &info);
 }
 
+#define RANDOM_WHOLE                                                                               \
+	256 // so many bytes are always given in one piece (getrandom(2)); programs count on it
+
 SYSCALL(318, getrandom)
 {
 	uint64_t done = 0, bytes = MIN(a[1], 1UL << 25);
 
 	if (a[2] & ~7UL)
 		return -EINVAL;
-	while (done < bytes && !signal_waits()) {
+	while (done < bytes && (done < RANDOM_WHOLE || !signal_waits())) {
 		uint64_t random = cpu_random();
 		size_t piece = MIN(bytes - done, sizeof(random));
 

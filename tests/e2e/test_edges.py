@@ -49,3 +49,7 @@ def test_the_end_of_a_process_takes_threads_along_that_are_being_made(machine, v
 
 def test_a_mapping_that_grows_shows_more_of_the_same(machine, volume):
     says_what_linux_says(machine, volume, "grows")
+
+
+def test_a_short_getrandom_is_whole_whatever_signals_do(machine, volume):
+    says_what_linux_says(machine, volume, "random")

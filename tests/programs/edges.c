@@ -6,7 +6,9 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
@@ -159,10 +161,32 @@ static void grows(void)
 	close(fd);
 }
 
+static void on_signal(int signal)
+{
+	(void)signal;
+}
+
+// Up to 256 bytes come whole, whatever signals do.
+static void whole(void)
+{
+	struct sigaction a = {.sa_handler = on_signal};
+	struct itimerval every = {{0, 200}, {0, 200}}, never = {0};
+	char bytes[256];
+
+	MUST(!sigaction(SIGALRM, &a, NULL) && !setitimer(ITIMER_REAL, &every, NULL));
+	for (unsigned n = 0; n < 3000; n++)
+		MUST(getrandom(bytes, sizeof(bytes), 0) == sizeof(bytes));
+	MUST(!setitimer(ITIMER_REAL, &never, NULL));
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps}, {"waits", waits}, {"latecomers", latecomers}, {"grows", grows}};
+} cases[] = {{"jumps", jumps},
+	     {"waits", waits},
+	     {"latecomers", latecomers},
+	     {"grows", grows},
+	     {"random", whole}};
 
 int main(int argc, char **argv)
 {
