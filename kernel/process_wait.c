@@ -64,11 +64,13 @@ static struct process *find_news(struct process *self, int which, int options, i
 {
 	*any = false;
 	for (struct process *c = self->children; c; c = c->sibling) {
-		if (!meant(self, c, which))
-			continue;
+		bool ended = c->state == PROCESS_ZOMBIE;
+
+		if (!meant(self, c, which) || (ended && !(options & WEXITED)))
+			continue; // what it did before its end is news no more
 		*any = true;
 		*status = c->exit_status;
-		if (options & WEXITED && c->state == PROCESS_ZOMBIE)
+		if (ended)
 			return c;
 		if (options & WUNTRACED && c->state == PROCESS_STOPPED && !c->stop_told) {
 			c->stop_told = !(options & WNOWAIT);
@@ -84,8 +86,9 @@ static struct process *find_news(struct process *self, int which, int options, i
 	return NULL;
 }
 
+// *ended: the news is the child's end. It may end a moment after other news; then that is told by the next call.
 static int wait_for_news(struct process *self, int which, int options, struct process **child,
-			 int *status)
+			 int *status, bool *ended)
 {
 	int error = 0;
 	bool any, interrupted = false;
@@ -104,6 +107,7 @@ static int wait_for_news(struct process *self, int which, int options, struct pr
 	}
 	if (*child) {
 		(*child)->references++;
+		*ended = (*child)->state == PROCESS_ZOMBIE;
 		error = 0;
 	}
 	spin_unlock_wtd(&process_lock);
@@ -127,16 +131,16 @@ static int64_t wait_for(int which, int options, int *status, struct linux_rusage
 {
 	struct process *self = process_current(), *child;
 	int error, pid;
-	bool taken;
+	bool taken, ended;
 
 	do { // another thread may have taken the same zombie
-		error = wait_for_news(self, which, options, &child, status);
+		error = wait_for_news(self, which, options, &child, status, &ended);
 		if (error || !child)
 			return error;
 		pid = child->pid;
 		usage_of(child, usage);
-		taken = child->state != PROCESS_ZOMBIE || options & WNOWAIT || process_reap(child);
-		if (taken && child->state == PROCESS_ZOMBIE && !(options & WNOWAIT)) {
+		taken = !ended || options & WNOWAIT || process_reap(child);
+		if (taken && ended && !(options & WNOWAIT)) {
 			spin_lock_wtd(&process_lock);
 			cputime_child_told(self, child);
 			spin_unlock_wtd(&process_lock);

@@ -53,3 +53,7 @@ def test_a_mapping_that_grows_shows_more_of_the_same(machine, volume):
 
 def test_a_short_getrandom_is_whole_whatever_signals_do(machine, volume):
     says_what_linux_says(machine, volume, "random")
+
+
+def test_the_end_of_a_child_is_told_to_who_asks_for_ends(machine, volume):
+    says_what_linux_says(machine, volume, "news")

@@ -179,14 +179,29 @@ static void whole(void)
 	MUST(!setitimer(ITIMER_REAL, &never, NULL));
 }
 
+// The end of a child is told to who asks for ends, and to nobody else.
+static void news(void)
+{
+	siginfo_t info = {0};
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		raise(SIGSTOP);
+		_exit(9);
+	}
+	MUST(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status) &&
+	     !kill(child, SIGCONT));
+	MUST(!waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) && info.si_status == 9);
+	MUST(waitid(P_PID, (id_t)child, &info, WCONTINUED | WSTOPPED) == -1 && errno == ECHILD);
+	MUST(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == 9);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps},
-	     {"waits", waits},
-	     {"latecomers", latecomers},
-	     {"grows", grows},
-	     {"random", whole}};
+} cases[] = {{"jumps", jumps}, {"waits", waits},  {"latecomers", latecomers},
+	     {"grows", grows}, {"random", whole}, {"news", news}};
 
 int main(int argc, char **argv)
 {
