@@ -104,7 +104,7 @@ static int64_t poll_until(struct pollfd *fds, uint64_t count, uint64_t end)
 			stream_put(items[n].watch.stream);
 		}
 	kpages_free(items, MAX(count, 1UL) * sizeof(*items));
-	if (error == -ERESTART_UNHANDLED && end != UINT64_MAX)
+	if (!hits && error == -ERESTART_UNHANDLED && end != UINT64_MAX)
 		error = (int)syscall_again(end);
 	return hits ? hits : error == -ETIMEDOUT ? 0 : error;
 }

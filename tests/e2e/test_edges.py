@@ -57,3 +57,7 @@ def test_a_short_getrandom_is_whole_whatever_signals_do(machine, volume):
 
 def test_the_end_of_a_child_is_told_to_who_asks_for_ends(machine, volume):
     says_what_linux_says(machine, volume, "news")
+
+
+def test_a_poll_that_has_something_to_tell_leaves_no_end_behind(machine, volume):
+    says_what_linux_says(machine, volume, "polls")

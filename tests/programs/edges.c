@@ -2,6 +2,7 @@
 // edges WHAT: where calls, signals and the end of threads and processes meet. Says "ok" on Linux, too.
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -197,11 +198,40 @@ static void news(void)
 	MUST(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == 9);
 }
 
+// A poll that a stop broke off, and that had something to tell all the same, is over: the next sleep is its own.
+static void polls(void)
+{
+	int ends[2], status;
+	pid_t child;
+
+	MUST(!pipe(ends));
+	child = fork();
+	if (!child) {
+		struct pollfd p = {ends[0], POLLIN, 0};
+		struct timespec before, after, t = {0, 400000000};
+
+		MUST(poll(&p, 1, 300) == 1);
+		MUST(!clock_gettime(CLOCK_MONOTONIC, &before) && !nanosleep(&t, NULL) &&
+		     !clock_gettime(CLOCK_MONOTONIC, &after));
+		_exit((after.tv_sec - before.tv_sec) * 1000 +
+			  (after.tv_nsec - before.tv_nsec) / 1000000 <
+		      400);
+	}
+	usleep(100000); // most often it waits by then
+	MUST(write(ends[1], "", 1) == 1 && !kill(child, SIGSTOP) &&
+	     waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
+	usleep(300000);
+	MUST(!kill(child, SIGCONT) && waitpid(child, &status, 0) == child && !status);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
 } cases[] = {{"jumps", jumps}, {"waits", waits},  {"latecomers", latecomers},
-	     {"grows", grows}, {"random", whole}, {"news", news}};
+	     {"grows", grows}, {"random", whole}, {"news", news},
+	     {"polls", polls}};
 
 int main(int argc, char **argv)
 {
