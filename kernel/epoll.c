@@ -8,7 +8,7 @@
 #include "kernel/files.h"
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
-#include "kernel/pmm.h"
+#include "kernel/uspace.h"
 #include "kernel/pool.h"
 #include "kernel/syscall.h"
 #include "kernel/timer.h"
@@ -296,7 +296,7 @@ static int64_t wait(struct epoll *e, uintptr_t at, uint64_t most, uint64_t end)
 	int64_t result = 0;
 
 	most = MIN(most, EVENTS_MAX);
-	events = kpages_alloc(most * sizeof(*events));
+	events = user_kpages_alloc(most * sizeof(*events));
 	if (!events)
 		return -ENOMEM;
 	while (!(count = collect(e, events, (unsigned)most)) && !result) {
@@ -308,7 +308,7 @@ static int64_t wait(struct epoll *e, uintptr_t at, uint64_t most, uint64_t end)
 	}
 	if (count)
 		result = user_write(at, events, count * sizeof(*events)) ? -EFAULT : (int64_t)count;
-	kpages_free(events, most * sizeof(*events));
+	user_kpages_free(events, most * sizeof(*events));
 	return result == -EAGAIN ? 0 : result == -ERESTART ? -EINTR : result;
 }
 

@@ -3,7 +3,7 @@
 #include "kernel/files.h"
 #include "kernel/file_lock.h"
 #include "kernel/kstring.h"
-#include "kernel/pmm.h"
+#include "kernel/uspace.h"
 #include "kernel/pool.h"
 #include "kernel/process.h"
 
@@ -29,7 +29,7 @@ struct files *files_new(void)
 
 	if (!f)
 		return NULL;
-	f->slots = kpages_alloc(table_bytes(SLOTS_FIRST));
+	f->slots = user_kpages_alloc(table_bytes(SLOTS_FIRST));
 	if (!f->slots) {
 		pool_free(&files_pool, f);
 		return NULL;
@@ -48,14 +48,14 @@ struct files *files_copy(struct files *f)
 		return NULL;
 	mutex_lock(&f->lock);
 	if (f->size > copy->size) {
-		struct file_slot *slots = kpages_alloc(table_bytes(f->size));
+		struct file_slot *slots = user_kpages_alloc(table_bytes(f->size));
 
 		if (!slots) {
 			mutex_unlock(&f->lock);
 			files_put(copy);
 			return NULL;
 		}
-		kpages_free(copy->slots, table_bytes(copy->size));
+		user_kpages_free(copy->slots, table_bytes(copy->size));
 		copy->slots = slots;
 		copy->size = f->size;
 	}
@@ -76,7 +76,7 @@ void files_put(struct files *f)
 	for (uint32_t fd = 0; fd < f->size; fd++)
 		if (f->slots[fd].stream)
 			let_go(f, f->slots[fd].stream);
-	kpages_free(f->slots, table_bytes(f->size));
+	user_kpages_free(f->slots, table_bytes(f->size));
 	pool_free(&files_pool, f);
 }
 
@@ -92,11 +92,11 @@ static bool grow(struct files *f, uint32_t fd, uint64_t limit)
 		size *= 2;
 	if (size == f->size)
 		return true;
-	slots = kpages_alloc(table_bytes(size));
+	slots = user_kpages_alloc(table_bytes(size));
 	if (!slots)
 		return false;
 	memcpy(slots, f->slots, table_bytes(f->size));
-	kpages_free(f->slots, table_bytes(f->size));
+	user_kpages_free(f->slots, table_bytes(f->size));
 	f->slots = slots;
 	f->size = size;
 	return true;

@@ -3,7 +3,7 @@
 #include "kernel/files.h"
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
-#include "kernel/pmm.h"
+#include "kernel/uspace.h"
 #include "kernel/syscall.h"
 #include "kernel/timer.h"
 #include "kernel/usercopy.h"
@@ -82,7 +82,7 @@ static int sleep_for_news(struct poller *p, uint64_t end)
 static int64_t poll_until(struct pollfd *fds, uint64_t count, uint64_t end)
 {
 	struct poller poller = {.lock = SPINLOCK_INIT("poll", RANK_POLL)};
-	struct item *items = kpages_alloc(MAX(count, 1UL) * sizeof(*items));
+	struct item *items = user_kpages_alloc(MAX(count, 1UL) * sizeof(*items));
 	int64_t hits = 0;
 	int error = 0;
 
@@ -103,7 +103,7 @@ static int64_t poll_until(struct pollfd *fds, uint64_t count, uint64_t end)
 			stream_watch_remove(&items[n].watch);
 			stream_put(items[n].watch.stream);
 		}
-	kpages_free(items, MAX(count, 1UL) * sizeof(*items));
+	user_kpages_free(items, MAX(count, 1UL) * sizeof(*items));
 	if (!hits && error == -ERESTART_UNHANDLED && end != UINT64_MAX)
 		error = (int)syscall_again(end);
 	return hits ? hits : error == -ETIMEDOUT ? 0 : error;
@@ -116,7 +116,7 @@ static int64_t poll_user(uintptr_t at, uint64_t count, uint64_t end)
 
 	if (count > process_current()->limits[RLIMIT_NOFILE].soft)
 		return -EINVAL;
-	fds = kpages_alloc(MAX(count, 1UL) * sizeof(*fds));
+	fds = user_kpages_alloc(MAX(count, 1UL) * sizeof(*fds));
 	if (!fds)
 		return -ENOMEM;
 	result = user_read(fds, at, count * sizeof(*fds));
@@ -124,7 +124,7 @@ static int64_t poll_user(uintptr_t at, uint64_t count, uint64_t end)
 		result = poll_until(fds, count, end);
 	if (result >= 0 && user_write(at, fds, count * sizeof(*fds)))
 		result = -EFAULT;
-	kpages_free(fds, MAX(count, 1UL) * sizeof(*fds));
+	user_kpages_free(fds, MAX(count, 1UL) * sizeof(*fds));
 	return result;
 }
 
@@ -242,7 +242,7 @@ static int64_t select_until(uint64_t count, const uintptr_t at[3], uint64_t end)
 
 	if (count > SELECT_MAX)
 		return -EINVAL;
-	memory = kpages_alloc(bytes);
+	memory = user_kpages_alloc(bytes);
 	if (!memory)
 		return -ENOMEM;
 	fds = (struct pollfd *)(memory + 3 * words);
@@ -260,7 +260,7 @@ static int64_t select_until(uint64_t count, const uintptr_t at[3], uint64_t end)
 	for (unsigned which = 0; which < 3 && result >= 0; which++)
 		if (at[which] && user_write(at[which], s.set[which], set_bytes))
 			result = -EFAULT;
-	kpages_free(memory, bytes);
+	user_kpages_free(memory, bytes);
 	return result;
 }
 

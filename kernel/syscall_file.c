@@ -58,7 +58,7 @@ int syscall_get_parts(uintptr_t at, uint64_t count, struct stream_io *io)
 
 	if (count > STREAM_PARTS_MAX)
 		return -EINVAL;
-	parts = kpages_alloc(MAX(count, 1UL) * sizeof(*parts));
+	parts = user_kpages_alloc(MAX(count, 1UL) * sizeof(*parts));
 	if (!parts)
 		return -ENOMEM;
 	*io = (struct stream_io){.parts = parts, .count = (uint32_t)count};
@@ -76,7 +76,7 @@ int syscall_get_parts(uintptr_t at, uint64_t count, struct stream_io *io)
 
 void syscall_put_parts(struct stream_io *io, uint64_t count)
 {
-	kpages_free((void *)(uintptr_t)io->parts, MAX(count, 1UL) * sizeof(*io->parts));
+	user_kpages_free((void *)(uintptr_t)io->parts, MAX(count, 1UL) * sizeof(*io->parts));
 }
 
 static int64_t with_many(uint64_t fd, uintptr_t parts, uint64_t count, bool write, bool at,

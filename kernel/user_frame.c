@@ -32,6 +32,35 @@ void user_memory_give(uint32_t frames)
 	__atomic_fetch_sub(&memory_used, frames, __ATOMIC_RELAXED);
 }
 
+// As many as the allocator takes for it, but one.
+static uint32_t frames_beyond_one(size_t bytes)
+{
+	uint32_t frames = 1;
+
+	while (((size_t)frames << PAGE_SHIFT) < bytes)
+		frames *= 2;
+	return frames - 1;
+}
+
+void *user_kpages_alloc(size_t bytes)
+{
+	uint32_t frames = frames_beyond_one(bytes);
+	void *memory;
+
+	if (!user_memory_take(frames))
+		return NULL;
+	memory = kpages_alloc(bytes);
+	if (!memory)
+		user_memory_give(frames);
+	return memory;
+}
+
+void user_kpages_free(void *memory, size_t bytes)
+{
+	kpages_free(memory, bytes);
+	user_memory_give(frames_beyond_one(bytes));
+}
+
 struct page *user_frame_alloc(void)
 {
 	void *memory;

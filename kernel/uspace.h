@@ -148,4 +148,7 @@ void user_frame_put(struct page *page);
 // programs together may have. False: it is used up. Give back what was taken.
 bool user_memory_take(uint32_t frames) MUST_CHECK;
 void user_memory_give(uint32_t frames);
+// kpages that grow with what a program asks for, counted so but for the first page. Null: no memory, or used up.
+void *user_kpages_alloc(size_t bytes) MUST_CHECK;
+void user_kpages_free(void *memory, size_t bytes);
 void uspace_init(void); // boot

@@ -40,12 +40,36 @@ void backing_put(struct uspace_backing *backing)
 		backing->ops->release(backing);
 }
 
+// What names the frames counts as the programs' memory, like page tables: somebody may touch one page here and there.
+static void *table_alloc(uint64_t pages)
+{
+	void *table;
+
+	if (!user_memory_take((uint32_t)pages))
+		return NULL;
+	table = kpages_alloc(pages << PAGE_SHIFT);
+	if (!table)
+		user_memory_give((uint32_t)pages);
+	return table;
+}
+
+static void table_free(void *table, uint64_t pages)
+{
+	kpages_free(table, pages << PAGE_SHIFT);
+	user_memory_give((uint32_t)pages);
+}
+
+static uint64_t chunk_pages(uint64_t count)
+{
+	return ALIGN_UP(count * sizeof(struct page **), PAGE_SIZE) >> PAGE_SHIFT;
+}
+
 static struct page **slot_of(struct shared *s, uint64_t index)
 {
 	struct page ***chunk = &s->chunks[index / CHUNK_PAGES];
 
 	if (!*chunk)
-		*chunk = kpages_alloc(PAGE_SIZE);
+		*chunk = table_alloc(1);
 	return *chunk ? &(*chunk)[index % CHUNK_PAGES] : NULL;
 }
 
@@ -83,10 +107,10 @@ static void shared_release(struct uspace_backing *backing)
 		for (uint64_t i = 0; i < CHUNK_PAGES; i++)
 			if (s->chunks[n][i])
 				user_frame_put(s->chunks[n][i]);
-		kpages_free(s->chunks[n], PAGE_SIZE);
+		table_free(s->chunks[n], 1);
 	}
 	if (s->chunk_count)
-		kpages_free(s->chunks, s->chunk_count * sizeof(*s->chunks));
+		table_free(s->chunks, chunk_pages(s->chunk_count));
 	pool_free(&shared_pool, s);
 }
 
@@ -115,12 +139,12 @@ static bool make_room(struct shared *s, uint64_t pages)
 
 	if (count <= s->chunk_count)
 		return true;
-	chunks = kpages_alloc(count * sizeof(*chunks));
+	chunks = table_alloc(chunk_pages(count));
 	if (!chunks)
 		return false;
 	memcpy(chunks, s->chunks, s->chunk_count * sizeof(*chunks));
 	if (s->chunk_count)
-		kpages_free(s->chunks, s->chunk_count * sizeof(*chunks));
+		table_free(s->chunks, chunk_pages(s->chunk_count));
 	s->chunks = chunks;
 	s->chunk_count = count;
 	return true;

@@ -3,11 +3,12 @@
 host's Linux and here, the machine goes on, and what the program had comes back."""
 import os
 import subprocess
+import time
 
 import pytest
 
 from held import Held
-from vm import ROOT, VM, make_volume
+from vm import PATIENCE, ROOT, VM, make_volume
 
 POOLS = ("process", "task", "signal", "signal actions", "address space", "region", "descriptor table", "shared memory", "shm object")
 
@@ -61,3 +62,14 @@ def test_the_end_of_a_child_is_told_to_who_asks_for_ends(machine, volume):
 
 def test_a_poll_that_has_something_to_tell_leaves_no_end_behind(machine, volume):
     says_what_linux_says(machine, volume, "polls")
+
+
+def test_what_calls_hold_of_the_kernel_counts_as_programs_memory(machine):
+    held, name = Held(machine, POOLS), "pagewire_user_memory_frames"
+    before = machine.metrics()[name]
+    machine.command("LOAD edges hoard &")
+    end = time.monotonic() + PATIENCE
+    while machine.metrics()[name] - before < 8 * 255 + 24 * 255 + 2000:  # a megabyte each but for its first page; a page each
+        assert time.monotonic() < end, machine.metrics()[name] - before
+        time.sleep(0.2)
+    held.stop()

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -226,12 +228,43 @@ static void polls(void)
 	close(ends[1]);
 }
 
+#define HOARDERS 8
+#define SELECTS	 24
+#define MAPPINGS 2000
+
+static void *select_for_ever(void *arg)
+{
+	select(65536, NULL, NULL, NULL, NULL);
+	return arg;
+}
+
+// Wants much of the kernel: a descriptor table of a megabyte for each child, sets of half a megabyte for each thread, the
+// tables of shared memory. Until it is ended.
+static void hoard(void)
+{
+	struct rlimit many = {65536, 65536};
+	pthread_t thread;
+
+	MUST(!setrlimit(RLIMIT_NOFILE, &many));
+	for (unsigned n = 0; n < HOARDERS; n++)
+		if (!fork()) {
+			MUST(dup2(0, 65535) == 65535);
+			for (;;)
+				pause();
+		}
+	for (unsigned n = 0; n < SELECTS; n++)
+		MUST(!pthread_create(&thread, NULL, select_for_ever, NULL));
+	for (unsigned n = 0; n < MAPPINGS; n++)
+		MUST(mmap(NULL, 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+	for (;;)
+		pause();
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps}, {"waits", waits},  {"latecomers", latecomers},
-	     {"grows", grows}, {"random", whole}, {"news", news},
-	     {"polls", polls}};
+} cases[] = {{"jumps", jumps},	{"waits", waits}, {"latecomers", latecomers}, {"grows", grows},
+	     {"random", whole}, {"news", news},	  {"polls", polls},	      {"hoard", hoard}};
 
 int main(int argc, char **argv)
 {
