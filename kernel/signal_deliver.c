@@ -39,6 +39,10 @@ _Static_assert(offsetof(struct signal_frame, info) == 8 + 304, "struct rt_sigfra
 #define RFLAGS_USER                                                                                \
 	0x40dd5UL // what a program may set: CF PF AF ZF SF TF DF OF AC; IF and the rest are ours
 #define RED_ZONE 128
+// What the instruction at RIP may have made comes first: its handler looks at the registers.
+#define OF_FAULTS                                                                                  \
+	(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGTRAP) |     \
+	 SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGSYS))
 
 struct fp_sw {
 	uint32_t magic1, extended_bytes;
@@ -169,6 +173,8 @@ static void run_handler(struct task *t, struct trap_frame *f, const struct signa
 	t->blocked |= a->mask & ~(SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP));
 	if (!(a->flags & SA_NODEFER))
 		t->blocked |= SIGNAL_BIT(info->signal);
+	t->attention |=
+	    signal_waits(); // the next one does not wait for this handler's end, which may never come
 	spin_unlock_wtd(&process_lock);
 }
 
@@ -243,7 +249,9 @@ static int take_one(struct task *t, struct signal_info *info, struct signal_acti
 	int signal;
 
 	spin_lock_wtd(&process_lock);
-	signal = signal_take(&t->pending, blocked, info);
+	signal = signal_take(&t->pending, blocked | ~OF_FAULTS, info);
+	if (!signal)
+		signal = signal_take(&t->pending, blocked, info);
 	if (!signal)
 		signal = signal_take(&p->pending, blocked, info);
 	if (signal) {

@@ -73,3 +73,7 @@ def test_what_calls_hold_of_the_kernel_counts_as_programs_memory(machine):
         assert time.monotonic() < end, machine.metrics()[name] - before
         time.sleep(0.2)
     held.stop()
+
+
+def test_no_signal_waits_for_the_handler_of_another(machine, volume):
+    says_what_linux_says(machine, volume, "nested")

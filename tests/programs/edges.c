@@ -260,11 +260,42 @@ static void hoard(void)
 		pause();
 }
 
+static volatile sig_atomic_t second;
+
+static void on_first(int signal)
+{
+	(void)signal;
+	while (!second)
+		;
+}
+
+static void on_second(int signal)
+{
+	(void)signal;
+	second = 1;
+}
+
+// Of two signals that come at once, neither waits for the other's handler to end.
+static void nested(void)
+{
+	struct sigaction first = {.sa_handler = on_first}, other = {.sa_handler = on_second};
+	sigset_t both;
+
+	sigemptyset(&both);
+	sigaddset(&both, SIGUSR1);
+	sigaddset(&both, SIGUSR2);
+	MUST(!sigaction(SIGUSR1, &first, NULL) && !sigaction(SIGUSR2, &other, NULL) &&
+	     !sigprocmask(SIG_BLOCK, &both, NULL));
+	MUST(!raise(SIGUSR1) && !raise(SIGUSR2) && !sigprocmask(SIG_UNBLOCK, &both, NULL) &&
+	     second);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps},	{"waits", waits}, {"latecomers", latecomers}, {"grows", grows},
-	     {"random", whole}, {"news", news},	  {"polls", polls},	      {"hoard", hoard}};
+} cases[] = {{"jumps", jumps}, {"waits", waits},  {"latecomers", latecomers},
+	     {"grows", grows}, {"random", whole}, {"news", news},
+	     {"polls", polls}, {"hoard", hoard},  {"nested", nested}};
 
 int main(int argc, char **argv)
 {
