@@ -161,6 +161,7 @@ static void run_handler(struct task *t, struct trap_frame *f, const struct signa
 			const struct signal_info *info)
 {
 	uint64_t mask = t->restore_blocked ? t->saved_blocked : t->blocked;
+	bool on;
 
 	t->restore_blocked = false;
 	if (a->handler >= USER_END || !(a->flags & SA_RESTORER) ||
@@ -169,6 +170,11 @@ static void run_handler(struct task *t, struct trap_frame *f, const struct signa
 			t->process->pid, info->signal);
 		process_exit(SIGSEGV);
 	}
+	on =
+	    irq_save(); // the interrupted code may have anything in its x87 stack, rounding and masks
+	fpu_reset(t->fpu);
+	fpu_restore(t->fpu);
+	irq_restore(on);
 	spin_lock_wtd(&process_lock);
 	t->blocked |= a->mask & ~(SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP));
 	if (!(a->flags & SA_NODEFER))

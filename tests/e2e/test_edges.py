@@ -77,3 +77,7 @@ def test_what_calls_hold_of_the_kernel_counts_as_programs_memory(machine):
 
 def test_no_signal_waits_for_the_handler_of_another(machine, volume):
     says_what_linux_says(machine, volume, "nested")
+
+
+def test_a_handler_begins_with_fresh_floating_point_registers(machine, volume):
+    says_what_linux_says(machine, volume, "floats")

@@ -2,6 +2,7 @@
 // edges WHAT: where calls, signals and the end of threads and processes meet. Says "ok" on Linux, too.
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <fenv.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -290,12 +292,45 @@ static void nested(void)
 	     second);
 }
 
+static volatile long double third;
+static volatile int rounding;
+
+static void on_float(int signal)
+{
+	volatile long double one = 1, three = 3;
+
+	(void)signal;
+	third = one / three;
+	rounding = fegetround();
+}
+
+// A handler begins with registers for floating point as at a program's start, whatever was interrupted.
+static void floats(void)
+{
+	struct sigaction a = {.sa_handler = on_float};
+	register long number __asm__("rax") = SYS_kill;
+
+	MUST(!sigaction(SIGUSR1, &a, NULL) && !fesetround(FE_UPWARD));
+	__asm__ volatile(".rept 8\n"
+			 "fld1\n"
+			 ".endr\n"
+			 "syscall\n" // the handler runs here, the x87 stack full
+			 ".rept 8\n"
+			 "fstp %%st(0)\n"
+			 ".endr"
+			 : "+r"(number)
+			 : "D"((long)getpid()), "S"((long)SIGUSR1)
+			 : "rcx", "r11", "memory");
+	MUST(number == 0 && third > 0.333L && third < 0.334L && rounding == FE_TONEAREST &&
+	     fegetround() == FE_UPWARD);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps}, {"waits", waits},  {"latecomers", latecomers},
-	     {"grows", grows}, {"random", whole}, {"news", news},
-	     {"polls", polls}, {"hoard", hoard},  {"nested", nested}};
+} cases[] = {{"jumps", jumps},	 {"waits", waits},  {"latecomers", latecomers}, {"grows", grows},
+	     {"random", whole},	 {"news", news},    {"polls", polls},		{"hoard", hoard},
+	     {"nested", nested}, {"floats", floats}};
 
 int main(int argc, char **argv)
 {
