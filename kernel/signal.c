@@ -192,6 +192,15 @@ void signal_task_locked(struct task *t, int signal, const struct signal_info *in
 		task_interrupt(t);
 }
 
+void signal_action_changed_locked(struct process *p, int signal)
+{
+	if (!ignores(p, signal))
+		return;
+	remove_bits(&p->pending, SIGNAL_BIT(signal));
+	for (struct task *t = p->tasks; t; t = t->process_next)
+		remove_bits(&t->pending, SIGNAL_BIT(signal));
+}
+
 // ---- the public calls; process_lock not held ----
 
 void signal_process(struct process *p, int signal, const struct signal_info *info)

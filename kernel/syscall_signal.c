@@ -31,6 +31,7 @@ SYSCALL(13, rt_sigaction)
 	if (a[1]) {
 		fresh.mask &= ~UNBLOCKABLE;
 		*action = fresh;
+		signal_action_changed_locked(p, (int)a[0]);
 	}
 	spin_unlock_wtd(&process_lock);
 	return a[2] ? user_put(a[2], &old) : 0;

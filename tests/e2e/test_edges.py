@@ -81,3 +81,7 @@ def test_no_signal_waits_for_the_handler_of_another(machine, volume):
 
 def test_a_handler_begins_with_fresh_floating_point_registers(machine, volume):
     says_what_linux_says(machine, volume, "floats")
+
+
+def test_a_pending_signal_that_is_ignored_for_a_while_is_gone(machine, volume):
+    says_what_linux_says(machine, volume, "ignored")

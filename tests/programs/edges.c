@@ -325,12 +325,27 @@ static void floats(void)
 	     fegetround() == FE_UPWARD);
 }
 
+// A signal that is ignored for a while, though it was blocked, is gone (POSIX sigaction).
+static void ignored(void)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN}, handle = {.sa_handler = on_second};
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	MUST(!sigprocmask(SIG_BLOCK, &set, NULL) && !raise(SIGUSR1) && !kill(getpid(), SIGUSR1));
+	MUST(!sigaction(SIGUSR1, &ignore, NULL) && !sigaction(SIGUSR1, &handle, NULL));
+	MUST(!sigpending(&set) && !sigismember(&set, SIGUSR1));
+	sigaddset(&set, SIGUSR1);
+	MUST(!sigprocmask(SIG_UNBLOCK, &set, NULL) && !second);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps},	 {"waits", waits},  {"latecomers", latecomers}, {"grows", grows},
-	     {"random", whole},	 {"news", news},    {"polls", polls},		{"hoard", hoard},
-	     {"nested", nested}, {"floats", floats}};
+} cases[] = {{"jumps", jumps},	 {"waits", waits},   {"latecomers", latecomers}, {"grows", grows},
+	     {"random", whole},	 {"news", news},     {"polls", polls},		 {"hoard", hoard},
+	     {"nested", nested}, {"floats", floats}, {"ignored", ignored}};
 
 int main(int argc, char **argv)
 {
