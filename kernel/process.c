@@ -156,6 +156,11 @@ struct process *process_make(struct process *parent)
 	if (!p)
 		return NULL;
 	p->references = 1; // for being in the list of all
+	p->actions = signal_actions_new(parent ? parent->actions : NULL);
+	if (!p->actions) {
+		process_put(p);
+		return NULL;
+	}
 	p->umask = 022;
 	p->started_ns = clock_ns();
 	waitq_init(&p->waiters);
@@ -167,6 +172,12 @@ struct process *process_make(struct process *parent)
 	else
 		default_limits(p);
 	spin_lock_wtd(&process_lock);
+	if (parent && signal_waits()) { // perhaps for a whole group: the child would escape it
+		spin_unlock_wtd(&process_lock);
+		signal_actions_put(p->actions);
+		process_put(p);
+		return NULL;
+	}
 	p->pid = task_number();
 	p->group = parent ? parent->group : p->pid;
 	p->session = parent ? parent->session : p->pid;
@@ -336,9 +347,8 @@ int process_start(const struct process_start *how)
 		error = add_strings(&args, how->argv, &args.argc);
 	if (!error)
 		error = add_strings(&args, how->envp, &args.envc);
-	p->actions = error ? NULL : signal_actions_new(NULL);
 	p->files = error ? NULL : files_new_console();
-	if (!error && (!p->actions || !p->files))
+	if (!error && !p->files)
 		error = -ENOMEM;
 	if (!error)
 		error = exec_build(p->program, &args, p, &p->space, &frame);

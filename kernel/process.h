@@ -160,7 +160,8 @@ NORETURN void task_exit(int code);	// this task; the process with its last one
 NORETURN void process_exit(int status); // all tasks; status as wait4 tells it
 void process_each(void (*visit)(const struct process *p, void *ctx),
 		  void *ctx); // (T) held meanwhile
-// Made and not yet running; null: a limit, or no memory. `parent` null: the kernel's.
+// Made and not yet running; null: a limit, no memory, or a signal for its parent, the running process (null: the
+// kernel's), that comes first. From now on signals reach it.
 struct process *process_make(struct process *parent);
 void process_unmake(struct process *p); // never ran
 // A task that will enter ring 3 with `frame`; it runs after task_run.

@@ -55,15 +55,14 @@ static struct process *copy_process(struct process *parent, uint64_t flags)
 	p->arg_start = parent->arg_start;
 	p->arg_end = parent->arg_end;
 	p->vforked = flags & CLONE_VFORK;
-	p->actions = signal_actions_new(parent->actions);
-	p->files = p->actions ? files_copy(parent->files) : NULL;
+	p->files = files_copy(parent->files);
 	if (flags & CLONE_VM) {
 		uspace_get(parent->space);
 		p->space = parent->space;
 	} else if (p->files) {
 		p->space = uspace_fork(parent->space);
 	}
-	if (p->actions && p->files && p->space)
+	if (p->files && p->space)
 		return p;
 	process_unmake(p);
 	return NULL;
@@ -91,8 +90,10 @@ int64_t process_clone(uint64_t flags, uintptr_t stack, uintptr_t parent_tid, uin
 
 	if (error)
 		return error;
-	if (!(flags & CLONE_THREAD) && !(p = copy_process(p, flags)))
-		return -EAGAIN;
+	if (!(flags & CLONE_THREAD) && !(p = copy_process(p, flags))) {
+		self->attention |= signal_waits();
+		return signal_waits() ? -ERESTART_ALWAYS : -EAGAIN;
+	}
 	frame.rax = 0;
 	if (stack)
 		frame.rsp = stack;

@@ -56,6 +56,8 @@ enum {
 // is no handler). Never seen by programs.
 #undef ERESTART // the host's, in its tests
 #define ERESTART 512
+// The same whatever the action says: the call was not even begun.
+#define ERESTART_ALWAYS 513
 // The same without a handler only: after one it is EINTR, whatever SA_RESTART says (Linux' ERESTARTNOHAND).
 #define ERESTART_UNHANDLED 514
 

@@ -190,9 +190,11 @@ static void settle_call(struct trap_frame *f, const struct signal_action *a)
 	if (a)
 		task_current()->resume_end = 0;
 	if (f->vector != TRAP_SYSCALL ||
-	    (f->rax != (uint64_t)-ERESTART && f->rax != (uint64_t)-ERESTART_UNHANDLED))
+	    (f->rax != (uint64_t)-ERESTART && f->rax != (uint64_t)-ERESTART_ALWAYS &&
+	     f->rax != (uint64_t)-ERESTART_UNHANDLED))
 		return;
-	if (a && (f->rax == (uint64_t)-ERESTART_UNHANDLED || !(a->flags & SA_RESTART))) {
+	if (a && (f->rax == (uint64_t)-ERESTART_UNHANDLED ||
+		  (f->rax == (uint64_t)-ERESTART && !(a->flags & SA_RESTART)))) {
 		f->rax = (uint64_t)-EINTR;
 	} else {
 		f->rax = f->error; // the call's number

@@ -29,10 +29,14 @@ def machine(volume):
         assert vm.down() == 0
 
 
-def says_what_linux_says(machine, volume, case):
+def says_ok(machine, case):
     held = Held(machine, POOLS)
     assert "ok" in machine.command("LOAD edges " + case, 30).split()
     held.back()
+
+
+def says_what_linux_says(machine, volume, case):
+    says_ok(machine, case)
     assert subprocess.run([volume[0] / "bin" / "edges", case], check=True, capture_output=True).stdout == b"ok\n"
 
 
@@ -85,3 +89,7 @@ def test_a_handler_begins_with_fresh_floating_point_registers(machine, volume):
 
 def test_a_pending_signal_that_is_ignored_for_a_while_is_gone(machine, volume):
     says_what_linux_says(machine, volume, "ignored")
+
+
+def test_a_signal_to_a_group_reaches_those_being_made(machine):
+    says_ok(machine, "groups")  # on Linux orphans' zombies stay in the group until init looks

@@ -308,7 +308,7 @@ static void on_float(int signal)
 static void floats(void)
 {
 	struct sigaction a = {.sa_handler = on_float};
-	register long number __asm__("rax") = SYS_kill;
+	long number = SYS_kill;
 
 	MUST(!sigaction(SIGUSR1, &a, NULL) && !fesetround(FE_UPWARD));
 	__asm__ volatile(".rept 8\n"
@@ -318,7 +318,7 @@ static void floats(void)
 			 ".rept 8\n"
 			 "fstp %%st(0)\n"
 			 ".endr"
-			 : "+r"(number)
+			 : "+a"(number)
 			 : "D"((long)getpid()), "S"((long)SIGUSR1)
 			 : "rcx", "r11", "memory");
 	MUST(number == 0 && third > 0.333L && third < 0.334L && rounding == FE_TONEAREST &&
@@ -340,12 +340,50 @@ static void ignored(void)
 	MUST(!sigprocmask(SIG_UNBLOCK, &set, NULL) && !second);
 }
 
+// A large process makes children, which sleep.
+static void have_children(void)
+{
+	static char much[64 << 12];
+	int ends[2];
+
+	for (unsigned n = 0; n < sizeof(much); n += 4096)
+		much[n] = 1;
+	MUST(!pipe(ends));
+	for (unsigned n = 0; n < 60; n++)
+		if (!fork())
+			_exit((int)read(ends[0], much, 1));
+	for (;;)
+		pause();
+}
+
+// A signal to a process group reaches its children, those too that are being made.
+static void groups(void)
+{
+	for (unsigned n = 0; n < 20; n++) {
+		pid_t child = fork();
+
+		if (!child) {
+			setpgid(0, 0);
+			have_children();
+		}
+		setpgid(child, child);
+		usleep(3000 + n * 100);
+		MUST(!kill(-child, SIGKILL) && waitpid(child, NULL, 0) == child);
+		for (unsigned tries = 0; !kill(-child, 0);
+		     tries++) { // orphans end now, or never
+			MUST(tries < 200);
+			usleep(10000);
+		}
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps},	 {"waits", waits},   {"latecomers", latecomers}, {"grows", grows},
-	     {"random", whole},	 {"news", news},     {"polls", polls},		 {"hoard", hoard},
-	     {"nested", nested}, {"floats", floats}, {"ignored", ignored}};
+} cases[] = {{"jumps", jumps},	 {"waits", waits},     {"latecomers", latecomers},
+	     {"grows", grows},	 {"random", whole},    {"news", news},
+	     {"polls", polls},	 {"hoard", hoard},     {"nested", nested},
+	     {"floats", floats}, {"ignored", ignored}, {"groups", groups}};
 
 int main(int argc, char **argv)
 {
