@@ -240,8 +240,8 @@ static void *select_for_ever(void *arg)
 	return arg;
 }
 
-// Wants much of the kernel: a descriptor table of a megabyte for each child, sets of half a megabyte for each thread, the
-// tables of shared memory. Until it is ended.
+// Wants much of the kernel: a descriptor table of a megabyte for each child, sets of half a megabyte for each thread,
+// the tables of shared memory. Until it is ended.
 static void hoard(void)
 {
 	struct rlimit many = {65536, 65536};
