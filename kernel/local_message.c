@@ -210,7 +210,7 @@ static int64_t send(struct local_socket *t, struct stream_io *io, struct socket_
 		return n;
 	if (m && m->control_len)
 		n = local_rights_take(m, &sender, &rights);
-	while (!n) {
+	while (!n && (io->left || t->type != SOCK_STREAM)) { // no bytes are nothing in a stream
 		n = send_one(t, to, io, &sender, rights);
 		if (n < 0)
 			break;

@@ -93,3 +93,7 @@ def test_a_pending_signal_that_is_ignored_for_a_while_is_gone(machine, volume):
 
 def test_a_signal_to_a_group_reaches_those_being_made(machine):
     says_ok(machine, "groups")  # on Linux orphans' zombies stay in the group until init looks
+
+
+def test_no_bytes_in_a_local_stream_are_not_its_end(machine, volume):
+    says_what_linux_says(machine, volume, "empty")

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -369,21 +370,35 @@ static void groups(void)
 		setpgid(child, child);
 		usleep(3000 + n * 100);
 		MUST(!kill(-child, SIGKILL) && waitpid(child, NULL, 0) == child);
-		for (unsigned tries = 0; !kill(-child, 0);
-		     tries++) { // orphans end now, or never
+		for (unsigned tries = 0; !kill(-child, 0); tries++) { // orphans end now, or never
 			MUST(tries < 200);
 			usleep(10000);
 		}
 	}
 }
 
+// In a stream no bytes are nothing, and not its end; a datagram of none is one.
+static void empty(void)
+{
+	int stream[2], packets[2];
+	char byte;
+
+	MUST(!socketpair(AF_UNIX, SOCK_STREAM, 0, stream) &&
+	     !socketpair(AF_UNIX, SOCK_DGRAM, 0, packets));
+	MUST(send(stream[0], "", 0, 0) == 0 && recv(stream[1], &byte, 1, MSG_DONTWAIT) == -1 &&
+	     errno == EAGAIN);
+	MUST(send(stream[0], "x", 1, 0) == 1 && recv(stream[1], &byte, 1, MSG_DONTWAIT) == 1 &&
+	     byte == 'x');
+	MUST(send(packets[0], "", 0, 0) == 0 && recv(packets[1], &byte, 1, MSG_DONTWAIT) == 0);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps},	 {"waits", waits},     {"latecomers", latecomers},
-	     {"grows", grows},	 {"random", whole},    {"news", news},
-	     {"polls", polls},	 {"hoard", hoard},     {"nested", nested},
-	     {"floats", floats}, {"ignored", ignored}, {"groups", groups}};
+} cases[] = {{"jumps", jumps},	 {"waits", waits},   {"latecomers", latecomers}, {"grows", grows},
+	     {"random", whole},	 {"news", news},     {"polls", polls},		 {"hoard", hoard},
+	     {"nested", nested}, {"floats", floats}, {"ignored", ignored},	 {"groups", groups},
+	     {"empty", empty}};
 
 int main(int argc, char **argv)
 {
