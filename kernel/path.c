@@ -132,6 +132,8 @@ int path_open(const char *path, size_t len, unsigned flags, uint32_t mode, struc
 	if (error)
 		return error;
 	if ((*out)->ops->kind == STREAM_DIRECTORY) {
+		if ((*out)->path) // /proc/PID/fd: the open directory itself, which has its path
+			return 0;
 		(*out)->path = kpages_alloc(len + 1);
 		if (!(*out)->path) {
 			stream_put(*out);

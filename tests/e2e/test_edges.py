@@ -97,3 +97,7 @@ def test_a_signal_to_a_group_reaches_those_being_made(machine):
 
 def test_no_bytes_in_a_local_stream_are_not_its_end(machine, volume):
     says_what_linux_says(machine, volume, "empty")
+
+
+def test_a_directory_that_is_opened_again_through_proc_stays_what_it_was(machine, volume):
+    says_what_linux_says(machine, volume, "reopened")

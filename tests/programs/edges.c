@@ -392,13 +392,31 @@ static void empty(void)
 	MUST(send(packets[0], "", 0, 0) == 0 && recv(packets[1], &byte, 1, MSG_DONTWAIT) == 0);
 }
 
+// Opening a directory again through /proc leaves the first one what it was.
+static void reopened(void)
+{
+	int fd = open("/proc/self", O_RDONLY | O_DIRECTORY), again, file;
+	char path[64];
+
+	MUST(fd >= 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	for (unsigned n = 0; n < 100; n++) {
+		again = open(path, O_RDONLY | O_DIRECTORY);
+		MUST(again >= 0 && (file = openat(fd, "status", O_RDONLY)) >= 0 && !close(file));
+		MUST((file = openat(again, "status", O_RDONLY)) >= 0 && !close(file) &&
+		     !close(again));
+	}
+	close(fd);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps},	 {"waits", waits},   {"latecomers", latecomers}, {"grows", grows},
-	     {"random", whole},	 {"news", news},     {"polls", polls},		 {"hoard", hoard},
-	     {"nested", nested}, {"floats", floats}, {"ignored", ignored},	 {"groups", groups},
-	     {"empty", empty}};
+} cases[] = {{"jumps", jumps},	 {"waits", waits},	{"latecomers", latecomers},
+	     {"grows", grows},	 {"random", whole},	{"news", news},
+	     {"polls", polls},	 {"hoard", hoard},	{"nested", nested},
+	     {"floats", floats}, {"ignored", ignored},	{"groups", groups},
+	     {"empty", empty},	 {"reopened", reopened}};
 
 int main(int argc, char **argv)
 {
