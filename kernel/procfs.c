@@ -320,7 +320,7 @@ static struct proc_file *file_of(struct stream *s)
 static void text_free(struct proc_text *t)
 {
 	if (t->text)
-		kpages_free(t->text, t->size);
+		user_kpages_free(t->text, t->size);
 	*t = (struct proc_text){0};
 }
 

@@ -24,12 +24,12 @@ static bool make_room(struct proc_text *t, size_t more)
 		size *= 2;
 	if (size == t->size)
 		return true;
-	text = size <= PROC_TEXT_MAX ? kpages_alloc(size) : NULL;
+	text = size <= PROC_TEXT_MAX ? user_kpages_alloc(size) : NULL;
 	if (!text)
 		return false;
 	if (t->text) {
 		memcpy(text, t->text, t->len);
-		kpages_free(t->text, t->size);
+		user_kpages_free(t->text, t->size);
 	}
 	t->text = text;
 	t->size = size;
