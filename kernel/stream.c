@@ -81,7 +81,8 @@ static int move(struct stream_io *io, void *kernel, size_t bytes, bool in)
 {
 	struct stream_io start = *io;
 
-	ASSERT(bytes <= io->left);
+	ASSERT(bytes <= io->left &&
+	       io->left <= INT64_MAX); // makers reckon with signed numbers, too
 	for (size_t done = 0; done < bytes;) {
 		uintptr_t user;
 		size_t piece = next_piece(io, bytes - done, &user);

@@ -74,8 +74,8 @@ static int64_t receive_message(struct stream *s, struct socket_message *m)
 SYSCALL(44, sendto)
 {
 	struct socket_address name;
-	struct stream_part part = {a[1], a[2]};
-	struct socket_message m = {.io = {.parts = &part, .count = 1, .left = a[2]},
+	struct stream_part part = {a[1], MIN(a[2], IO_MAX)};
+	struct socket_message m = {.io = {.parts = &part, .count = 1, .left = part.len},
 				   .flags = (unsigned)a[3]};
 	int error;
 	int64_t done;
@@ -95,8 +95,8 @@ SYSCALL(44, sendto)
 SYSCALL(45, recvfrom)
 {
 	struct socket_address name = {0};
-	struct stream_part part = {a[1], a[2]};
-	struct socket_message m = {.io = {.parts = &part, .count = 1, .left = a[2]},
+	struct stream_part part = {a[1], MIN(a[2], IO_MAX)};
+	struct socket_message m = {.io = {.parts = &part, .count = 1, .left = part.len},
 				   .flags = (unsigned)a[3],
 				   .name = &name};
 	int error;

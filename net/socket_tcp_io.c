@@ -219,7 +219,7 @@ static int64_t send_piece(struct tcp_socket *t, struct stream_io *io, bool more)
 		return n;
 	if (!need_page(t))
 		return -EAGAIN;
-	n = MIN(MIN(n, (int64_t)io->left), (int64_t)(PAGE_SIZE - t->page_used));
+	n = MIN(n, (int64_t)MIN(io->left, PAGE_SIZE - t->page_used));
 	error = stream_io_in(io, (char *)page_virt(t->page) + t->page_used, (size_t)n);
 	if (error)
 		return error;

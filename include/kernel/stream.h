@@ -27,7 +27,7 @@ struct stream_io {
 	const struct stream_part *parts;
 	uint32_t count, now; // parts, and the one that is being used
 	uint64_t at;	     // bytes of it that are used
-	uint64_t left;	     // bytes of all of them that are not
+	uint64_t left;	     // bytes of all of them that are not: at most IO_MAX (kernel/syscall.h)
 	bool kernel;	     // parts are kernel memory (the kernel's own use of a stream)
 };
 // Thread context of the program; may sleep. Move the next `bytes` (at most io->left) from or to the program.

@@ -108,8 +108,8 @@ def test_a_user_s_time_out_ends_a_connection_whose_peer_does_not_read(machine):
     says_ok(machine, "LOAD local stuck")
 
 
-@pytest.mark.parametrize("what", ["cork", "peek", "again"])
-def test_what_is_held_back_looked_at_or_asked_for_again_is_as_on_linux(machine, what):
+@pytest.mark.parametrize("what", ["cork", "peek", "lengths", "again"])
+def test_what_is_held_back_looked_at_or_asked_for_again_or_too_long_is_as_on_linux(machine, what):
     says_ok(machine, f"LOAD local {what}")
 
 

@@ -6,6 +6,7 @@
 // local stuck          TCP_USER_TIMEOUT ends a connection whose peer does not read; runs on Linux too. "ok"
 // local cork           what is held back goes where there is no room for more; runs on Linux too. "ok"
 // local peek           MSG_PEEK shows all that has come; runs on Linux too. "ok"
+// local lengths        lengths that are negative as signed numbers; runs on Linux too. "ok"
 // local again          a refused connection is asked for again with the same socket; runs on Linux too. "ok"
 // local put FILE PATH  puts a file on the machine's own server, by sendfile; prints the answer's first line
 #define _GNU_SOURCE
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -368,6 +370,34 @@ static void peek(void)
 	puts("ok");
 }
 
+// A length beyond all memory moves what there is, and touches nothing else; no call moves more than 2 GB anyway.
+static void lengths(void)
+{
+	struct name at = name_of("127.0.0.1", 7015);
+	int l = listener_at(&at), c = socket(AF_INET, SOCK_STREAM, 0),
+	    u = socket(AF_INET, SOCK_DGRAM, 0), s;
+	size_t room = 128 << 10, huge = SIZE_MAX - 8;
+	char *mine =
+		 mmap(NULL, 2 * room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+	     *theirs = malloc(room);
+	ssize_t sent, n;
+
+	MUST(mine != MAP_FAILED && theirs && !munmap(mine + room, room));
+	MUST(!connect(c, (void *)&at.at, at.len) && (s = accept(l, NULL, NULL)) >= 0);
+	memset(mine, 'm', room);
+	sent = send(c, mine, huge, 0);
+	MUST(sent > 0 && sent <= (ssize_t)room);
+	for (ssize_t got = 0; got < sent; got += n)
+		MUST((n = recv(s, theirs + got, huge, 0)) > 0 && n <= sent - got);
+	MUST(!memcmp(mine, theirs, (size_t)sent));
+	MUST(sendto(u, mine, huge, 0, (void *)&at.at, at.len) == -1 && errno == EMSGSIZE);
+	close(u);
+	close(s);
+	close(c);
+	close(l);
+	puts("ok");
+}
+
 // A connection that was refused may be asked for again, with the same socket.
 static void again(void)
 {
@@ -434,6 +464,8 @@ int main(int argc, char **argv)
 		cork();
 	else if (argc == 2 && !strcmp(argv[1], "peek"))
 		peek();
+	else if (argc == 2 && !strcmp(argv[1], "lengths"))
+		lengths();
 	else if (argc == 2 && !strcmp(argv[1], "again"))
 		again();
 	else if (argc == 4 && !strcmp(argv[1], "put"))
