@@ -241,6 +241,117 @@ static void half_open_connections_go_away(void **state)
 	bed_skip();
 }
 
+// Kept by the server, which takes nothing, so that the window closes.
+static struct pbuf *kept;
+
+static err_t keep(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+	if (p && kept)
+		pbuf_cat(kept, p);
+	else if (p)
+		kept = p;
+	return ERR_OK;
+}
+
+// What lies out of order reaches beyond the window's end; then all that is before it comes.
+static void a_segment_out_of_order_ends_where_the_window_does(void **state)
+{
+	static const uint8_t data[1460];
+
+	for (unsigned way = 0; way < 3; way++) {
+		struct bed_peer *peer = bed_connect(1460, 65535);
+		uint32_t start = peer->seq, left = peer->pcb->rcv_wnd - 10;
+
+		tcp_recv(peer->pcb, keep);
+		if (way == 1) { // in front of another
+			peer->seq = start + left + 5;
+			bed_send(peer, TCP_ACK, data, 20);
+		} else if (way == 2) { // behind another
+			peer->seq = start + left - 100;
+			bed_send(peer, TCP_ACK, data, 50);
+		}
+		peer->seq = start + left;
+		bed_send(peer, TCP_ACK | TCP_FIN, data, 1000);
+		for (peer->seq = start; left;) {
+			uint32_t n = MIN(left, (uint32_t)sizeof(data));
+
+			bed_send(peer, TCP_ACK, data, n);
+			left -= n;
+		}
+		bed_skip();
+		assert_non_null(peer->pcb);
+		assert_int_equal(peer->pcb->state, ESTABLISHED); // the FIN was beyond
+		assert_int_equal(peer->pcb->rcv_wnd, 0);
+		assert_int_equal(peer->pcb->rcv_nxt, start + 65535);
+		tcp_abort(peer->pcb);
+		pbuf_free(kept);
+		kept = NULL;
+		bed_skip();
+	}
+}
+
+// A FIN out of order, and then data in order up to the window's end, beyond that FIN.
+static void data_behind_a_fin_out_of_order_fills_the_window(void **state)
+{
+	static const uint8_t data[1460];
+
+	for (unsigned way = 0; way < 2; way++) {
+		struct bed_peer *peer = bed_connect(1460, 65535);
+		uint32_t start = peer->seq, right = start + peer->pcb->rcv_wnd, at = right - 1000;
+
+		tcp_recv(peer->pcb, keep);
+		while (peer->seq != at)
+			bed_send(peer, TCP_ACK, data, MIN(at - peer->seq, (uint32_t)sizeof(data)));
+		peer->seq = at + 500;
+		bed_send(peer, TCP_ACK | TCP_FIN, data, 10);
+		if (way) { // what holds the FIN is itself out of order
+			peer->seq = at + 400;
+			bed_send(peer, TCP_ACK, data, 600);
+		}
+		peer->seq = at;
+		bed_send(peer, TCP_ACK, data, way ? 400 : 1000);
+		bed_skip();
+		assert_non_null(peer->pcb);
+		assert_true(TCP_SEQ_LEQ(peer->pcb->rcv_nxt, right));
+		tcp_abort(peer->pcb);
+		pbuf_free(kept);
+		kept = NULL;
+		bed_skip();
+	}
+}
+
+// Data and FINs that overlap in every way, near a window's end, while the server takes some of it.
+static void segments_at_random_about_the_windows_end(void **state)
+{
+	static const uint8_t data[1460];
+
+	for (unsigned n = 0; n < 400; n++) {
+		struct bed_peer *peer = bed_connect(1460, 65535);
+		uint32_t start = peer->seq, right = start + peer->pcb->rcv_wnd, at;
+
+		tcp_recv(peer->pcb, keep);
+		for (at = right - 1500; peer->seq != at;)
+			bed_send(peer, TCP_ACK, data, MIN(at - peer->seq, (uint32_t)sizeof(data)));
+		for (unsigned k = 0; k < 25 && peer->pcb; k++) {
+			uint8_t flags = shim_random_below(8) ? TCP_ACK : TCP_ACK | TCP_FIN;
+			bool whole = !shim_random_below(4);
+
+			peer->seq = (whole ? at : at - 100) + shim_random_below(17) * 100;
+			bed_send(peer, flags, data, shim_random_below(13) * 100);
+			if (peer->pcb && kept && !shim_random_below(6)) {
+				tcp_recved(peer->pcb, (uint16_t)shim_random_below(400));
+				stack_flush();
+			}
+		}
+		if (peer->pcb)
+			tcp_abort(peer->pcb);
+		pbuf_free(kept);
+		kept = NULL;
+		bed_skip();
+		bed_peers_forget_one(peer);
+	}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 int main(void)
 {
@@ -257,6 +368,9 @@ int main(void)
 	    TEST(segments_of_noise),
 	    TEST(a_reset_in_the_window_is_challenged),
 	    TEST(half_open_connections_go_away),
+	    TEST(a_segment_out_of_order_ends_where_the_window_does),
+	    TEST(data_behind_a_fin_out_of_order_fills_the_window),
+	    TEST(segments_at_random_about_the_windows_end),
 	};
 	return cmocka_run_group_tests_name("tcp_hostile", tests, bed_group_setup,
 					   bed_group_teardown);
