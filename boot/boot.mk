@@ -10,7 +10,7 @@ export SOURCE_DATE_EPOCH ?= 1767225600
 # The files of the read path are compiled as one: what one of them calls in another becomes part of it where that
 # saves instructions. Nothing else about them is special, and the host tests compile each by itself.
 HOT_OBJS := $(addprefix $(B)/,$(addsuffix .o,drivers/e1000_rx drivers/e1000_tx drivers/e1000_straight drivers/e1000_done net/straight \
-              net/netdev net/pagebuf net/rxpool net/stack net/lwip/tcp_straight net/lwip/tcp_straight_send net/lwip/tcp_straight_find net/lwip/tcp_cwnd net/lwip/tcp_timestamp net/lwip/memory \
+              net/netdev net/pagebuf net/answer_now net/rxpool net/stack net/lwip/tcp_straight net/lwip/tcp_straight_send net/lwip/tcp_straight_find net/lwip/tcp_cwnd net/lwip/tcp_timestamp net/lwip/memory \
               net/lwip/tcp_bare net/lwip/tcp_hash net/lwip/tcp_leave net/lwip/tcp_open net/lwip/tcp_syn net/lwip/tcp_tw \
               server/http server/http_send server/http_exchange server/http_recall server/http_conn server/http_stats server/http_timer server/access_log \
               fs/inode fs/pagecache fs/pagecache_run fs/name_cache kernel/page kernel/pool kernel/timer)) \

@@ -142,6 +142,17 @@ ONE_CALLER err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16
 	return give(iface, packet->tot_len, out->frags, 2, &out->offload);
 }
 
+ONE_CALLER err_t iface_send_answer(struct netif *netif, const struct netfrag frags[2],
+				   uint16_t tcp_header, const struct pbuf *packet)
+{
+	struct iface *iface = netif->state;
+	struct iface_segment *out = &iface->segment;
+
+	out->offload.header_bytes = SIZEOF_ETH_HDR + IP_HLEN + tcp_header;
+	out->offload.mss = packet->tso_mss;
+	return give(iface, packet->tot_len, frags, 2, &out->offload);
+}
+
 // What stands in header_bytes does not matter where nothing is cut: always the same, which the card knows already.
 err_t iface_give_tcp(struct netif *netif, struct pbuf *headers)
 {

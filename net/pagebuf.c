@@ -10,15 +10,12 @@
 // head and pbuf (struct answer). The rest goes through tcp_write_pbuf.
 //
 //     pool --pagebuf_write--> queued by TCP <--slices--> on the card --last pbuf_free--> page_wire_put
-#include "net/pagebuf.h"
+#include "net/answer.h"
 #include "hooks.h"
 #include "kernel/kstat.h"
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
-#include "kernel/pool.h"
-#include "kernel/kstring.h"
 #include "kernel/vmm.h"
-#include "lwip/priv/tcp_priv.h"
 #include "tcp_sndbuf.h"
 
 // What is written at a time where segments are short anyway.
@@ -36,28 +33,9 @@ struct pagebuf {
 static struct pool pagebufs = POOL_INIT_RAW(
     "pagebuf", struct pagebuf, 2 * (1000 * 64 + 20000) + TCP_SND_GROWN_MAX / PAGE_SIZE);
 
-// A small answer, or a long piece of a file: its segment, its head, with room for all headers in front of it, and its
-// first page or run of pages, made and freed as one.
-// lwIP moves the start of a PBUF_RAM's data within the object.
-#define HEAD_MOST 512
-#define HEAD_ROOM LWIP_MEM_ALIGN_SIZE(PBUF_TRANSPORT + LWIP_TCP_OPT_LEN_TS_OUT)
-struct answer {
-	struct pbuf_custom first;
-	struct page *page; // the first's, one wire reference to each
-	uint32_t parts;	   // of head, first and segment, those that somebody has
-	uint16_t len;	   // of the segment as it was made; 0: a long piece
-	uint64_t
-	    name; // of the head that lies in bytes, also while the answer is free; 0: none that anybody knows
-	uint32_t pages; // of a long piece
-	struct tcp_seg segment;
-	struct pbuf_custom head;
-	uint8_t
-	    bytes[HEAD_ROOM +
-		  HEAD_MOST]; // behind head: lwIP looks for room in front of its data only there
-};
 // One for each segment of a small answer: 20,000 connections with two each; and one for each 64 KB that some are given
 // beyond TCP_SND_BUF. Without one a long piece is made of the parts that lwIP makes it of.
-static struct pool answers =
+struct pool answers =
     POOL_INIT_RAW("answer", struct answer, 40000 + TCP_SND_GROWN_MAX / (16 * PAGE_SIZE));
 
 static uint64_t page_bytes, generated_bytes;
@@ -75,11 +53,12 @@ static inline void answer_part_free(struct answer *answer)
 }
 
 // TCP's header may have moved into what the peer has of the head.
-static void answer_head_free(struct pbuf *p)
+void answer_head_free(struct pbuf *p)
 {
 	struct answer *answer = CONTAINER_OF((struct pbuf_custom *)(void *)p, struct answer, head);
 
 	answer->name = 0;
+	answer->made = NULL;
 	answer_part_free(answer);
 }
 
@@ -113,28 +92,13 @@ static void answer_run_free(struct pbuf *p)
 	page_wire_put_run(page, count);
 }
 
-static void answer_first_free(struct pbuf *p)
+void answer_first_free(struct pbuf *p)
 {
 	struct answer *answer = CONTAINER_OF((struct pbuf_custom *)(void *)p, struct answer, first);
 	struct page *page = answer->page;
 
 	answer_part_free(answer);
 	page_wire_put(page);
-}
-
-// What pbuf_alloced_custom does.
-static inline struct pbuf *custom_pbuf(struct pbuf_custom *custom, pbuf_free_custom_fn release,
-				       pbuf_type type, void *payload, uint16_t len)
-{
-	custom->custom_free_function = release;
-	custom->pbuf = (struct pbuf){.payload = payload,
-				     .tot_len = len,
-				     .len = len,
-				     .type_internal = (u8_t)type,
-				     .flags = PBUF_FLAG_IS_CUSTOM,
-				     .ref = 1,
-				     .if_idx = NETIF_NO_INDEX};
-	return &custom->pbuf;
 }
 
 static void pagebuf_free(struct pbuf *p)
@@ -226,6 +190,7 @@ static bool give_segment(struct tcp_pcb *pcb, struct page *page, uint16_t offset
 	answer->pages = pages_of(offset, len);
 	answer->len = 0;
 	answer->name = 0;
+	answer->made = NULL;
 	run = custom_pbuf(&answer->first, answer_run_free, PBUF_ROM,
 			  (uint8_t *)page_virt(page) + offset, len);
 	p = custom_pbuf(&answer->head, answer_head_free, PBUF_RAM, answer->bytes + HEAD_ROOM, 0);
@@ -359,10 +324,8 @@ static inline struct tcp_seg *new_answer(const struct answer_head *head, struct 
 	}
 	p = custom_pbuf(&answer->head, answer_head_free, PBUF_RAM, answer->bytes + HEAD_ROOM,
 			head->len);
-	if (!head->name || answer->name != head->name) {
-		answer->name = head->name;
-		memcpy(p->payload, head->bytes, head->len);
-	}
+	answer_put_head(answer, head);
+	answer->made = NULL;
 	p->tot_len += len;
 	answer->len = p->tot_len;
 	answer->segment.p = p;
@@ -378,8 +341,8 @@ static inline struct tcp_seg *new_answer(const struct answer_head *head, struct 
 	return &answer->segment;
 }
 
-ONE_CALLER bool answer_queue(struct tcp_pcb *pcb, const struct answer_head *head,
-			     struct page *const *pages, uint16_t len)
+static __attribute__((noinline)) bool queue(struct tcp_pcb *pcb, const struct answer_head *head,
+					    struct page *const *pages, uint16_t len)
 {
 	struct tcp_seg *seg = new_answer(head, pages, len);
 
@@ -387,6 +350,16 @@ ONE_CALLER bool answer_queue(struct tcp_pcb *pcb, const struct answer_head *head
 		return false;
 	make_segment(pcb, seg, pbufs_of(len), TCP_PSH);
 	pcb->unsent = seg;
+	return true;
+}
+
+ONE_CALLER bool answer_queue(struct tcp_pcb *pcb, const struct answer_head *head,
+			     struct page *const *pages, uint16_t len)
+{
+	bool left = head->name && len - 1U < PAGE_SIZE && answer_now(pcb, head, pages[0], len);
+
+	if (UNLIKELY(!left) && !queue(pcb, head, pages, len))
+		return false;
 	generated_bytes += head->len;
 	page_bytes += len;
 	return true;

@@ -41,6 +41,8 @@ struct answer_head {
 	uint64_t
 	    name; // that these bytes and no others have, nor any before the start: random at first; 0: none
 };
+// While a server takes data in place (tcp_take), one of a head with a name leaves at once where it may: it is to be all
+// that this data brings.
 bool answer_fits(const struct tcp_pcb *pcb, uint16_t head_len, uint16_t len);
 bool answer_queue(struct tcp_pcb *pcb, const struct answer_head *head, struct page *const *pages,
 		  uint16_t len);

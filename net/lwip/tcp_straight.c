@@ -42,13 +42,14 @@ static uint32_t acknowledged_before,
 
 uint64_t tcp_straight_in, tcp_straight_out, tcp_straight_in6, tcp_straight_out6;
 
-// The batch's interface is the only one there is, and its link is up.
-bool tcp_straight_only_card;
+// The batch's interface, if it is the only one there is, and its link is up.
+struct netif *tcp_straight_card, *tcp_straight_turn;
 
-void tcp_straight_batch(const struct netif *netif)
+void tcp_straight_batch(struct netif *netif)
 {
-	tcp_straight_only_card = netif_list == netif && !netif->next && netif_default == netif &&
-				 netif_is_link_up(netif);
+	bool only = netif_list == netif && !netif->next && netif_default == netif;
+
+	tcp_straight_card = only && netif_is_link_up(netif) ? netif : NULL;
 }
 
 // RFC 7323, 3.2: time stamps exactly where they were agreed upon.
@@ -306,6 +307,25 @@ ONE_CALLER bool tcp_straight(struct tcp_pcb *pcb, const struct tcp_hdr *header)
 	return row;
 }
 
+// To the server, as if it had taken the data: what it answers may leave at once, and says how far the window is open.
+static inline bool offer(struct tcp_pcb *pcb, const void *data, uint32_t bytes)
+{
+	tcpflags_t flags = pcb->flags;
+	bool taken;
+
+	pcb->rcv_wnd += bytes; // as tcp_recved
+	if (UNLIKELY(announce(pcb) >= TCP_WND_UPDATE_THRESHOLD))
+		tcp_ack_now(pcb);
+	tcp_straight_turn = tcp_straight_card;
+	taken = pcb->take(pcb->callback_arg, pcb, data, (u16_t)bytes);
+	tcp_straight_turn = NULL;
+	if (UNLIKELY(!taken)) {
+		pcb->rcv_wnd -= bytes;
+		pcb->flags = flags;
+	}
+	return taken;
+}
+
 ONE_CALLER bool tcp_straight_in_place(struct tcp_pcb *pcb, const void *data, uint32_t bytes,
 				      struct netif *netif)
 {
@@ -314,11 +334,8 @@ ONE_CALLER bool tcp_straight_in_place(struct tcp_pcb *pcb, const void *data, uin
 	tcp_ack(pcb);
 	if (UNLIKELY(!settle(pcb)))
 		return true;
-	if (!pcb->take || !pcb->take(pcb->callback_arg, pcb, data, (u16_t)bytes))
+	if (!pcb->take || !offer(pcb, data, bytes))
 		return false;
-	pcb->rcv_wnd += bytes; // as tcp_recved
-	if (UNLIKELY(announce(pcb) >= TCP_WND_UPDATE_THRESHOLD))
-		tcp_ack_now(pcb);
 	output(pcb, netif);
 	return true;
 }

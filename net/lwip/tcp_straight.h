@@ -34,7 +34,7 @@ static inline bool tcp_straight_times_fit(const struct tcp_pcb *pcb,
 	       !tcp_time_before(lwip_ntohl(times->value), pcb->ts_recent);
 }
 // Before the first segment of a batch that comes by this interface.
-void tcp_straight_batch(const struct netif *netif);
+void tcp_straight_batch(struct netif *netif);
 // The connection of a segment with these addresses and ports (as they lie in the packet, the source's first) and
 // so many bytes of payload; null: none, or the segment is not one that tcp_straight knows what to do with. What other
 // connections acknowledged is settled.
@@ -64,8 +64,9 @@ void tcp_straight_lost(struct tcp_pcb *pcb, uint32_t bytes, struct netif *netif)
 // is done with any connection, and at the end of a batch. The interface is the one they came by.
 void tcp_straight_settle(struct netif *netif);
 
-// For tcp_straight.c. A TCP header with time stamps; whether the card a batch came by is the only one, and up.
+// A TCP header with time stamps; the card a batch came by, if it is the only one, and up; the same while a server is
+// offered data in place, else null: what it answers may leave at once (net/answer_now.c).
 #define TIMES_HLEN (TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT)
-extern bool tcp_straight_only_card;
+extern struct netif *tcp_straight_card, *tcp_straight_turn;
 // What tcp_output does: all that may leave. There is something. False: what is to be done is tcp_output's.
 bool tcp_straight_send(struct tcp_pcb *pcb, struct netif *netif);

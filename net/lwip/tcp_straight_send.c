@@ -37,7 +37,7 @@ static EITHER const struct eth_addr *ways_out(const struct tcp_pcb *pcb, const s
 	if (!sends(pcb, pcb->unsent, ipv6) || pcb->persist_backoff ||
 	    (!pcb->unacked && tcp_path_expired(pcb)))
 		return NULL;
-	if (!tcp_straight_only_card)
+	if (!tcp_straight_card)
 		return NULL;
 	if (ipv6)
 		return tcp_neighbour6_known(

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Stages 7 to 9 of the read path in one go, for the answer that is made a million times: a small file's, by a server
+// that takes a request where it lies, on a connection of which nothing waits or is under way. It goes to the card
+// without being queued. Clients ask for the same files: in an answer's memory lies all that was made of the last one,
+// and where that was of the same head and page, only what differs from client to client is written.
+//
+// What answer_queue() and tcp_straight_send() do one after the other is the measure: the same bytes go out and the
+// connection is left in the same state (tests/host/test_straight_answers.c). Fast WTD context.
+#include "net/answer.h"
+#include "kernel/vmm.h"
+#include "lwip/etharp.h"
+#include "lwip/stats.h"
+#include "net/checksum.h"
+#include "net/iface.h"
+#include "tcp_rare.h"
+#include "tcp_straight.h"
+#include "tcp_timestamp.h"
+#include "tcp_wire.h"
+
+#define WIRE_HEAD sizeof(struct tcp_wire_head)
+
+static inline bool may_leave(const struct tcp_pcb *pcb, uint32_t bytes, const struct netif *netif)
+{
+	return pcb->state == ESTABLISHED &&
+	       (pcb->flags & (UNUSUAL4 | TF_RARE | TF_NODELAY)) == TF_NODELAY && !pcb->unacked &&
+	       pcb->lastack == pcb->snd_lbb && bytes <= pcb->snd_wnd && bytes <= pcb->cwnd &&
+	       !tcp_path_expired(pcb) && bytes + IP_HLEN + TIMES_HLEN <= netif->tso_max;
+}
+
+// All that is the same for each client with such a TCP header.
+static __attribute__((noinline)) void make(struct answer *answer, const struct answer_head *head,
+					   struct page *page, uint16_t len, uint16_t header)
+{
+	uint8_t *data = answer->bytes + HEAD_ROOM, *start = data - header - WIRE_HEAD;
+	struct tcp_hdr *tcp = (void *)(data - header);
+	struct pbuf *first, *p;
+
+	first = custom_pbuf(&answer->first, answer_first_free, PBUF_ROM, page_virt(page), len);
+	p = custom_pbuf(&answer->head, answer_head_free, PBUF_RAM, start,
+			(uint16_t)(WIRE_HEAD + header + head->len));
+	p->next = first;
+	answer_put_head(answer, head);
+	answer->made = answer->page = page;
+	answer->header = header;
+	answer->len = head->len + len;
+	answer->parts = 3;
+	answer->segment =
+	    (struct tcp_seg){.p = p,
+			     .len = answer->len,
+			     .flags = TF_SEG_LENT | (header > TCP_HLEN ? TF_SEG_OPTS_TS : 0),
+			     .tcphdr = tcp};
+	answer->frags[0] = (struct netfrag){virt_to_phys(start), p->len, p};
+	answer->frags[1] = (struct netfrag){page_phys(page), len, first};
+}
+
+// With both references to each part: TCP's and the card's.
+static inline struct answer *made(const struct answer_head *head, struct page *page, uint16_t len,
+				  uint16_t header)
+{
+	struct answer *answer = pool_alloc(&answers);
+	uint16_t bytes = head->len + len;
+
+	if (UNLIKELY(!answer))
+		return NULL;
+	if (UNLIKELY(answer->made != page || answer->name != head->name ||
+		     answer->header != header || answer->len != bytes))
+		make(answer, head, page, len, header);
+	answer->first.pbuf.ref = 2;
+	answer->head.pbuf.ref = 2;
+	return answer;
+}
+
+// What an earlier sending may have changed, and what differs from client to client.
+static inline void put_headers(struct tcp_pcb *pcb, struct answer *answer, struct netif *netif,
+			       const struct eth_addr *to, uint32_t frames)
+{
+	uint32_t header = answer->header, bytes = header + answer->len;
+	uint8_t *tcp_at = answer->bytes + HEAD_ROOM - header;
+	struct tcp_hdr *tcp = (void *)tcp_at;
+	struct pbuf *p = &answer->head.pbuf;
+
+	p->payload = tcp_at - WIRE_HEAD;
+	p->tot_len = (uint16_t)(WIRE_HEAD + bytes);
+	p->len = (uint16_t)answer->frags[0].bytes;
+	p->tso_mss = frames > 1 ? pcb->mss : 0;
+	tcp_wire_put(p->payload, to, netif, pcb->tos, pcb->ttl, (uint16_t)bytes, pcb->ip_id,
+		     pcb->wire_addresses << 32 | pcb->wire_addresses >> 32); // theirs came first
+	*(uint32_t *)(void *)&tcp->src = pcb->wire_ports << 16 | pcb->wire_ports >> 16;
+	tcp->seqno = lwip_htonl(pcb->snd_lbb);
+	tcp->ackno = lwip_htonl(pcb->rcv_nxt);
+	TCPH_HDRLEN_FLAGS_SET(tcp, header / 4, TCP_ACK | TCP_PSH);
+	tcp->wnd = lwip_htons(TCPWND_MIN16(RCV_WND_SCALE(pcb, pcb->rcv_ann_wnd)));
+	tcp->chksum =
+	    frames > 1 ? pcb->wire_seed : net_sum_2(pcb->wire_seed, lwip_htons((uint16_t)bytes));
+	tcp->urgp = 0;
+	if (header > TCP_HLEN)
+		*tcp_times_of(tcp) = (struct tcp_times_option){
+		    TCP_TIMES_KIND, lwip_htonl(answer->segment.sent_at + pcb->ts_offset),
+		    lwip_htonl(pcb->ts_recent)};
+}
+
+// The connection knows of it, as of any segment that was queued and has left.
+static inline void under_way(struct tcp_pcb *pcb, struct tcp_seg *seg, uint32_t bytes,
+			     uint32_t frames)
+{
+	pcb->ip_id = (uint16_t)(pcb->ip_id + frames); // the card counts on from the first
+	pcb->rcv_ann_right_edge = pcb->rcv_nxt + pcb->rcv_ann_wnd;
+	pcb->ts_lastacksent = pcb->rcv_nxt;
+	pcb->snd_lbb += bytes;
+	pcb->snd_buf -= bytes;
+	pcb->snd_queuelen += 2;
+	lwip_stats.mib2.tcpoutsegs += frames;
+	tcp_straight_out++;
+}
+
+ONE_CALLER bool answer_now(struct tcp_pcb *pcb, const struct answer_head *head, struct page *page,
+			   uint16_t len)
+{
+	uint16_t header = pcb->flags & TF_TIMESTAMP ? TIMES_HLEN : TCP_HLEN;
+	uint32_t bytes = (uint32_t)head->len + len, frames = 1;
+	struct netif *netif = tcp_straight_turn;
+	const struct eth_addr *to;
+	struct answer *answer;
+	struct tcp_seg *seg;
+
+	if (!netif || !may_leave(pcb, bytes, netif))
+		return false;
+	to = etharp_known(netif, ip_2_ip4(&pcb->remote_ip), pcb->netif_hints.addr_hint);
+	if (UNLIKELY(!to || !(answer = made(head, page, len, header))))
+		return false;
+	if (bytes > pcb->mss)
+		frames = (bytes - 1) / pcb->mss + 1;
+	seg = &answer->segment;
+	seg->next = NULL;
+	tcp_segment_leaves(pcb, seg, pcb->snd_lbb);
+	put_headers(pcb, answer, netif, to, frames);
+	under_way(pcb, seg, bytes, frames);
+	if (UNLIKELY(iface_send_answer(netif, answer->frags, header, &answer->head.pbuf) !=
+		     ERR_OK)) {
+		pcb->unsent = seg; // as tcp_straight_send leaves it
+		tcp_set_flags(pcb, TF_NAGLEMEMERR);
+		return true;
+	}
+	pcb->unacked = pcb->unacked_tail = seg;
+	pcb->snd_nxt = pcb->snd_lbb;
+	tcp_clear_flags(pcb, TF_ACK_DELAY | TF_ACK_NOW);
+	return true;
+}
