@@ -15,9 +15,10 @@ typedef uint64_t field64 __attribute__((may_alias, aligned(1)));
 
 // Nearly all packets have the offload of the one before them of their kind, TCP: the context is in the card (but for
 // the length of what it cuts), and of the checks only those that depend on the packet's length are left.
-static inline bool offload_known(const struct e1000_tx *tx, const struct netoffload *offload)
+static inline bool offload_known(const struct e1000_tx *tx, const struct netoffload *offload,
+				 bool cut)
 {
-	const field64 *a = (const field64 *)&tx->known[offload->mss != 0];
+	const field64 *a = (const field64 *)&tx->known[cut];
 	const field64 *b = (const field64 *)offload;
 	return a[0] == b[0] && *(const field32 *)&a[1] == *(const field32 *)&b[1];
 }

@@ -207,11 +207,16 @@ static __attribute__((noinline)) bool transmit_many(struct e1000 *nic, const str
 ONE_CALLER bool e1000_straight(struct e1000 *nic, const struct netfrag *frags, unsigned count,
 			       const struct netoffload *offload)
 {
-	if (UNLIKELY(count - 1 >= NETDEV_MAX_FRAGS || !offload_known(&nic->tx, offload)))
-		return false;
-	if (LIKELY(count == 2 && offload->seeded == 4) &&
-	    (offload->mss ? transmit_two(nic, frags, offload, true, false)
-			  : transmit_two(nic, frags, offload, false, false)))
-		return true;
-	return transmit_many(nic, frags, count, offload);
+	const struct e1000_tx *tx = &nic->tx;
+	bool cut = offload->mss != 0;
+	if (LIKELY(count == 2 && offload->seeded == 4)) {
+		if (cut && offload_known(tx, offload, true) &&
+		    transmit_two(nic, frags, offload, true, false))
+			return true;
+		if (!cut && offload_known(tx, offload, false) &&
+		    transmit_two(nic, frags, offload, false, false))
+			return true;
+	}
+	return count - 1 < NETDEV_MAX_FRAGS && offload_known(tx, offload, cut) &&
+	       transmit_many(nic, frags, count, offload);
 }

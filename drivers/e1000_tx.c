@@ -268,7 +268,7 @@ uint32_t e1000_tx_plain_context(struct e1000_tx *tx, uint32_t at, const struct n
 	struct netoffload plain = *offload;
 	struct tx_plan plan = {0};
 	plain.mss = 0;
-	if (LIKELY(offload_known(tx, &plain))) {
+	if (LIKELY(offload_known(tx, &plain, false))) {
 		e1000_stats.context_skipped++;
 		return at;
 	}

@@ -23,6 +23,7 @@ struct answer {
 	uint64_t name;	    // of the head that lies in bytes; 0: none that anybody knows
 	uint16_t len;	    // of the segment as it was made; 0: a long piece
 	uint16_t header;    // TCP's, with which it was made
+	uint16_t shape;	    // the same and its flags, as they lie in it
 	uint32_t parts;	    // of head, first and segment, those that somebody has
 	uint32_t pages;	    // of a long piece
 	struct page *page;  // the first's, one wire reference to each
@@ -34,6 +35,13 @@ struct answer {
 		      HEAD_MOST]; // behind head: there lwIP looks for room in front of its data
 };
 extern struct pool answers;
+
+extern uint64_t answer_page_bytes, answer_generated_bytes;
+static inline void answer_count(uint32_t head, uint32_t pages)
+{
+	answer_generated_bytes += head;
+	answer_page_bytes += pages;
+}
 
 void answer_head_free(struct pbuf *p), answer_first_free(struct pbuf *p);
 
@@ -60,8 +68,3 @@ static inline struct pbuf *custom_pbuf(struct pbuf_custom *custom, pbuf_free_cus
 				     .if_idx = NETIF_NO_INDEX};
 	return &custom->pbuf;
 }
-
-// An answer of a head with a name and up to a page leaves at once, if it may: while the server takes a request in
-// place, and nothing of the connection waits or is under way. answer_fits() said yes. False: nothing was done.
-bool answer_now(struct tcp_pcb *pcb, const struct answer_head *head, struct page *page,
-		uint16_t len);

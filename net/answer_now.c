@@ -4,8 +4,8 @@
 // without being queued. Clients ask for the same files: in an answer's memory lies all that was made of the last one,
 // and where that was of the same head and page, only what differs from client to client is written.
 //
-// What answer_queue() and tcp_straight_send() do one after the other is the measure: the same bytes go out and the
-// connection is left in the same state (tests/host/test_straight_answers.c). Fast WTD context.
+// What answer_fits(), answer_queue() and tcp_straight_send() do one after the other is the measure: the same bytes go
+// out and the connection is left in the same state (tests/host/test_straight_answers.c). Fast WTD context.
 #include "net/answer.h"
 #include "kernel/vmm.h"
 #include "lwip/etharp.h"
@@ -19,13 +19,18 @@
 
 #define WIRE_HEAD sizeof(struct tcp_wire_head)
 
-static inline bool may_leave(const struct tcp_pcb *pcb, uint32_t bytes, const struct netif *netif)
+// Nothing waits or is under way, so that there is room in the send buffer; the windows have room, too, and neither they
+// nor the card make more than one segment of it.
+static inline bool may_leave(const struct tcp_pcb *pcb, uint32_t head, uint32_t bytes,
+			     const struct netif *netif)
 {
 	return pcb->state == ESTABLISHED &&
 	       (pcb->flags & (UNUSUAL4 | TF_RARE | TF_NODELAY)) == TF_NODELAY && !pcb->unacked &&
 	       pcb->lastack == pcb->snd_lbb && bytes <= pcb->snd_wnd && bytes <= pcb->cwnd &&
-	       !tcp_path_expired(pcb) && bytes + IP_HLEN + TIMES_HLEN <= netif->tso_max;
+	       !tcp_path_expired(pcb) && pcb->snd_wnd_max / 2 >= pcb->mss && head <= pcb->mss &&
+	       bytes <= pcb->tso_limit && bytes + IP_HLEN + TIMES_HLEN <= netif->tso_max;
 }
+_Static_assert(HEAD_MOST + PAGE_SIZE < TCP_SND_BUF, "fits an empty send buffer");
 
 // All that is the same for each client with such a TCP header.
 static __attribute__((noinline)) void make(struct answer *answer, const struct answer_head *head,
@@ -42,6 +47,7 @@ static __attribute__((noinline)) void make(struct answer *answer, const struct a
 	answer_put_head(answer, head);
 	answer->made = answer->page = page;
 	answer->header = header;
+	answer->shape = lwip_htons((uint16_t)(header / 4 << 12 | TCP_ACK | TCP_PSH));
 	answer->len = head->len + len;
 	answer->parts = 3;
 	answer->segment =
@@ -57,7 +63,7 @@ static __attribute__((noinline)) void make(struct answer *answer, const struct a
 static inline struct answer *made(const struct answer_head *head, struct page *page, uint16_t len,
 				  uint16_t header)
 {
-	struct answer *answer = pool_alloc(&answers);
+	struct answer *answer = head->len <= HEAD_MOST ? pool_alloc(&answers) : NULL;
 	uint16_t bytes = head->len + len;
 
 	if (UNLIKELY(!answer))
@@ -88,7 +94,7 @@ static inline void put_headers(struct tcp_pcb *pcb, struct answer *answer, struc
 	*(uint32_t *)(void *)&tcp->src = pcb->wire_ports << 16 | pcb->wire_ports >> 16;
 	tcp->seqno = lwip_htonl(pcb->snd_lbb);
 	tcp->ackno = lwip_htonl(pcb->rcv_nxt);
-	TCPH_HDRLEN_FLAGS_SET(tcp, header / 4, TCP_ACK | TCP_PSH);
+	tcp->_hdrlen_rsvd_flags = answer->shape;
 	tcp->wnd = lwip_htons(TCPWND_MIN16(RCV_WND_SCALE(pcb, pcb->rcv_ann_wnd)));
 	tcp->chksum =
 	    frames > 1 ? pcb->wire_seed : net_sum_2(pcb->wire_seed, lwip_htons((uint16_t)bytes));
@@ -113,8 +119,9 @@ static inline void under_way(struct tcp_pcb *pcb, struct tcp_seg *seg, uint32_t 
 	tcp_straight_out++;
 }
 
-ONE_CALLER bool answer_now(struct tcp_pcb *pcb, const struct answer_head *head, struct page *page,
-			   uint16_t len)
+// A function of its own: its registers are not those of whoever found out what to answer.
+__attribute__((noinline)) bool answer_now(struct tcp_pcb *pcb, const struct answer_head *head,
+					  struct page *page, uint16_t len)
 {
 	uint16_t header = pcb->flags & TF_TIMESTAMP ? TIMES_HLEN : TCP_HLEN;
 	uint32_t bytes = (uint32_t)head->len + len, frames = 1;
@@ -123,13 +130,14 @@ ONE_CALLER bool answer_now(struct tcp_pcb *pcb, const struct answer_head *head, 
 	struct answer *answer;
 	struct tcp_seg *seg;
 
-	if (!netif || !may_leave(pcb, bytes, netif))
+	if (UNLIKELY(!netif || !may_leave(pcb, head->len, bytes, netif)))
 		return false;
 	to = etharp_known(netif, ip_2_ip4(&pcb->remote_ip), pcb->netif_hints.addr_hint);
 	if (UNLIKELY(!to || !(answer = made(head, page, len, header))))
 		return false;
 	if (bytes > pcb->mss)
 		frames = (bytes - 1) / pcb->mss + 1;
+	answer_count(head->len, len);
 	seg = &answer->segment;
 	seg->next = NULL;
 	tcp_segment_leaves(pcb, seg, pcb->snd_lbb);

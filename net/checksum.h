@@ -71,12 +71,21 @@ static inline uint64_t net_sum_20(const uint8_t *p, uint64_t sum)
 // their buffers.
 static inline uint64_t net_sum_wide(const uint8_t *p, uint32_t len, uint64_t sum)
 {
-	for (const uint8_t *end = p + (len & ~31U); p != end; p += 32)
+	for (; len >= 64; p += 64, len -= 64)
+		__asm__("addq (%1), %0; adcq 8(%1), %0; adcq 16(%1), %0; adcq 24(%1), %0;"
+			"adcq 32(%1), %0; adcq 40(%1), %0; adcq 48(%1), %0; adcq 56(%1), %0; adcq "
+			"$0, %0"
+			: "+r"(sum)
+			: "r"(p), "m"(*(const uint8_t(*)[64])p)
+			: "cc");
+	if (len & 32) {
 		__asm__(
 		    "addq (%1), %0; adcq 8(%1), %0; adcq 16(%1), %0; adcq 24(%1), %0; adcq $0, %0"
 		    : "+r"(sum)
 		    : "r"(p), "m"(*(const uint8_t(*)[32])p)
 		    : "cc");
+		p += 32;
+	}
 	if (len & 16) {
 		__asm__("addq (%1), %0; adcq 8(%1), %0; adcq $0, %0"
 			: "+r"(sum)

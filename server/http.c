@@ -84,20 +84,28 @@ static int on_data(void *arg, struct tcp_pcb *pcb, const void *data, u16_t len)
 	return http_conn_input_in_place(arg, data, len);
 }
 
-static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+static __attribute__((noinline)) err_t sent_in_part(struct http_conn *conn, struct tcp_pcb *pcb,
+						    uint16_t len)
 {
-	struct http_conn *conn = arg;
-
 	http_conn_acked(conn, len);
-	if (http_conn_between(conn)) {
-		http_conn_settle_between(conn);
-		return ERR_OK;
-	}
+	if (http_conn_between(conn))
+		return http_conn_settle(conn);
 	if (conn->x && conn->x->wants > tcp_sndbuf(pcb) && conn->unacked && !conn->unusual)
 		return ERR_OK;
 	if (conn->x || conn->held)
 		http_conn_run(conn);
 	return http_conn_settle(conn);
+}
+
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+{
+	struct http_conn *conn = arg;
+
+	if (UNLIKELY(len != conn->unacked || !conn->young || !http_conn_between(conn)))
+		return sent_in_part(conn, pcb, len);
+	conn->unacked = conn->progress = 0;
+	http_conn_settle_between(conn, clock_cycles());
+	return ERR_OK;
 }
 
 // The block is lwIP's no more: reset by the peer, given up after too many retransmissions, or closed.

@@ -227,10 +227,7 @@ static bool input_slowly(struct http_conn *conn, struct pbuf *p, size_t used, bo
 
 bool http_conn_input_in_place(struct http_conn *conn, const char *bytes, size_t len)
 {
-	if (!http_conn_between(conn) || !http_recall_all(conn, bytes, len))
-		return false;
-	http_conn_settle_between(conn);
-	return true;
+	return http_conn_between(conn) && http_recall_all(conn, bytes, len);
 }
 
 bool http_conn_input(struct http_conn *conn, struct pbuf *p)

@@ -329,7 +329,7 @@ static inline bool http_conn_between(const struct http_conn *conn)
 {
 	return LIKELY(!conn->x && !conn->held && !conn->unusual);
 }
-static inline void http_conn_settle_between(struct http_conn *conn)
+static inline void http_conn_settle_between(struct http_conn *conn, uint64_t now)
 {
 	uint8_t list = conn->unacked ? HTTP_LIST_STALL : HTTP_LIST_IDLE;
 
@@ -338,14 +338,14 @@ static inline void http_conn_settle_between(struct http_conn *conn)
 	} else if (conn->list != list) {
 		http_idle += list == HTTP_LIST_IDLE ? 1UL : -1UL; // the young are on one of the two
 		conn->list = list;
-		conn->since = clock_cycles();
+		conn->since = now;
 	}
 }
 static inline err_t http_conn_settle(struct http_conn *conn)
 {
 	if (!http_conn_between(conn))
 		return http_conn_settle_slowly(conn);
-	http_conn_settle_between(conn);
+	http_conn_settle_between(conn, clock_cycles());
 	return ERR_OK;
 }
 int64_t http_now(void); // Unix seconds

@@ -67,9 +67,10 @@ static void make(struct http_file *file, const struct inode *inode, uint32_t typ
 	http_head_file(&t, file, inode->size);
 	http_head_end(&t, true, 1);
 	ASSERT(!t.full);
-	file->head_len = (uint16_t)t.len;
+	file->answer.bytes = file->head;
+	file->answer.len = (uint16_t)t.len;
 	file->head_second = now;
-	file->head_name = ++head_names;
+	file->answer.name = ++head_names;
 }
 
 struct http_file *http_file_of(struct inode *inode, uint32_t type)
@@ -93,8 +94,8 @@ const char *http_file_head(struct http_file *file, uint16_t *len)
 	if (file->head_second != now) {
 		http_date_format(now, file->head + file->date_at);
 		file->head_second = now;
-		file->head_name = ++head_names;
+		file->answer.name = ++head_names;
 	}
-	*len = file->head_len;
+	*len = file->answer.len;
 	return file->head;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "fs/inode.h"
+#include "net/pagebuf.h"
 #include "server/http_cond.h"
 #include "server/http_date.h"
 #include "server/http_text.h"
@@ -13,13 +14,13 @@
 
 struct http_file {
 	uint32_t type; // http_mime.h's number; a hard link with another extension makes it anew
-	uint16_t head_len, date_at;
+	uint16_t date_at;
 	uint8_t etag_len;
 	int64_t head_second; // whose date the head has
 	int64_t modified;    // Unix seconds, not in the future
 	char etag[HTTP_ETAG_MAX];
 	char last_modified[HTTP_DATE_LEN];
-	uint64_t head_name;	       // of the head's bytes (net/pagebuf.h)
+	struct answer_head answer;     // head
 	char head[HTTP_FILE_HEAD_MAX]; // of a 200 on a connection that stays, empty line included
 };
 

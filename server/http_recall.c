@@ -22,7 +22,7 @@ struct remembered {
 	uint64_t names;	     // name_generation when the path was looked up
 	struct inode *inode; // reference
 	uint32_t mime;
-	uint16_t len;	// of head; at least 8
+	uint16_t len;	// of head; at least 16, as "GET / HTTP/1.1\r\n" has
 	uint16_t whole; // the same; 0: the connection ends behind the answer
 	uint16_t slot;
 	struct http_request request; // what the log says of it
@@ -72,16 +72,18 @@ static uint64_t hash_of(const char *bytes, size_t len)
 	return 0;
 }
 
+// Sixteen bytes at a time; what is left over overlaps them.
 static inline bool same(const struct remembered *r, const char *bytes, size_t len)
 {
-	size_t last = r->len - 8U;
+	const char *head = r->head, *last = head + r->len - 16;
 
 	if (len < r->len)
 		return false;
-	for (size_t at = 0; at < last; at += 8)
-		if (word_at(r->head + at) != word_at(bytes + at))
+	for (; head < last; head += 16, bytes += 16)
+		if ((word_at(head) ^ word_at(bytes)) | (word_at(head + 8) ^ word_at(bytes + 8)))
 			return false;
-	return word_at(r->head + last) == word_at(bytes + last);
+	bytes += last - head;
+	return !((word_at(last) ^ word_at(bytes)) | (word_at(last + 8) ^ word_at(bytes + 8)));
 }
 
 static void forget(struct remembered *r)
@@ -242,7 +244,7 @@ static inline const struct http_file *head_of(const struct remembered *r, uint64
 // The same where the connection ends behind it: one field more (RFC 9112 section 9.6).
 static uint16_t closing_head(const struct http_file *file, char *out)
 {
-	size_t len = file->head_len - 2U; // all but the empty line
+	size_t len = file->answer.len - 2U; // all but the empty line
 
 	memcpy(out, file->head, len);
 	memcpy(out + len, CLOSING, sizeof(CLOSING) - 1);
@@ -324,7 +326,7 @@ static uint64_t answer(struct http_conn *conn, const struct remembered *r, uint6
 	const char *head = file->head;
 	char closing[HEAD_ROOM];
 
-	*head_len = file->head_len;
+	*head_len = file->answer.len;
 	if (!r->whole) {
 		*head_len = closing_head(file, closing);
 		head = closing;
@@ -364,12 +366,42 @@ size_t http_recall(struct http_conn *conn, const char *bytes, size_t len)
 	return r->len;
 }
 
+// The whole file is a page, and its answer leaves at once.
+static inline bool leave(struct http_conn *conn, const struct remembered *r,
+			 const struct http_file *file, uint64_t size)
+{
+	struct page *page;
+
+	if (size - 1 >= PAGE_SIZE || !http_pages_allowed())
+		return false;
+	page = pagecache_first(r->inode);
+	if (UNLIKELY(!page))
+		return false;
+	if (LIKELY(answer_now(conn->pcb, &file->answer, page, (uint16_t)size)))
+		return true;
+	page_wire_put(page);
+	return false;
+}
+
+static __attribute__((noinline)) bool queue(struct http_conn *conn, const struct remembered *r,
+					    const struct http_file *file, uint64_t size)
+{
+	struct page *pages[PAGES];
+
+	if (size > UINT16_MAX || !answer_fits(conn->pcb, file->answer.len, (uint16_t)size) ||
+	    !wire_pages(r, pages))
+		return false;
+	if (LIKELY(answer_queue(conn->pcb, &file->answer, pages, (uint16_t)size)))
+		return true;
+	for (unsigned i = pages_of(r); i--;)
+		page_wire_put(pages[i]);
+	return false;
+}
+
 ONE_CALLER bool http_recall_all(struct http_conn *conn, const char *bytes, size_t len)
 {
 	const struct remembered *r = find(conn, bytes, len);
 	const struct http_file *file;
-	struct page *pages[PAGES];
-	struct answer_head head;
 	uint64_t started, size;
 
 	if (!r || r->whole != len || r->names != name_generation())
@@ -377,16 +409,10 @@ ONE_CALLER bool http_recall_all(struct http_conn *conn, const char *bytes, size_
 	started = clock_cycles();
 	size = r->inode->size;
 	file = head_of(r, started);
-	if (size > UINT16_MAX || !answer_fits(conn->pcb, file->head_len, (uint16_t)size) ||
-	    !wire_pages(r, pages))
+	if (!leave(conn, r, file, size) && !queue(conn, r, file, size))
 		return false;
-	head = (struct answer_head){file->head, file->head_len, file->head_name};
-	if (UNLIKELY(!answer_queue(conn->pcb, &head, pages, (uint16_t)size))) {
-		for (unsigned i = pages_of(r); i--;)
-			page_wire_put(pages[i]);
-		return false;
-	}
-	queued(conn, file->head_len + size);
+	queued(conn, file->answer.len + size);
 	count(conn, r, started);
+	http_conn_settle_between(conn, started);
 	return true;
 }

@@ -22,7 +22,7 @@ void http_recall_start(void);
 size_t http_recall(struct http_conn *conn, const char *bytes, size_t len);
 // With "Connection: close" the connection lingers then (http_conn_linger).
 // The same for a request that all of the bytes are, for an answer that is queued all at once, on a connection that
-// stays. False: nothing was done.
+// stays, and is settled then. False: nothing was done.
 bool http_recall_all(struct http_conn *conn, const char *bytes, size_t len);
 // An exchange in its stage DONE: may be worth remembering.
 void http_remember(const struct http_exchange *x);

@@ -20,6 +20,9 @@
 // now (CLEAN, DIRTY or WRITING); null when it is not in the cache. Counts the hit or nothing.
 struct page *pagecache_probe(struct inode *inode, uint64_t index);
 
+// The same of the first page, which is all that a small file has. Fast WTD context only.
+struct page *pagecache_first(struct inode *inode);
+
 // Goes on where a probe ended: `page` is the inode's page `index`, wired for the caller. Of the `most` pages
 // behind it, those whose frames lie behind its frame, without a gap, each with a wire reference for the
 // caller: how many. Fast WTD or thread context, never sleeps.

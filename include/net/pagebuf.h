@@ -41,8 +41,11 @@ struct answer_head {
 	uint64_t
 	    name; // that these bytes and no others have, nor any before the start: random at first; 0: none
 };
-// While a server takes data in place (tcp_take), one of a head with a name leaves at once where it may: it is to be all
-// that this data brings.
 bool answer_fits(const struct tcp_pcb *pcb, uint16_t head_len, uint16_t len);
 bool answer_queue(struct tcp_pcb *pcb, const struct answer_head *head, struct page *const *pages,
 		  uint16_t len);
+// The same of a head with a name and up to a page of file, for a server that takes a request in place (tcp_take) and
+// has no other answer to it: it leaves at once. The caller's reference to the page goes with it. False: nothing
+// changed; it may not leave now, or memory is short.
+bool answer_now(struct tcp_pcb *pcb, const struct answer_head *head, struct page *page,
+		uint16_t len);

@@ -144,18 +144,19 @@ static inline uint32_t free_acked(struct tcp_pcb *pcb)
 	return told;
 }
 
-// The sent callback; it is told at most 65,535 bytes at a time. False: the connection is gone.
+// The sent callback, of some bytes; it is told at most 65,535 at a time. False: the connection is gone.
 static bool tell_sent(struct tcp_pcb *pcb, uint32_t bytes)
 {
 	err_t err;
 
-	while (bytes) {
-		uint16_t part = (uint16_t)MIN(bytes, UINT16_MAX);
-		bytes -= part;
-		TCP_EVENT_SENT(pcb, part, err);
+	for (; UNLIKELY(bytes > UINT16_MAX); bytes -= UINT16_MAX) {
+		TCP_EVENT_SENT(pcb, UINT16_MAX, err);
 		if (UNLIKELY(err == ERR_ABRT))
 			return false;
 	}
+	TCP_EVENT_SENT(pcb, (uint16_t)bytes, err);
+	if (UNLIKELY(err == ERR_ABRT))
+		return false;
 	return !(*tcp_input_events & TF_CLOSED) || !tcp_input_closed(pcb);
 }
 
@@ -273,6 +274,8 @@ static inline bool more_to_come(const struct tcp_pcb *pcb, uint32_t ack)
 {
 	const struct tcp_seg *seg = pcb->unacked;
 
+	if (LIKELY(ack == pcb->snd_nxt))
+		return false;
 	return seg && seg->flags & TF_SEG_LENT && !seg->next && !pcb->unsent && !pcb->snd_trimmed &&
 	       ack - lwip_ntohl(seg->tcphdr->seqno) < MIN(TCP_TRIM_LEAST, seg->len);
 }

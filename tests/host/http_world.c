@@ -278,6 +278,14 @@ bool answer_queue(struct tcp_pcb *pcb, const struct answer_head *head, struct pa
 	return true;
 }
 
+// Nor does it always leave at once.
+bool answer_now(struct tcp_pcb *pcb, const struct answer_head *head, struct page *page,
+		uint16_t len)
+{
+	assert_in_range(len, 1, PAGE_SIZE);
+	return answer_fits(pcb, head->len, len) && answer_queue(pcb, head, &page, len);
+}
+
 bool answer_write(struct tcp_pcb *pcb, const void *head, uint16_t head_len,
 		  struct page *const *pages, uint16_t len)
 {

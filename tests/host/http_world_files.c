@@ -282,6 +282,11 @@ struct page *pagecache_probe(struct inode *inode, uint64_t index)
 	return page_of(inode, index);
 }
 
+struct page *pagecache_first(struct inode *inode)
+{
+	return pagecache_probe(inode, 0);
+}
+
 static void get_work(struct wtd *work)
 {
 	struct page_get *get = CONTAINER_OF(work, struct page_get, work);

@@ -56,6 +56,8 @@ static bool write_answer(struct tcp_pcb *pcb, uint16_t len)
 
 	if (!alone || bed_draw(4) == 0)
 		return answer_write(pcb, head, 200, file, len);
+	if (len && len <= PAGE_SIZE && answer_now(pcb, of, file[0], len))
+		return true;
 	return answer_fits(pcb, of->len, len) && answer_queue(pcb, of, file, len);
 }
 
