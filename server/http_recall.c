@@ -372,7 +372,7 @@ static inline bool leave(struct http_conn *conn, const struct remembered *r,
 {
 	struct page *page;
 
-	if (size - 1 >= PAGE_SIZE || !http_pages_allowed())
+	if (size - 1 >= PAGE_SIZE || !answer_now_may(conn->pcb) || !http_pages_allowed())
 		return false;
 	page = pagecache_first(r->inode);
 	if (UNLIKELY(!page))

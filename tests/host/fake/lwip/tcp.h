@@ -59,6 +59,7 @@ typedef void (*tcp_err_fn)(void *arg, err_t err);
 struct tcp_segment;
 struct tcp_pcb {
 	ip_addr_t remote_ip;
+	uint64_t wire_addresses; // over IPv4: not 0
 	u32_t snd_buf;
 	void *arg;
 	tcp_accept_fn accept;
