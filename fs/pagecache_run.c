@@ -20,26 +20,26 @@ static inline void touch_ends(struct page *first, struct page *last)
 // Wires up to `most` pages behind `page`, as far as the run goes and is readable; returns the last.
 static inline struct page *wire_run(struct page *page, unsigned most)
 {
-	const uint32_t mask = PAGE_LOOKS(0xff, 0, PAGE_LOOK);
-	struct page *wired = page;
-	for (uint32_t looks = page->looks; most && looks & PAGE_LOOKS(0, 1, 0); most--) {
-		struct page *next = page + 1;
-		looks = next->looks;
-		if (UNLIKELY((looks & mask) != PAGE_LOOKS(PAGE_CLEAN, 0, 0))) {
-			if (!page_readable(next))
-				break;
-			if (next->flags &
-			    PAGE_LOOK) { // memory may be asked for there, and pages go
-				page_wire_get_run(wired + 1, (unsigned)(next - wired));
-				wired = next;
-				cache_looked_at(next);
-				looks = next->looks;
-			}
+	const uint32_t mask = PAGE_LOOKS(0xff, 1, PAGE_LOOK), within = PAGE_LOOKS(PAGE_CLEAN, 1, 0);
+	struct page *next = page + 1, *end = next + most;
+	bool goes_on = page->followed;
+	unsigned fresh = 0;
+	while (goes_on && next < end) {
+		for (; next < end && (next->looks & mask) == within; next++)
+			fresh += page_wire_add(next);
+		if (next == end || !page_readable(next))
+			break;
+		fresh += page_wire_add(next);  // the run's last, or a special one
+		if (next->flags & PAGE_LOOK) { // memory may be asked for there, and pages go
+			page_wire_added(fresh);
+			fresh = 0;
+			cache_looked_at(next);
 		}
-		page = next;
+		goes_on = next->followed;
+		next++;
 	}
-	page_wire_get_run(wired + 1, (unsigned)(page - wired));
-	return page;
+	page_wire_added(fresh);
+	return next - 1;
 }
 
 unsigned pagecache_follow(struct inode *inode, struct page *page, uint64_t index, unsigned most)

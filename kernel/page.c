@@ -16,9 +16,11 @@ KSTAT_GAUGE(pinned, "pagewire_cache_pinned_pages",
 KSTAT_GAUGE(pinned_high, "pagewire_cache_pinned_pages_high",
 	    "The most pages ever held at one time.");
 
-static inline void more_pinned(unsigned count)
+void page_wire_added(unsigned fresh)
 {
-	uint64_t now = __atomic_add_fetch(&pinned, count, __ATOMIC_RELAXED);
+	if (!fresh)
+		return;
+	uint64_t now = __atomic_add_fetch(&pinned, fresh, __ATOMIC_RELAXED);
 
 	if (now > __atomic_load_n(&pinned_high, __ATOMIC_RELAXED))
 		__atomic_store_n(&pinned_high, now, __ATOMIC_RELAXED);
@@ -26,8 +28,7 @@ static inline void more_pinned(unsigned count)
 
 void page_wire_get(struct page *page)
 {
-	if (__atomic_fetch_add(&page->wire, 1, __ATOMIC_ACQ_REL) == 0)
-		more_pinned(1);
+	page_wire_added(page_wire_add(page));
 }
 
 void page_wire_get_run(struct page *first, unsigned count)
@@ -35,9 +36,8 @@ void page_wire_get_run(struct page *first, unsigned count)
 	unsigned fresh = 0;
 
 	for (struct page *page = first; page < first + count; page++)
-		fresh += __atomic_fetch_add(&page->wire, 1, __ATOMIC_ACQ_REL) == 0;
-	if (fresh)
-		more_pinned(fresh);
+		fresh += page_wire_add(page);
+	page_wire_added(fresh);
 }
 
 // Out of line: nearly every page goes on being what it was.
@@ -55,14 +55,14 @@ static __attribute__((noinline)) void put_too_often(const struct page *page)
 	      (unsigned long)(page - pages), page->flags, (unsigned long)page->index);
 }
 
-// True: that was the last reference, and `pinned` is to hear of it.
+// True: that was the last reference, and `pinned` is to hear of it. What is counted down past zero stays there.
 static inline bool put_one(struct page *page)
 {
-	uint32_t before = __atomic_fetch_sub(&page->wire, 1, __ATOMIC_ACQ_REL);
-
-	if (UNLIKELY(before == 0))
+	if (LIKELY(__atomic_sub_fetch(&page->wire, 1, __ATOMIC_ACQ_REL) == 0))
+		return true;
+	if (UNLIKELY((int32_t)page->wire < 0))
 		put_too_often(page);
-	return before <= 1;
+	return false;
 }
 
 void page_wire_put(struct page *page)
@@ -76,9 +76,10 @@ void page_wire_put(struct page *page)
 
 void page_wire_put_run(struct page *first, unsigned count)
 {
+	struct page *end = first + count;
 	unsigned gone = 0;
 
-	for (struct page *page = first; page < first + count; page++) {
+	for (struct page *page = first; page != end; page++) {
 		if (!put_one(page))
 			continue;
 		gone++;

@@ -99,6 +99,14 @@ void page_wire_put(struct page *page);
 void page_wire_get_run(struct page *first, unsigned count);
 void page_wire_put_run(struct page *first, unsigned count);
 
+// page_wire_get in two, for whoever gets many: add is for each, true where nobody had the page; how many such there
+// were is said at the end.
+static inline bool page_wire_add(struct page *page)
+{
+	return __atomic_fetch_add(&page->wire, 1, __ATOMIC_ACQ_REL) == 0;
+}
+void page_wire_added(unsigned fresh);
+
 // Pages with wire > 0 now, and the most there ever were: pagewire_cache_pinned_pages.
 uint64_t page_pinned(void);
 uint64_t page_pinned_high(void);

@@ -351,11 +351,15 @@ WEAK bool pmm_low(void)
 
 // ---- pages: wire references, hiding, devices ----
 
+WEAK void page_wire_added(unsigned fresh)
+{
+	pinned += fresh;
+	pinned_high = MAX(pinned, pinned_high);
+}
+
 WEAK void page_wire_get(struct page *page)
 {
-	if (!page->wire++)
-		pinned++;
-	pinned_high = MAX(pinned, pinned_high);
+	page_wire_added(page_wire_add(page));
 }
 
 WEAK void page_wire_put(struct page *page)
@@ -370,14 +374,14 @@ WEAK void page_wire_put(struct page *page)
 
 WEAK void page_wire_get_run(struct page *first, unsigned count)
 {
-	for (struct page *page = first; page < first + count; page++)
-		page_wire_get(page);
+	while (count--)
+		page_wire_get(first++);
 }
 
 WEAK void page_wire_put_run(struct page *first, unsigned count)
 {
-	for (struct page *page = first; page < first + count; page++)
-		page_wire_put(page);
+	while (count--)
+		page_wire_put(first++);
 }
 
 WEAK const struct page_maps *page_maps; // no programs
