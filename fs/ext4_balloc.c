@@ -10,6 +10,8 @@
 //	2. the longest run that this round saw
 //	3. any run, in all groups
 //	4. the same inside other files' windows: they are wishes, and never a reason to refuse
+//
+// A group whose descriptor or bitmap is damaged, or cannot be read, has nothing: the others have.
 #include "fs/ext4_alloc.h"
 
 #include "kernel/kstring.h"
@@ -34,6 +36,7 @@ struct search {
 	struct run best;
 	uint32_t tried;
 	bool unsettled; // there was something that only waits for a commit
+	int damaged;	// why a group was passed by
 	uint64_t stop;	// the first group of the walk comes again: only up to here
 	uint64_t group; // the group that a walk stopped for; fs->groups: none
 	uint32_t least; // a group with fewer free blocks is passed by
@@ -94,16 +97,28 @@ static bool scan(struct search *s, const struct ext4_group *group, const uint8_t
 	return false;
 }
 
+// The group and its bitmap, which is held. 1: there is none to be looked at; or an error.
+static int open_group(struct search *s, uint64_t number, struct ext4_group *group,
+		      struct ext4_block *bitmap)
+{
+	int error = ext4_group_read(s->fs, number, group);
+	if (!error && !group->free_blocks)
+		return 1;
+	if (!error)
+		error = ext4_bitmap_read(s->fs, group, EXT4_BLOCK_BITMAP, bitmap);
+	if (error != -EUCLEAN && error != -EIO)
+		return error;
+	s->damaged = error;
+	return 1;
+}
+
 static int scan_group(struct search *s, uint64_t number, uint64_t from, bool *found)
 {
 	struct ext4_group group;
 	struct ext4_block bitmap;
-	int error = ext4_group_read(s->fs, number, &group);
-	if (error || !group.free_blocks)
-		return error;
-	error = ext4_bitmap_read(s->fs, &group, EXT4_BLOCK_BITMAP, &bitmap);
+	int error = open_group(s, number, &group, &bitmap);
 	if (error)
-		return error;
+		return MIN(error, 0);
 	uint32_t start = from > group.first ? (uint32_t)(from - group.first) : 0;
 	*found = scan(s, &group, bitmap.data, start);
 	ext4_bitmap_done(s->fs, &bitmap);
@@ -167,7 +182,7 @@ static int search(struct search *s)
 	error = search_round(s);
 	if (error || s->best.count)
 		return error;
-	return s->unsettled ? -EAGAIN : -ENOSPC;
+	return s->unsettled ? -EAGAIN : s->damaged ? s->damaged : -ENOSPC;
 }
 
 // The run that begins with the goal itself, as far as it goes.
@@ -177,12 +192,9 @@ static int try_goal(struct search *s, struct run *out)
 	struct ext4_block bitmap;
 	uint64_t goal = s->want->goal;
 	*out = (struct run){0};
-	int error = ext4_group_read(s->fs, ext4_group_of(s->fs, goal), &group);
+	int error = open_group(s, ext4_group_of(s->fs, goal), &group, &bitmap);
 	if (error)
-		return error;
-	error = ext4_bitmap_read(s->fs, &group, EXT4_BLOCK_BITMAP, &bitmap);
-	if (error)
-		return error;
+		return MIN(error, 0);
 	uint32_t at = (uint32_t)(goal - group.first);
 	uint32_t end = ext4_bits_set_at(bitmap.data, at, group.blocks);
 	if (end > at) {
@@ -221,7 +233,9 @@ static int find_place(struct ext4 *fs, const struct ext4_want *want, struct run 
 		s.length = MAX(s.length, ROOMY);
 	error = search(&s);
 	*run = s.best.count > at_goal.count ? s.best : at_goal;
-	return at_goal.count ? (error == -ENOSPC || error == -EAGAIN ? 0 : error) : error;
+	if (at_goal.count && (error == -ENOSPC || error == -EAGAIN || error == s.damaged))
+		return 0;
+	return error;
 }
 
 static uint64_t sane_goal(const struct ext4 *fs, uint64_t goal)

@@ -121,6 +121,37 @@ static int group_with_inode(struct ext4 *fs, uint64_t from, uint64_t *group)
 	return -ENOSPC;
 }
 
+// Whether the group's descriptor and bitmap can be read and believed.
+static int check_group(struct ext4 *fs, uint64_t number)
+{
+	struct ext4_group group;
+	struct ext4_block bitmap;
+	int error = ext4_group_read(fs, number, &group);
+	if (!error)
+		error = ext4_bitmap_read(fs, &group, EXT4_INODE_BITMAP, &bitmap);
+	if (!error)
+		ext4_bitmap_done(fs, &bitmap);
+	return error;
+}
+
+// The same, past groups that are damaged or cannot be read: when all that are left are, why the first was not taken.
+static int sound_group_with_inode(struct ext4 *fs, uint64_t from, uint64_t *group)
+{
+	int damaged = 0;
+	for (uint64_t tried = 0; tried < fs->groups; tried++) {
+		uint64_t first = (from + tried) % fs->groups;
+		int error = group_with_inode(fs, first, group);
+		if (error)
+			return damaged ? damaged : error;
+		error = check_group(fs, *group);
+		if (error != -EUCLEAN && error != -EIO)
+			return error;
+		damaged = damaged ? damaged : error;
+		tried += (*group + fs->groups - first) % fs->groups;
+	}
+	return damaged;
+}
+
 // Takes the group's first free number. *fresh: no inode of its block was ever used.
 static int take(struct transaction *t, struct ext4 *fs, uint64_t number, bool directory,
 		uint32_t *inode, bool *fresh)
@@ -308,7 +339,7 @@ int ext4_new_inode(struct transaction *t, struct inode *dir, enum inode_type typ
 		    fs, dir, dir->number == EXT4_ROOT_INODE || (parent->flags & EXT4_TOPDIR_FL),
 		    &group);
 	if (!error)
-		error = group_with_inode(fs, group, &group);
+		error = sound_group_with_inode(fs, group, &group);
 	if (!error)
 		error = take(t, fs, group, type == INODE_DIRECTORY, &number, &fresh);
 	if (error)

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "ext4_bed.h"
+#include "fs/ext4_alloc.h"
 #include "fs/file.h"
 #include "fs/name.h"
 #include "fs/volume_private.h"
@@ -159,10 +160,107 @@ static void damaged_volumes_are_written_to_without_harm_to_us(void **state)
 	rounds("-b 4096 -O ^metadata_csum,orphan_file,^resize_inode", 60);
 }
 
+// ---- bitmaps that cannot be believed ------------------------------------------------------------------
+
+static uint64_t spoiled; // block
+
+static void spoil(uint8_t *bytes, uint64_t size)
+{
+	bytes[spoiled * 1024 + 3] ^= 1;
+}
+
+// A volume whose first group's bitmap of that kind does not match its checksum.
+static struct inode *mount_spoiled(const char *kind, const char *size)
+{
+	char what[60];
+	const char *at;
+
+	bed_make("-b 1024 -O metadata_csum,64bit,^resize_inode -N 640", size);
+	snprintf(what, sizeof(what), "%s bitmap at ", kind);
+	at = strstr(bed_debugfs("stats"), what);
+	assert_non_null(at);
+	spoiled = strtoul(at + strlen(what), NULL, 10);
+	bed_change(spoil);
+	assert_true(bed_try_mount());
+	return volume_root_inode(bed_volume);
+}
+
+static int allocate(struct inode *file, uint64_t count, struct fs_extent *run)
+{
+	struct ext4 *fs = bed_volume->private;
+	struct transaction t;
+	int error = transaction_begin(&t, bed_volume, ext4_credits_allocate(fs));
+
+	assert_int_equal(error, 0);
+	file->size = count << fs->block_shift;
+	error = ext4_allocate(&t, file, 0, count, run);
+	if (error)
+		transaction_cancel(&t);
+	else
+		transaction_end(&t);
+	return error;
+}
+
+// One bad sector under a bitmap costs what the group has free, and nothing else.
+static void a_group_whose_bitmap_is_damaged_is_passed_by(void **state)
+{
+	static const char *const kinds[] = {"block", "inode"};
+	struct inode *file, *dir;
+	struct fs_extent run;
+
+	for (unsigned k = 0; k < 2; k++) {
+		struct inode *root = mount_spoiled(kinds[k], "40m");
+		struct ext4 *fs = bed_volume->private;
+		assert_true(fs->groups > 1);
+		for (unsigned i = 0; i < 20; i++) {
+			char name[8];
+			sprintf(name, "d%u", i);
+			assert_int_equal(file_create(root, 0644, &file), 0);
+			assert_int_equal(allocate(file, 10 + i, &run), 0);
+			if (k == 0)
+				assert_true(ext4_group_of(fs, run.disk_block) > 0);
+			else
+				assert_true((file->number - 1) / fs->inodes_per_group > 0);
+			assert_int_equal(file_link(root, name, strlen(name), file, NAME_NEW), 0);
+			inode_put(file);
+			name[0] = 'e';
+			assert_int_equal(dir_create(root, name, strlen(name), 0755, &dir), 0);
+			inode_put(dir);
+		}
+		inode_put(root);
+		bed_unmount(false);
+		bed_remove();
+	}
+}
+
+static void with_no_other_group_that_is_what_is_said(void **state)
+{
+	struct inode *file, *root = mount_spoiled("block", "8m");
+	struct fs_extent run;
+
+	assert_int_equal(file_create(root, 0644, &file), 0);
+	assert_int_equal(allocate(file, 10, &run), -EUCLEAN);
+	file->size = 0;
+	inode_put(file);
+	inode_put(root);
+	bed_unmount(false);
+	bed_remove();
+	root = mount_spoiled("inode", "8m");
+	assert_int_equal(file_create(root, 0644, &file), -EUCLEAN);
+	assert_int_equal(dir_create(root, "d", 1, 0755, &file), -EUCLEAN);
+	inode_put(root);
+	bed_unmount(false);
+	bed_remove();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(damaged_volumes_are_written_to_without_harm_to_us),
+	    cmocka_unit_test(a_group_whose_bitmap_is_damaged_is_passed_by),
+	    cmocka_unit_test(with_no_other_group_that_is_what_is_said),
 	};
+	if (getenv("FILTER"))
+		cmocka_set_test_filter(getenv("FILTER"));
 	return cmocka_run_group_tests_name("ext4 damage, written", tests, NULL, NULL);
 }
