@@ -89,6 +89,7 @@ static void body_read(struct http_exchange *x)
 	p->job.run = run;
 	p->job.done = done;
 	p->job.drop = drop;
+	p->job.kind = HTTP_JOB_CHANGE;
 	if (!dav_patch_parse(&p->patch, x->text.bytes, x->text.len, &reason)) {
 		drop(&p->job);
 		http_answer(x, 400, reason);

@@ -215,6 +215,7 @@ void http_change_start(struct http_change *c, struct http_exchange *x,
 	c->job.run = change_run;
 	c->job.done = change_done;
 	c->job.drop = change_drop;
+	c->job.kind = c->tree ? HTTP_JOB_TREE : HTTP_JOB_CHANGE;
 	http_job_start(&c->job, x);
 }
 

@@ -40,6 +40,7 @@ struct http_change {
 	uint32_t generation;
 	bool conditional; // ... if this is set
 	bool overwrite, deep, move;
+	bool tree; // it may take long: a collection, or bytes that are copied
 	bool has_mtime;
 	int64_t mtime; // Unix
 	struct http_failures failures;

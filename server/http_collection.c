@@ -120,9 +120,10 @@ static void delete_found(struct http_exchange *x, int status)
 	}
 	if (!http_change_unlocked(x, x->path_text, x->path.len, collection ? DAV_TREE : DAV_MEMBER))
 		return;
-	c = http_change_new(x, NULL, 0);
-	if (c)
-		http_change_start(c, x, run_delete, delete_done);
+	if (!(c = http_change_new(x, NULL, 0)))
+		return;
+	c->tree = collection;
+	http_change_start(c, x, run_delete, delete_done);
 }
 HTTP_METHOD(DELETE, .on = HTTP_ON_FILE | HTTP_ON_COLLECTION, .changes = true,
 	    .found = delete_found);
@@ -236,6 +237,7 @@ static void looked(struct http_change *seen)
 	    seen->overwrite && (there || http_change_either_way(x, seen->to, seen->to_len));
 	c->deep = seen->deep;
 	c->move = seen->move;
+	c->tree = !c->move || (there && there->type == INODE_DIRECTORY);
 	c->expected = there ? there->number : 0;
 	c->file = x->inode;
 	inode_get(c->file);

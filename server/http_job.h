@@ -8,15 +8,30 @@
 //	run(job)                              // worker: may sleep; looks at job->cancelled now and then
 //	done(job)                             // fast WTD: hands the result to job->x and sets its stage
 //	drop(job)                             // fast WTD: always the last call
+//
+// Who changes a volume may wait for the journal and for write-behind, which need workers themselves: of such jobs only
+// so many run at once (HTTP_CHANGES_MOST, HTTP_TREES_MOST), and the others wait in order without a worker.
 #pragma once
 
 #include "kernel/wtd.h"
 
 struct http_exchange;
 
+enum http_job_kind {
+	HTTP_JOB_READ,
+	HTTP_JOB_CHANGE, // a few transactions
+	HTTP_JOB_TREE,	 // a whole file or collection: may take minutes
+	HTTP_JOB_KINDS
+};
+// Together half of the workers that there may be (WORKERS_MAX).
+#define HTTP_CHANGES_MOST 48
+#define HTTP_TREES_MOST	  16
+
 struct http_job {
 	struct wtd work, back;
 	struct http_exchange *x;
+	enum http_job_kind kind; // before http_job_start
+	struct http_job *next;	 // http_job.c's: of those that wait
 	volatile bool cancelled;
 	void (*run)(struct http_job *job);
 	void (*done)(struct http_job *job);

@@ -133,3 +133,23 @@ def test_ten_thousand_small_files(site, tmp_path, seed):
         found = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
         assert found == {name[1:] for name in files}
         assert all((out / name[1:]).read_bytes() == data for name, data in files.items())
+
+
+def test_a_crowd_of_copies_leaves_workers_for_what_they_wait_for(site):
+    """More copies at once than there are workers: the journal and write-behind need some of those themselves."""
+    with site("400M", lambda top: (top / "f").write_bytes(bytes(1 << 18))) as s:
+        clients = []
+        for _ in range(200):
+            client = http.client.HTTPConnection(*s.vm.peer, timeout=PATIENCE)
+            client.request("HEAD", "/f")
+            client.getresponse().read()
+            clients.append(client)
+        for n, client in enumerate(clients):
+            client.request("COPY", "/f", headers={"Destination": f"/c{n}"})
+        for client in clients:
+            answer = client.getresponse()
+            answer.read()
+            assert answer.status == 201, answer.status
+            client.close()
+        s.written += len(clients) << 18
+        s.judge()

@@ -227,6 +227,36 @@ static void a_head_that_cannot_be_kept_is_refused_and_logged_without_what_is_not
 	}
 }
 
+// Each job takes a worker, and what it waits for needs workers, too.
+static void a_crowd_of_changes_is_let_in_bit_by_bit(void **state)
+{
+	enum { CROWD = 150 };
+	static struct tcp_pcb *clients[CROWD];
+	uint64_t before = client_metric("pagewire_http_jobs_held_back_total");
+	char request[200];
+
+	for (unsigned i = 0; i < CROWD; i++) {
+		static const char *const forms[] = {
+		    "MKCOL /c%u" H "\r\n",
+		    "COPY /empty" H "Destination: /copy%u\r\n\r\n",
+		    "PUT /new%u" H "Content-Length: 1\r\n\r\nx",
+		    "COPY /d/one" H "Destination: /file%u\r\n\r\n",
+		};
+		snprintf(request, sizeof(request), forms[i % 4], i);
+		clients[i] = world_connect(i);
+		world_say(clients[i], request, 0);
+	}
+	assert_int_equal(client_metric("pagewire_http_jobs_held_back_total") - before,
+			 CROWD - HTTP_CHANGES_MOST);
+	for (unsigned i = 0; i < CROWD; i += 10) // some leave while they wait
+		world_reset(clients[i]);
+	world_settle();
+	for (unsigned i = 0; i < CROWD; i++)
+		if (i % 10)
+			assert_int_equal(client_status(clients[i]), 201);
+	client_ask("DELETE /copy1" H "\r\n", 204);
+}
+
 static void is_there(const char *const *paths, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -441,6 +471,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(
 		a_head_that_cannot_be_kept_is_refused_and_logged_without_what_is_not_there,
 		client_setup, client_teardown),
+	    cmocka_unit_test_setup_teardown(a_crowd_of_changes_is_let_in_bit_by_bit, client_setup,
+					    client_teardown),
 	    cmocka_unit_test_setup_teardown(a_collection_is_made_and_goes_with_all_that_is_in_it,
 					    client_setup, client_teardown),
 	    cmocka_unit_test_setup_teardown(a_member_that_cannot_go_is_named, client_setup,
