@@ -10,7 +10,7 @@
 #include "lwip/sys.h"
 #include "tcp_bare.h"
 
-#define TRIES	 3   // SYN-ACKs sent again, after 1, 2 and 4 s; 8 s later the entry goes
+#define TRIES	 5   // SYN-ACKs sent again, after 1, 2, 4, 8 and 16 s; 32 s later the entry goes
 #define BURST	 512 // entries that one tick looks after; the others are late by a tick
 #define TICKS(s) ((s)*1000U / TCP_SLOW_INTERVAL)
 

@@ -6,7 +6,7 @@
 //
 //   SYN ----> entry --(ACK of our SYN)--> PCB, ESTABLISHED
 //     \         |  \--(RST; SYN-ACKs sent in vain)--> gone
-//      \        '-- SYN-ACK again after 1, 2, 4 s
+//      \        '-- SYN-ACK again after 1, 2, 4, 8, 16 s
 //       `-> cookie --(ACK that proves itself)--> PCB, ESTABLISHED
 //
 // Fast WTD context. Included by lwIP's tcp_in.c.

@@ -17,7 +17,7 @@ from vm import PATIENCE
 
 MANY = 5000
 FRAME = 4096
-HALF_OPEN_LIFE = 14  # seconds: the SYN-ACK is repeated after 1, 2 and 4, and 8 later the entry goes
+HALF_OPEN_LIFE = 62  # seconds: the SYN-ACK is repeated after 1, 2, 4, 8 and 16, and 32 later the entry goes
 HELD_BYTES = (64 << 20) // 20000  # of memory, a connection: 20,000 in 64 MB
 
 

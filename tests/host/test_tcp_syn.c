@@ -133,7 +133,7 @@ static void what_a_syn_offers_reaches_the_connection(void **state)
 	assert_int_equal(half_open(), 0);
 }
 
-static void a_syn_ack_is_sent_again_three_times(void **state)
+static void a_syn_ack_is_sent_again_for_a_minute(void **state)
 {
 	struct bed_peer *peer;
 	uint64_t again = count("ack_retransmits_total"), expired = count("expired_total");
@@ -143,16 +143,18 @@ static void a_syn_ack_is_sent_again_three_times(void **state)
 	peer = bed_syn(FULL, 1000);
 	iss = syn_ack_for(peer).seq;
 	shim_advance(NS_PER_SEC / 20);
-	for (unsigned wait = 1; wait <= 4; wait *= 2) {
+	for (unsigned wait = 1; wait <= 16; wait *= 2) {
 		shim_advance((wait * 10 - 2) * NS_PER_SEC / 10);
 		assert_null(bed_next_tcp().packet);
 		shim_advance(2 * NS_PER_SEC / 10);
 		assert_int_equal(syn_ack_for(peer).seq, iss);
 	}
-	shim_advance(9 * NS_PER_SEC);
+	shim_advance(30 * NS_PER_SEC);
+	assert_int_equal(half_open(), 1);
+	shim_advance(3 * NS_PER_SEC);
 	assert_null(bed_next_tcp().packet);
 	assert_int_equal(half_open(), 0);
-	assert_int_equal(count("ack_retransmits_total") - again, 3);
+	assert_int_equal(count("ack_retransmits_total") - again, 5);
 	assert_int_equal(count("expired_total") - expired, 1);
 	bed_ack(peer, iss + 1);
 	expect_rst(iss + 1);
@@ -244,7 +246,7 @@ static void a_flood_keeps_nobody_out_and_leaves_nothing(void **state)
 	check_offer(bed_syn(FULL, 1000));
 	assert_int_equal(count("cookies_accepted_total"), 1);
 	assert_int_equal(pcbs(), before + 1);
-	wait_seconds(20);
+	wait_seconds(65);
 	assert_int_equal(half_open(), 0);
 }
 
@@ -318,7 +320,7 @@ static void a_cookie_counts_beside_an_entry_of_the_same_syn(void **state)
 	flood(FLOOD);
 	peer = bed_syn(FULL, 1000);
 	iss = syn_ack_for(peer).seq;
-	wait_seconds(20);
+	tcp_syn_forget_all();
 	assert_int_equal(half_open(), 0);
 	peer->seq--;
 	bed_send_options(peer, TCP_SYN, FULL, "", 0);
@@ -343,7 +345,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(a_syn_takes_no_pcb),
 	    T(what_a_syn_offers_reaches_the_connection),
-	    T(a_syn_ack_is_sent_again_three_times),
+	    T(a_syn_ack_is_sent_again_for_a_minute),
 	    T(a_syn_again_gets_the_same_answer),
 	    T(only_an_exact_rst_ends_it),
 	    T(data_may_come_before_the_ack),
