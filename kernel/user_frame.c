@@ -103,11 +103,14 @@ void user_frame_put(struct page *page)
 	wtd_enable();
 }
 
-// page.c: a program's frame came off the wire.
+// page.c: a program's frame came off the wire. Between that and here another thread may have run: it may have freed the
+// frame, and somebody may have it again.
 static void frame_released(struct page *page)
 {
-	if (page->index == 0)
+	wtd_disable();
+	if (page->flags & PAGE_USER && page->index == 0 && page->wire == 0)
 		frame_free(page);
+	wtd_enable();
 }
 
 void uspace_init(void)
