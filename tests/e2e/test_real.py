@@ -97,7 +97,7 @@ def test_iperf3_counts_what_was_sent(machine):
 def test_iperf3_receives_and_sends_datagrams_test_after_test(machine):
     held = Held(machine, POOLS)
     machine.command("LOAD iperf3 -s &")
-    for more in ((), ("-R", "-P", "2"), ("-b", "0"), ("-R",)):
+    for more in (("-b", "10M"), ("-b", "10M", "-R", "-P", "2"), ("-b", "0"), ("-b", "10M", "-R")):  # unasked, a megabit a second
         for stream in iperf("-u", "-n", "1M", *more)["streams"]:
             assert stream["udp"]["packets"] > stream["udp"]["lost_packets"], (more, stream)
     assert iperf("-n", "1M")["sum_sent"]["bytes"] >= 1 << 20
