@@ -132,7 +132,11 @@ static void page_fault(struct trap_frame *frame)
 void trap_handle(struct trap_frame *frame);
 void trap_handle(struct trap_frame *frame)
 {
-	if (frame->cs & 3) {
+	bool of_machine = frame->vector == VECTOR_NMI || frame->vector == VECTOR_DOUBLE_FAULT ||
+			  frame->vector == VECTOR_MACHINE_CHECK;
+
+	// What is the machine's is no program's signal, and its stack (IST) none to go back to ring 3 from.
+	if (frame->cs & 3 && !of_machine) {
 		process_trap(frame);
 		return;
 	}

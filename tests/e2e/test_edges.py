@@ -2,6 +2,7 @@
 """Where calls, signals and the ends of threads and processes meet (tests/programs/edges.c): each case says the same on the
 host's Linux and here, the machine goes on, and what the program had comes back."""
 import os
+import re
 import subprocess
 import time
 
@@ -101,3 +102,12 @@ def test_no_bytes_in_a_local_stream_are_not_its_end(machine, volume):
 
 def test_a_directory_that_is_opened_again_through_proc_stays_what_it_was(machine, volume):
     says_what_linux_says(machine, volume, "reopened")
+
+
+def test_an_nmi_stops_the_machine_while_a_program_runs_too(volume):
+    with VM(disks=[volume[1]], name="edges", mem=128) as vm:
+        vm.command("LOAD edges spin &")
+        vm.qmp("inject-nmi")
+        vm.wait_for(r"stopped\.")
+        vm.stopped = True
+        assert re.search(r"PANIC in .*: non-maskable interrupt", vm.serial())

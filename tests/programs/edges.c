@@ -122,7 +122,8 @@ static void *make_threads(void *arg)
 				 "syscall\n"
 				 "2:"
 				 : "+a"(result)
-				 : "m"(ending), "i"(SYS_exit), "D"(flags), "S"(stack + sizeof(stack)), "d"(0L)
+				 : "m"(ending), "i"(SYS_exit), "D"(flags),
+				   "S"(stack + sizeof(stack)), "d"(0L)
 				 : "rcx", "r11", "memory");
 	}
 	return arg;
@@ -418,14 +419,20 @@ static void reopened(void)
 	close(fd);
 }
 
+static void spin(void)
+{
+	for (;;)
+		;
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps},	 {"waits", waits},	{"latecomers", latecomers},
-	     {"grows", grows},	 {"random", whole},	{"news", news},
-	     {"polls", polls},	 {"hoard", hoard},	{"nested", nested},
-	     {"floats", floats}, {"ignored", ignored},	{"groups", groups},
-	     {"empty", empty},	 {"reopened", reopened}};
+} cases[] = {{"jumps", jumps},	 {"waits", waits},	 {"latecomers", latecomers},
+	     {"grows", grows},	 {"random", whole},	 {"news", news},
+	     {"polls", polls},	 {"hoard", hoard},	 {"nested", nested},
+	     {"floats", floats}, {"ignored", ignored},	 {"groups", groups},
+	     {"empty", empty},	 {"reopened", reopened}, {"spin", spin}};
 
 int main(int argc, char **argv)
 {
