@@ -107,7 +107,7 @@ struct process {
 struct task {
 	struct thread *thread;	   // constant
 	struct process *process;   // constant, a reference
-	int tid;		   // constant; the first one's is the pid
+	int tid;		   // (T) the first one's is the pid, and that of who execs
 	struct task *process_next; // (T)
 	struct task *tid_next;	   // (T) hash chain
 	struct uspace
@@ -168,6 +168,8 @@ void process_unmake(struct process *p); // never ran
 struct task *task_make(struct process *p, const struct trap_frame *frame) MUST_CHECK;
 void task_run(struct task *t);
 void task_unmake(struct task *t);
+void task_take_pid(
+    struct task *t); // the only one of its process: its number is the process' from now on
 
 // A zombie that was told: the list's reference goes. False: another one had it already.
 bool process_reap(struct process *p);

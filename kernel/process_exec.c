@@ -357,6 +357,7 @@ int64_t process_execve(char *path, struct exec_args *args)
 		uspace_put(space);
 		return error;
 	}
+	task_take_pid(t);
 	process_name(p, name);
 	kstrlcpy(p->program, path, PATH_BYTES);
 	signal_exec(p);

@@ -105,6 +105,25 @@ int task_number(void)
 	return last_tid;
 }
 
+// process_lock held. Nobody finds it by its number any more; or it is found by this one.
+static void number_drop(struct task *t)
+{
+	struct task **link = &tids[(unsigned)t->tid % TID_BUCKETS];
+
+	while (*link != t)
+		link = &(*link)->tid_next;
+	*link = t->tid_next;
+}
+
+static void number_take(struct task *t, int tid)
+{
+	struct task **bucket = &tids[(unsigned)tid % TID_BUCKETS];
+
+	t->tid = tid;
+	t->tid_next = *bucket;
+	*bucket = t;
+}
+
 // ---- making ----
 
 static void begin(void *arg)
@@ -152,12 +171,10 @@ struct task *task_make(struct process *p, const struct trap_frame *frame)
 	t->thread->task = t;
 	spin_lock_wtd(&process_lock);
 	p->references++;
-	t->tid = p->tasks ? task_number() : p->pid;
+	number_take(t, p->tasks ? task_number() : p->pid);
 	t->process_next = p->tasks;
 	p->tasks = t;
 	p->task_count++;
-	t->tid_next = tids[(unsigned)t->tid % TID_BUCKETS];
-	tids[(unsigned)t->tid % TID_BUCKETS] = t;
 	tasks++;
 	spin_unlock_wtd(&process_lock);
 	return t;
@@ -166,6 +183,14 @@ struct task *task_make(struct process *p, const struct trap_frame *frame)
 void task_run(struct task *t)
 {
 	thread_start(t->thread);
+}
+
+void task_take_pid(struct task *t)
+{
+	spin_lock_wtd(&process_lock);
+	number_drop(t);
+	number_take(t, t->process->pid);
+	spin_unlock_wtd(&process_lock);
 }
 
 // process_lock held. Returns whether it was the last.
@@ -178,9 +203,7 @@ static bool strike_off(struct task *t)
 	while (*link != t)
 		link = &(*link)->process_next;
 	*link = t->process_next;
-	for (link = &tids[(unsigned)t->tid % TID_BUCKETS]; *link != t; link = &(*link)->tid_next)
-		;
-	*link = t->tid_next;
+	number_drop(t);
 	tasks--;
 	return --p->task_count == 0;
 }

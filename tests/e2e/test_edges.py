@@ -111,3 +111,7 @@ def test_an_nmi_stops_the_machine_while_a_program_runs_too(volume):
         vm.wait_for(r"stopped\.")
         vm.stopped = True
         assert re.search(r"PANIC in .*: non-maskable interrupt", vm.serial())
+
+
+def test_whichever_thread_execs_is_the_first_one_afterwards(machine, volume):
+    says_what_linux_says(machine, volume, "leader")

@@ -425,14 +425,53 @@ static void spin(void)
 		;
 }
 
+static void *exec_again(void *arg)
+{
+	execl("/proc/self/exe", "edges", "led", NULL);
+	return arg;
+}
+
+// Whichever thread execs, it is the process' first one afterwards.
+static void leader(void)
+{
+	int status;
+	pthread_t thread;
+	pid_t child = fork();
+
+	if (!child) {
+		MUST(!pthread_create(&thread, NULL, exec_again, NULL));
+		for (;;)
+			pause();
+	}
+	MUST(waitpid(child, &status, 0) == child && status == 5 << 8);
+}
+
+static void led(void)
+{
+	MUST(getpid() == syscall(SYS_gettid) && !syscall(SYS_tgkill, getpid(), getpid(), 0));
+	exit(5);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} cases[] = {{"jumps", jumps},	 {"waits", waits},	 {"latecomers", latecomers},
-	     {"grows", grows},	 {"random", whole},	 {"news", news},
-	     {"polls", polls},	 {"hoard", hoard},	 {"nested", nested},
-	     {"floats", floats}, {"ignored", ignored},	 {"groups", groups},
-	     {"empty", empty},	 {"reopened", reopened}, {"spin", spin}};
+} cases[] = {{"jumps", jumps},
+	     {"waits", waits},
+	     {"latecomers", latecomers},
+	     {"grows", grows},
+	     {"random", whole},
+	     {"news", news},
+	     {"polls", polls},
+	     {"hoard", hoard},
+	     {"nested", nested},
+	     {"floats", floats},
+	     {"ignored", ignored},
+	     {"groups", groups},
+	     {"empty", empty},
+	     {"reopened", reopened},
+	     {"spin", spin},
+	     {"leader", leader},
+	     {"led", led}};
 
 int main(int argc, char **argv)
 {
