@@ -116,7 +116,7 @@ def test_datagrams_in_small_fragments_hold_no_more_than_the_socket_s_bound(lone)
     buffers = metrics(peer)[b'pagewire_rx_buffers{place="held"}']
     c.send(FIN | ACK)
     finish(lone, before, program, "unread: 1 0")
-    assert buffers <= 208 * 1024 / 2048 + 8, buffers
+    assert buffers <= 208 * 1024 / 2048 + 64 + 8, buffers  # 64: fragments that wait for one that was lost
 
 
 @pytest.mark.parametrize("call", BY_RESET)
