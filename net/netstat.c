@@ -30,7 +30,7 @@ WITH_STRAIGHT(packets_sent6, ip6.xmit, tcp_straight_out6)
 
 static uint64_t active(void)
 {
-	return tcp_hash_count(TCP_HASH_PCB);
+	return tcp_hash_count(TCP_HASH_PCB) + tcp_hash_count(TCP_HASH_PARKED);
 }
 
 static uint64_t in_time_wait(void)
@@ -54,7 +54,7 @@ static uint64_t half_open(void)
 
 static uint64_t established(void)
 {
-	return count_state(ESTABLISHED);
+	return count_state(ESTABLISHED) + tcp_hash_count(TCP_HASH_PARKED);
 }
 
 KSTAT_GAUGE_FN(tcp_active, "pagewire_tcp_connections", NULL,

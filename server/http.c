@@ -119,7 +119,7 @@ static void on_err(void *arg, err_t err)
 	http_conn_end(conn, false);
 }
 
-static void attach(struct http_conn *conn, struct tcp_pcb *pcb)
+void http_conn_attach(struct http_conn *conn, struct tcp_pcb *pcb)
 {
 	tcp_arg(pcb, conn);
 	tcp_take(pcb, on_data);
@@ -156,7 +156,7 @@ static err_t refuse(struct tcp_pcb *pcb, enum http_refusal why)
 		tcp_abort(pcb);
 		return ERR_ABRT;
 	}
-	attach(conn, pcb);
+	http_conn_attach(conn, pcb);
 	refused_open++;
 	if (genbuf_write(pcb, answer, sizeof(answer) - 1, false) == ERR_OK)
 		conn->unacked += sizeof(answer) - 1;
@@ -182,34 +182,30 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	if (!from)
 		return refuse(pcb, why);
 	if (http_conn_count >= http_config.connections_max) {
-		struct http_conn *oldest = http_oldest_idle();
-		if (!oldest) {
+		if (!http_end_oldest_idle()) {
 			http_address_put(from);
 			return refuse(pcb, HTTP_REFUSED_CONNECTIONS);
 		}
 		http_evicted++;
-		http_conn_end(oldest, false);
 	}
 	conn = http_conn_new(pcb, from);
 	if (!conn) {
 		http_address_put(from);
 		return refuse(pcb, HTTP_REFUSED_MEMORY);
 	}
-	attach(conn, pcb);
+	http_conn_attach(conn, pcb);
 	return http_conn_settle(conn);
 }
 
 // DOWN: no new connections; the idle ones end.
 static void stop_accepting(void)
 {
-	struct http_conn *conn;
-
 	wtd_disable();
 	if (listener)
 		tcp_close(listener);
 	listener = NULL;
-	while ((conn = http_oldest_idle()))
-		http_conn_end(conn, false);
+	while (http_end_oldest_idle())
+		;
 	stack_flush();
 	wtd_enable();
 }
@@ -220,8 +216,8 @@ static void finish_answers(void)
 {
 	for (uint64_t waited = 0; waited < FINISH_NS; waited += FINISH_CHECK_NS) {
 		wtd_disable();
-		for (struct http_conn *conn; (conn = http_oldest_idle());)
-			http_conn_end(conn, false);
+		while (http_end_oldest_idle())
+			;
 		stack_flush();
 		wtd_enable();
 		if (http_conn_count == 0)

@@ -22,19 +22,39 @@ static struct http_address **bucket_of(const uint64_t key[2])
 }
 _Static_assert(BUCKETS == 1 << (64 - 52), "the hash's top bits name a bucket");
 
-struct http_address *http_address_get(const ip_addr_t *ip, enum http_refusal *why)
+static void make_key(const ip_addr_t *ip, uint64_t key[2])
 {
-	uint64_t key[2] = {0, IP_IS_V6(ip)};
-	struct http_address **bucket, *a;
-
+	key[0] = 0;
+	key[1] = IP_IS_V6(ip);
 	if (IP_IS_V6(ip))
 		memcpy(key, ip_2_ip6(ip)->addr, 8);
 	else
 		key[0] = ip_addr_get_ip4_u32(ip);
+}
+
+static struct http_address *find(struct http_address *a, const uint64_t key[2])
+{
+	while (a && (a->key[0] != key[0] || a->key[1] != key[1]))
+		a = a->next;
+	return a;
+}
+
+struct http_address *http_address_of(const ip_addr_t *ip)
+{
+	uint64_t key[2];
+
+	make_key(ip, key);
+	return find(*bucket_of(key), key);
+}
+
+struct http_address *http_address_get(const ip_addr_t *ip, enum http_refusal *why)
+{
+	struct http_address **bucket, *a;
+	uint64_t key[2];
+
+	make_key(ip, key);
 	bucket = bucket_of(key);
-	for (a = *bucket; a; a = a->next)
-		if (a->key[0] == key[0] && a->key[1] == key[1])
-			break;
+	a = find(*bucket, key);
 	if (a && http_config.per_address_max && a->count >= http_config.per_address_max) {
 		*why = HTTP_REFUSED_ADDRESS;
 		return NULL;

@@ -21,6 +21,7 @@ void http_conn_start(void)
 	http_method_start();
 	http_exchange_start();
 	http_recall_start();
+	http_park_start();
 }
 
 struct http_conn *http_conn_new(struct tcp_pcb *pcb, struct http_address *from)
@@ -72,10 +73,24 @@ err_t http_conn_end(struct http_conn *conn, bool reset)
 	return result;
 }
 
+void http_conn_give_up(struct http_conn *conn)
+{
+	http_link_remove(&conn->all);
+	pool_free(&http_conn_pool, conn);
+}
+
+void http_conn_take_up(struct http_conn *conn)
+{
+	http_link_add(&all, &conn->all);
+	http_conn_attach(conn, conn->pcb);
+	http_conn_wait_again(conn);
+}
+
 void http_conn_end_all(void)
 {
 	while (all.next != &all)
 		http_conn_end(CONTAINER_OF(all.next, struct http_conn, all), true);
+	http_parked_end_all();
 	http_recall_forget();
 }
 

@@ -3,11 +3,13 @@
 //
 // A connection is small and lives as long as its TCP connection; an exchange is one request and its
 // answer, and exists only from the first byte of the request to the last byte queued of the answer (a
-// little longer when the client vanished while the disk was at work for it). An idle kept-alive
-// connection is a struct http_conn and lwIP's own block, nothing else.
+// little longer when the client vanished while the disk was at work for it). A kept-alive connection between
+// two requests is a struct http_conn and lwIP's own block, nothing else; when it has been idle for a second, a record of
+// a hundred bytes (http_park.c).
 //
 // Connection:   accept --> OPEN --our last answer is queued, FIN sent--> LINGER --FIN or silence--> gone
 //                 any --reset, time-out, no memory--> gone
+//                 OPEN --idle for a second--> parked --a segment--> OPEN, --idle for http_idle=--> gone
 //
 // Exchange (http_exchange.c):
 //
@@ -38,6 +40,7 @@
 #include "kernel/timer.h"
 #include "kernel/wtd.h"
 #include "lwip/tcp.h"
+#include "net/park.h"
 #include "server/http_body.h"
 #include "server/http_parse.h"
 #include "server/http_range.h"
@@ -65,6 +68,8 @@ extern struct volume *http_root; // what "/" is: volume_root() at start; null: n
 #define HTTP_LINGER_NS	    (2 * NS_PER_SEC)  // of silence before the client's FIN after ours
 #define HTTP_LINGER_MOST_NS (30 * NS_PER_SEC) // in all, while it goes on sending
 #define HTTP_TICK_NS	    (500 * NS_PER_MS) // a time-out may be late by two of them
+#define HTTP_PARK_NS	    NS_PER_SEC	      // idle for so long, a connection is parked (http_park.c)
+#define HTTP_PARK_LATEST_NS (5 * NS_PER_SEC)  // or not tried any more
 #define HTTP_RETRY_NS	    (20 * NS_PER_MS)  // when memory or pinned pages were short
 #define HTTP_REFUSE_MAX	    64		      // connections above the maximum that get a polite 503
 #define HTTP_SMALL_ROOM	    2048 // send buffer that must be free before an answer begins
@@ -261,7 +266,8 @@ void http_conn_start(void);
 // Null: no memory. from null: it only carries a refusal and is not counted.
 struct http_conn *http_conn_new(struct tcp_pcb *pcb, struct http_address *from);
 void http_conn_refused_gone(void);
-void http_conn_detach(struct tcp_pcb *pcb); // takes our callbacks off
+void http_conn_attach(struct http_conn *conn, struct tcp_pcb *pcb); // puts our callbacks on
+void http_conn_detach(struct tcp_pcb *pcb);			    // takes them off
 // A segment came in; it is the connection's now. False: it holds as many buffers as it may, and p stays
 // TCP's, which offers it again.
 bool http_conn_input(struct http_conn *conn, struct pbuf *p);
@@ -281,7 +287,11 @@ void http_conn_kick(struct http_conn *conn);
 void http_conn_doom(struct http_conn *conn);
 // Ends it now: with a FIN behind what is queued, or with a reset (ERR_ABRT). Gone afterwards.
 err_t http_conn_end(struct http_conn *conn, bool reset);
-void http_conn_end_all(void); // with resets
+void http_conn_end_all(void); // with resets, parked ones, too
+// It is parked: the struct goes, and no more. And of one that is parked no more: the struct, in which pcb, from, since and
+// recall are set, enters among the idle ones.
+void http_conn_give_up(struct http_conn *conn);
+void http_conn_take_up(struct http_conn *conn);
 // Our FIN behind the last answer; from now on it reads and forgets until theirs.
 void http_conn_linger(struct http_conn *conn);
 
@@ -313,15 +323,16 @@ void http_timer_start(void);
 // Puts it into `list`; restart: its clock begins now.
 void http_conn_wait(struct http_conn *conn, enum http_list list, bool restart);
 void http_conn_unwait(struct http_conn *conn);
+void http_conn_wait_again(struct http_conn *conn); // idle since conn->since: see http_conn_take_up
 void http_conn_retry(struct http_conn *conn);
 void http_conn_unretry(struct http_conn *conn);
 // Room may have come: lets those that wait for pinned pages go on.
 void http_retry_all(void);
-// The connection that has been idle longest, or null.
-struct http_conn *http_oldest_idle(void);
+// Ends the connection that has been idle longest. False: none is idle.
+bool http_end_oldest_idle(void);
 // Whether another file page may go on the wire (half of the cache at most).
 bool http_pages_allowed(void);
-extern uint64_t http_idle; // connections whose list is IDLE
+extern uint64_t http_idle; // connections whose list is IDLE, and parked ones
 
 // Between requests nearly all there is to settle is which of two clocks runs.
 err_t http_conn_settle_slowly(struct http_conn *conn);
@@ -363,6 +374,20 @@ static inline int64_t http_now_at(uint64_t cycles)
 // Counts a connection from there. Null: over the limit, or no memory (*why says which).
 struct http_address *http_address_get(const ip_addr_t *ip, enum http_refusal *why);
 void http_address_put(struct http_address *address);
+// That of an address which has connections; not counted.
+struct http_address *http_address_of(const ip_addr_t *ip);
+
+// ---- http_park.c: idle for long ----------------------------------------------------------------------
+
+void http_park_start(void);
+extern uint64_t http_parked_count;
+// Parks an idle connection: it is gone. Or says why not. Whoever calls it ends with stack_flush().
+enum tcp_park_verdict http_park(struct http_conn *conn);
+// Ends those that have been idle for so long; the one that is about the oldest of them, if it is so since `before`
+// (clock_cycles; false: not so); all, with resets.
+void http_parked_expire(uint64_t limit_ns, uint64_t now);
+bool http_parked_end_oldest(uint64_t before);
+void http_parked_end_all(void);
 
 // ---- http_exchange.c, http_decide.c: requests --------------------------------------------------------
 

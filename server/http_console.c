@@ -22,8 +22,9 @@ CONSOLE_SECTION(http_config, "CONFIG", 50, print_config);
 
 static void print_monitor(void)
 {
-	console_printf("HTTP: %u connections, %lu idle, %u requests in progress, %lu MB sent\n",
-		       http_conn_count, (unsigned long)http_idle, http_exchange_pool.used,
-		       (unsigned long)(http_bytes_sent >> 20));
+	console_printf(
+	    "HTTP: %u connections, %lu idle (%lu parked), %u requests in progress, %lu MB sent\n",
+	    http_conn_count, (unsigned long)http_idle, (unsigned long)http_parked_count,
+	    http_exchange_pool.used, (unsigned long)(http_bytes_sent >> 20));
 }
 CONSOLE_SECTION(http_monitor, "MONITOR", 51, print_monitor);

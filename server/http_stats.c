@@ -87,18 +87,24 @@ static uint64_t connections_idle(void)
 {
 	return http_idle;
 }
+static uint64_t connections_parked(void)
+{
+	return http_parked_count;
+}
 static uint64_t connections_busy(void)
 {
 	return http_exchange_pool.used;
 }
-KSTAT_GAUGE_FN(conn_open, "pagewire_http_connections", "state=\"open\"",
-	       "Connections now: all, those without a request, requests in progress",
+#define CONNECTIONS_HELP                                                                           \
+	"Connections now: all, those without a request, of these the parked ones, requests in "    \
+	"progress"
+KSTAT_GAUGE_FN(conn_open, "pagewire_http_connections", "state=\"open\"", CONNECTIONS_HELP,
 	       connections_open);
-KSTAT_GAUGE_FN(conn_idle, "pagewire_http_connections", "state=\"idle\"",
-	       "Connections now: all, those without a request, requests in progress",
+KSTAT_GAUGE_FN(conn_idle, "pagewire_http_connections", "state=\"idle\"", CONNECTIONS_HELP,
 	       connections_idle);
-KSTAT_GAUGE_FN(conn_busy, "pagewire_http_connections", "state=\"request\"",
-	       "Connections now: all, those without a request, requests in progress",
+KSTAT_GAUGE_FN(conn_parked, "pagewire_http_connections", "state=\"parked\"", CONNECTIONS_HELP,
+	       connections_parked);
+KSTAT_GAUGE_FN(conn_busy, "pagewire_http_connections", "state=\"request\"", CONNECTIONS_HELP,
 	       connections_busy);
 
 // From the head complete to the last byte queued: bucket n counts those below 2^(n+13) ns.

@@ -8,10 +8,14 @@
 // the tick after its last change puts it on the list where it belongs.
 //
 //	            a change to IDLE or STALL                tick, half a tick after its last change
-//	any list ------------------------------> young ---------------------------------------> its list
+//	any list ------------------------------> young ---------------------------------------> STALL
+//	                                           |  tick, idle for a second
+//	                                           +----------------------> parked, and gone from here (http_park.c)
+//	                                           '-- it cannot be parked --> IDLE
 #include "server/http_conn.h"
 #include "kernel/panic.h"
 #include "kernel/timer.h"
+#include "net/stack.h"
 #include "server/http_recall.h"
 
 #define OLDEST_LOOK 64 // of the young: how many of them may be asked which is idle longest
@@ -46,7 +50,8 @@ void http_timer_start(void)
 
 static void arm(void)
 {
-	bool soon = retries.next != &retries, any = soon || young.next != &young;
+	bool soon = retries.next != &retries,
+	     any = soon || young.next != &young || http_parked_count;
 
 	for (unsigned i = 0; i < HTTP_LISTS; i++)
 		any |= lists[i].next != &lists[i];
@@ -54,6 +59,13 @@ static void arm(void)
 		tick_soon = soon;
 		wtd_post_after(&tick_work, WTD_FAST, soon ? HTTP_RETRY_NS : HTTP_TICK_NS);
 	}
+}
+
+void http_conn_wait_again(struct http_conn *conn)
+{
+	conn->list = HTTP_LIST_IDLE; // http_idle has it still
+	conn->young = true;
+	http_link_add(&young, &conn->link);
 }
 
 static void leave_list(struct http_conn *conn)
@@ -103,17 +115,48 @@ static void take_all(struct http_link *from, struct http_link *to)
 	from->next = from->prev = from;
 }
 
-// Those that were not heard of for half a tick go where they belong.
+// Whether the last list's order bears it at its end. One that was parked meanwhile may have been idle for longer.
+static bool in_order(const struct http_conn *conn)
+{
+	const struct http_link *last = lists[HTTP_LIST_IDLE].prev;
+
+	return last == &lists[HTTP_LIST_IDLE] ||
+	       CONTAINER_OF(last, const struct http_conn, link)->since <=
+		   conn->since + clock_ns_to_cycles(2 * HTTP_TICK_NS);
+}
+
+// Where one belongs that is on no list, behind what it is put: null: it was parked, and is gone.
+static struct http_link *place_of(struct http_conn *conn, uint64_t now)
+{
+	uint64_t quiet = clock_cycles_to_ns(now - conn->since);
+	enum tcp_park_verdict verdict;
+
+	if (conn->list != HTTP_LIST_IDLE)
+		return quiet < HTTP_TICK_NS / 2 ? &young : &lists[conn->list];
+	if (quiet < HTTP_PARK_NS)
+		return &young;
+	verdict = http_park(conn);
+	if (verdict == TCP_PARKED)
+		return NULL;
+	if ((verdict == TCP_PARK_NEVER || quiet >= HTTP_PARK_LATEST_NS) && in_order(conn))
+		return &lists[HTTP_LIST_IDLE];
+	return quiet < http_config.idle_ns ? &young : lists[HTTP_LIST_IDLE].next;
+}
+
+// Those that were not heard of for a while go where they belong.
 static void sort_young(uint64_t now)
 {
-	struct http_link all;
+	struct http_link all, *place;
 
 	take_all(&young, &all);
 	while (all.next != &all) {
 		struct http_conn *conn = CONTAINER_OF(all.next, struct http_conn, link);
 		http_link_remove(&conn->link);
-		conn->young = clock_cycles_to_ns(now - conn->since) < HTTP_TICK_NS / 2;
-		http_link_add(conn->young ? &young : &lists[conn->list], &conn->link);
+		place = place_of(conn, now);
+		if (!place)
+			continue;
+		conn->young = place == &young;
+		http_link_add(place, &conn->link);
 	}
 }
 
@@ -162,11 +205,17 @@ static struct http_conn *oldest_idle_young(void)
 	return oldest;
 }
 
-struct http_conn *http_oldest_idle(void)
+bool http_end_oldest_idle(void)
 {
 	struct http_conn *conn = first_of(HTTP_LIST_IDLE);
 
-	return conn || !http_idle ? conn : oldest_idle_young();
+	if (http_parked_end_oldest(conn ? conn->since : UINT64_MAX))
+		return true;
+	if (!conn && http_idle)
+		conn = oldest_idle_young();
+	if (conn)
+		http_conn_end(conn, false);
+	return conn;
 }
 
 bool http_pages_allowed(void)
@@ -257,10 +306,12 @@ static void tick(struct wtd *work)
 	read_page_limit();
 	http_recall_age();
 	sort_young(now);
+	http_parked_expire(http_config.idle_ns, now);
 	expire(HTTP_LIST_IDLE, http_config.idle_ns, now);
 	expire(HTTP_LIST_HEAD, http_config.head_ns, now);
 	expire(HTTP_LIST_STALL, http_config.stall_ns, now);
 	expire(HTTP_LIST_LINGER, HTTP_LINGER_NS, now);
 	retry();
 	arm();
+	stack_flush();
 }

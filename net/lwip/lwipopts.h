@@ -146,7 +146,8 @@
 #define TCP_DEFAULT_LISTEN_BACKLOG 255
 #define TCP_SYN_CACHE		   1 // tcp_syn.h
 #define TCP_TW_COMPACT		   1 // tcp_tw.h
-// 20,000 connections, and those whose server has closed and whose peer has not
+#define TCP_PARK		   1 // tcp_park.h
+// 20,000 connections on which something happens, and those whose server has closed and whose peer has not
 #define MEMP_NUM_TCP_PCB	24576
 #define MEMP_NUM_TCP_PCB_LISTEN 1024 // of programs
 // segments queued: a full send buffer on 1,000 connections, a few on all others, and what is given beyond it

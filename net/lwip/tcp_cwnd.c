@@ -129,6 +129,17 @@ void tcp_cwnd_grow(struct tcp_pcb *pcb, tcpwnd_size_t acked)
 	}
 }
 
+// RFC 5681, 4.1: nothing was sent for a time-out's time, and what was learnt of the path has expired: the window, the
+// time since which it was in use (RFC 9438, 5.8), and the rounds that are compared with each other.
+void tcp_cwnd_restart(struct tcp_pcb *pcb)
+{
+	pcb->cwnd = MIN(pcb->cwnd, LWIP_TCP_CALC_INITIAL_CWND(pcb->mss));
+	pcb->cwnd_epoch = 0;
+	pcb->round_end = 0;
+	pcb->round_samples = 0;
+	pcb->last_round_ms = pcb->css_ms = 0;
+}
+
 // 4.6, 4.7: ssthresh and w_max after a loss. The caller sets the window. Of the window, not of what is in flight at the
 // moment, which at the end of a short answer is next to nothing; the window has been used, or it would not have grown.
 void tcp_cwnd_reduce(struct tcp_pcb *pcb)

@@ -20,6 +20,7 @@ enum tcp_hash_kind {
 	TCP_HASH_PCB_TW, // struct tcp_pcb in tcp_tw_pcbs
 	TCP_HASH_SYN,	 // struct tcp_syn
 	TCP_HASH_TW,	 // struct tcp_tw
+	TCP_HASH_PARKED, // tcp_park.c's
 	TCP_HASH_KINDS,
 };
 

@@ -50,7 +50,8 @@ static inline bool find(const struct segment *s, struct tcp_hash_node **found)
 		tcp_hash_steps++;
 		if (node->hash != s->hash)
 			continue;
-		if (node->kind == TCP_HASH_PCB || node->kind == TCP_HASH_PCB_TW)
+		if (node->kind == TCP_HASH_PCB || node->kind == TCP_HASH_PCB_TW ||
+		    node->kind == TCP_HASH_PARKED)
 			return false;
 		if (tcp_tuple_is(node, &s->tuple)) {
 			*found = node;

@@ -293,6 +293,13 @@ void tcp_path_link(const struct netif *netif)
 				&by_link);
 }
 
+void tcp_path_woken(struct tcp_pcb *pcb, const struct netif *netif)
+{
+	tcp_path_begin(pcb);
+	if (UNLIKELY(tcp_path_mtu(pcb) > netif->mtu) && fit(pcb, netif->mtu))
+		by_link++;
+}
+
 // ---- silence ----------------------------------------------------------------------------------------
 // A hole that eats long packets and says nothing shows itself by time-outs alone. So does a path that is broken for a
 // second, and then smaller segments are for nothing: where the window has ever grown, long ones got through;

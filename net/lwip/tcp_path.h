@@ -44,6 +44,9 @@ static inline void tcp_path_begin(struct tcp_pcb *pcb)
 		tcp_path_recall(pcb);
 }
 
+// A connection goes on after it was parked (tcp_park.c): its packets go by that link now.
+void tcp_path_woken(struct tcp_pcb *pcb, const struct netif *netif);
+
 // Nothing was heard for so many time-outs, since segments had the size that they have. True: they are smaller
 // now, and *worth_it says whether tcp_path_got_through is to be told when something is acknowledged.
 bool tcp_path_silent(struct tcp_pcb *pcb, unsigned timeouts, bool *worth_it);

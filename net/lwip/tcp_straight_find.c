@@ -2,6 +2,16 @@
 // The table of connections, searched by what a packet says; see tcp_straight_find.h.
 #include "tcp_straight_find.h"
 #include "kernel/kstring.h"
+#include "tcp_park.h"
+
+static __attribute__((cold)) struct tcp_pcb *find_parked(struct tcp_hash_node *node, uint16_t guess)
+{
+	struct tcp_pcb *pcb = tcp_park_wake(node);
+
+	if (pcb)
+		tcp_hash_guess_next(&pcb->node, guess);
+	return pcb;
+}
 
 __attribute__((noinline)) struct tcp_pcb *tcp_find_hashed(uint64_t addresses, uint32_t ports,
 							  uint16_t guess)
@@ -18,6 +28,8 @@ __attribute__((noinline)) struct tcp_pcb *tcp_find_hashed(uint64_t addresses, ui
 			tcp_hash_guess_next(node, guess);
 			return pcb;
 		}
+		if (node->kind == TCP_HASH_PARKED && tcp_park_is_between(node, addresses, ports))
+			return find_parked(node, guess);
 	}
 	return NULL;
 }

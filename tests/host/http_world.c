@@ -356,6 +356,8 @@ void world_say_bytes(struct tcp_pcb *pcb, const void *bytes, size_t len, size_t 
 {
 	const char *at = bytes;
 
+	if (!world_wakes(pcb))
+		return;
 	while (len && !world_gone(pcb) && pcb->recv) {
 		size_t n = piece && piece < len ? piece : MIN(len, (size_t)60000);
 		struct pbuf *p = calloc(1, sizeof(*p)), **end = &pcb->refused;
@@ -387,7 +389,7 @@ void world_say(struct tcp_pcb *pcb, const char *text, size_t piece)
 
 void world_fin(struct tcp_pcb *pcb)
 {
-	if (world_gone(pcb) || pcb->fin_received)
+	if (world_gone(pcb) || pcb->fin_received || !world_wakes(pcb))
 		return;
 	pcb->fin_received = true;
 	after_callback(pcb, pcb->recv(pcb->arg, pcb, NULL, ERR_OK));
@@ -395,7 +397,7 @@ void world_fin(struct tcp_pcb *pcb)
 
 void world_reset(struct tcp_pcb *pcb)
 {
-	if (world_gone(pcb))
+	if (world_gone(pcb) || !world_wakes(pcb))
 		return;
 	tcp_err_fn err = pcb->err;
 	void *arg = pcb->arg;

@@ -56,6 +56,11 @@ void world_say_bytes(struct tcp_pcb *pcb, const void *bytes, size_t len, size_t 
 void world_say(struct tcp_pcb *pcb, const char *text, size_t piece);
 void world_fin(struct tcp_pcb *pcb);
 void world_reset(struct tcp_pcb *pcb);
+// A segment has come for it: whether it is there, parked no more. World_say, world_fin and world_reset ask first, and
+// do nothing where there is no memory to wake it (world_no_pcbs).
+bool world_wakes(struct tcp_pcb *pcb);
+extern bool world_no_pcbs;
+void world_address_goes(struct tcp_pcb *pcb);	     // of a parked one
 void world_ack(struct tcp_pcb *pcb, uint32_t bytes); // at most what is queued
 bool world_gone(const struct tcp_pcb *pcb);	     // closed or aborted by the server
 // Runs work and acknowledges until nothing moves any more.

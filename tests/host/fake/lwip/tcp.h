@@ -57,6 +57,7 @@ typedef void (*tcp_err_fn)(void *arg, err_t err);
 #define TCP_WND 262800
 
 struct tcp_segment;
+struct tcp_parked;
 struct tcp_pcb {
 	ip_addr_t remote_ip;
 	uint64_t wire_addresses; // over IPv4: not 0
@@ -75,6 +76,7 @@ struct tcp_pcb {
 	bool fin_sent, fin_received, aborted, closed, in_callback;
 	char *out; // everything ever queued
 	size_t out_len, out_size;
+	struct tcp_parked *parked; // null: it is not
 	struct tcp_pcb *next;
 };
 #define tcp_sndbuf(pcb)	       ((pcb)->snd_buf)

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// SOURCES: tests/host/http_world_rights.c server/rights.c server/users.c server/auth.c server/auth_digest.c
+// SOURCES: server/dav_if.c server/dav_if_weigh.c server/auth_delay.c kernel/siphash.c
+// ARCHIVES: build/host/libcrypto.a
+// SOURCES: tests/host/http_world.c tests/host/http_world_park.c server/http_park.c
+// SOURCES: tests/host/http_world_files.c server/http.c server/http_conn.c
+// SOURCES: server/http_timer.c server/http_address.c server/http_exchange.c server/http_decide.c
+// SOURCES: server/http_send.c server/http_response.c server/http_file.c server/http_job.c
+// SOURCES: server/http_stats.c server/http_parse.c server/http_head.c server/http_body.c
+// SOURCES: server/http_uri.c server/http_range.c server/http_date.c server/http_cond.c
+// SOURCES: server/http_mime.c server/http_mime_table.c server/http_text.c server/dirlist.c
+// SOURCES: server/dirlist_write.c server/metrics.c server/access_log.c kernel/civil.c
+// SOURCES: kernel/string.c server/http_recall.c
+// SOURCES: server/http_method.c server/http_receive.c server/http_held.c
+// SOURCES: server/http_put.c server/http_upload.c server/http_change.c server/http_tree.c server/dav.c
+// SOURCES: server/http_copy.c server/http_collection.c tests/host/http_world_write.c kernel/copy.c server/dav_lock.c
+// CFLAGS: -Itests/host/fake $(CRYPTO_CFLAGS)
+// Idle connections without a struct http_conn and without a PCB (server/http_park.c): they count, end in time, make room
+// for others, and are there again when their client says something.
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include "http_world.h"
+#include "kernel/kstat.h"
+#include "kernel/kstring.h"
+#include "kernel/pmm.h"
+#include "kernel/timer.h"
+#include "server/http_conn.h"
+#include "shim.h"
+
+#define REQUEST(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
+
+static struct http_config defaults;
+
+static int setup(void **state)
+{
+	if (!defaults.port)
+		defaults = http_config;
+	http_config = defaults;
+	shim_init(16384);
+	world_start();
+	world_file("one", 12, 1);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	world_finish();
+	shim_finish();
+	return 0;
+}
+
+static uint64_t metric(const char *name, const char *labels)
+{
+	return kstat_get(name, labels);
+}
+
+static void pass(uint64_t seconds)
+{
+	for (uint64_t i = 0; i < 2 * seconds; i++) {
+		shim_advance(NS_PER_SEC / 2);
+		world_settle();
+	}
+}
+
+static void says(struct tcp_pcb *pcb, const char *what)
+{
+	if (!strstr(world_heard(pcb), what))
+		fail_msg("not there: %s in %.400s", what, world_heard(pcb));
+}
+
+static uint64_t parked(void)
+{
+	return metric("pagewire_http_connections", "state=\"parked\"");
+}
+
+static void an_idle_connection_is_parked_counts_and_goes_on(void **state)
+{
+	struct tcp_pcb *pcb = world_connect(1), *ipv6 = world_connect(0x10101);
+	size_t len;
+
+	http_config.per_address_max = 1;
+	for (int i = 0; i < 5; i++) {
+		world_say(pcb, REQUEST("/one"), 0);
+		world_settle();
+		says(pcb, "HTTP/1.1 200 ");
+		len = pcb->out_len;
+		assert_int_equal(parked(), 0);
+		pass(2);
+		assert_int_equal(parked(), 1);
+		assert_int_equal(http_conn_pool.used, 1); // the other one
+		assert_int_equal(http_conn_count, 2);
+		assert_int_equal(metric("pagewire_http_connections", "state=\"idle\""), 2);
+		says(world_connect(1), "HTTP/1.1 503 "); // it counts for its address
+		pass(3);
+		world_say(pcb, "GET /one HT", 0);
+		pass(3); // a head begun is no idle connection
+		assert_int_equal(parked(), 0);
+		world_say(pcb, "TP/1.1\r\nHost: x\r\n\r\n", 0);
+		world_settle();
+		assert_true(pcb->out_len > len);
+		says(ipv6, "");
+	}
+	world_fin(pcb);
+	assert_true(pcb->closed);
+	assert_int_equal(world_connect(1)->out_len, 0);
+}
+
+// Segments that are no request wake it, and change nothing about how long it may be idle; nor about how long others may.
+static void one_that_is_woken_for_nothing_ends_in_time(void **state)
+{
+	struct tcp_pcb *pcb[20];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(pcb); i++) {
+		pcb[i] = world_connect(1 + i);
+		pass(1);
+	}
+	for (unsigned now = ARRAY_SIZE(pcb); now < 90; now++) {
+		if (now < 59)
+			assert_true(world_wakes(pcb[now % 10]) && world_wakes(pcb[5]));
+		pass(1);
+		for (unsigned i = 0; i < ARRAY_SIZE(pcb); i++) { // each has 60 s, and two ticks
+			assert_false(now + 1 < 60 + i && world_gone(pcb[i]));
+			assert_true(now < 61 + i || pcb[i]->closed);
+		}
+	}
+	assert_int_equal(parked(), 0);
+	assert_int_equal(http_conn_count, 0);
+}
+
+static void without_memory_a_parked_one_waits_or_is_reset(void **state)
+{
+	struct tcp_pcb *pcb[3];
+
+	for (int i = 0; i < 3; i++)
+		pcb[i] = world_connect(1);
+	pass(2);
+	assert_int_equal(parked(), 3);
+	world_no_pcbs = true;
+	assert_false(world_wakes(pcb[0]));
+	world_no_pcbs = false;
+	pool_fail_after(0);
+	assert_false(world_wakes(pcb[1]));
+	pool_fail_off();
+	assert_int_equal(parked(), 3);
+	world_say(pcb[0], REQUEST("/one"), 0);
+	world_settle();
+	says(pcb[0], "HTTP/1.1 200 ");
+	world_address_goes(pcb[1]);
+	assert_true(pcb[1]->aborted);
+	world_no_pcbs = true;
+	pass(62);
+	assert_true(pcb[2]->aborted && !pcb[2]->closed);
+	world_no_pcbs = false;
+	assert_int_equal(parked(), 0);
+}
+
+static void when_full_the_oldest_parked_one_makes_room(void **state)
+{
+	struct tcp_pcb *pcb[4];
+
+	http_config.connections_max = 3;
+	for (int i = 0; i < 3; i++) {
+		pcb[i] = world_connect(1);
+		pass(3);
+	}
+	world_say(pcb[0], REQUEST("/one"), 0);
+	world_settle();
+	pass(3);
+	assert_int_equal(parked(), 3);
+	pcb[3] = world_connect(2);
+	assert_true(pcb[1]->closed && !world_gone(pcb[0]) && !world_gone(pcb[2]));
+	while (http_end_oldest_idle())
+		;
+	assert_true(pcb[0]->closed && pcb[2]->closed && pcb[3]->closed);
+	assert_int_equal(http_conn_count, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+	    TEST(an_idle_connection_is_parked_counts_and_goes_on),
+	    TEST(one_that_is_woken_for_nothing_ends_in_time),
+	    TEST(without_memory_a_parked_one_waits_or_is_reset),
+	    TEST(when_full_the_oldest_parked_one_makes_room),
+	};
+	return cmocka_run_group_tests_name("http parked", tests, NULL, NULL);
+}
