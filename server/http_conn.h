@@ -4,8 +4,8 @@
 // A connection is small and lives as long as its TCP connection; an exchange is one request and its
 // answer, and exists only from the first byte of the request to the last byte queued of the answer (a
 // little longer when the client vanished while the disk was at work for it). A kept-alive connection between
-// two requests is a struct http_conn and lwIP's own block, nothing else; when it has been idle for a second, a record of
-// a hundred bytes (http_park.c).
+// two requests is a struct http_conn and lwIP's own block, nothing else; when it has been idle for a second, a record
+// of a hundred bytes (http_park.c).
 //
 // Connection:   accept --> OPEN --our last answer is queued, FIN sent--> LINGER --FIN or silence--> gone
 //                 any --reset, time-out, no memory--> gone

@@ -3,9 +3,9 @@
 // (include/net/park.h): what is left of one is a record of a hundred bytes.
 //
 // All wait equally long, but a record may be made again of a connection that has waited for long already (a segment
-// came that was no request). So there is no list in order; records lie in cohorts, by when their clock started. A cohort
-// is a tick, or a small part of http_idle= where that is long; the oldest ones' records are looked at when they may
-// be due, and nobody else's: those that wait cost nothing.
+// came that was no request). So there is no list in order; records lie in cohorts, by when their clock started. A
+// cohort is a tick, or a small part of http_idle= where that is long; the oldest ones' records are looked at when they
+// may be due, and nobody else's: those that wait cost nothing.
 //
 //	cohorts   | first ... |           |           |  now - HTTP_PARK_NS |
 //	             due: each is asked      not looked at

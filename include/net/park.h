@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// TCP connections on which nothing happens, without a PCB: a server parks one that waits for its client, and has it back
-// when a segment comes for it, or when the server wants it. The peer sees no difference (tests/host/test_tcp_park.c).
+// TCP connections on which nothing happens, without a PCB: a server parks one that waits for its client, and has it
+// back when a segment comes for it, or when the server wants it. The peer sees no difference
+// (tests/host/test_tcp_park.c).
 //
 //     ESTABLISHED, nothing under way ----tcp_park----> parked ----a segment comes: wake() ----> ESTABLISHED
 //                                                        |  '----the server: tcp_unpark----> ESTABLISHED

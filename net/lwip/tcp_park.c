@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Connections without a PCB while nothing happens on them, see include/net/park.h. RFC 9293, 3.3.1: the variables of
-// the connection that cannot be had otherwise, and RFC 6298's, 7323's, 9438's. All others are known while nothing is under
-// way, or begin anew after an idle time anyhow (RFC 5681, 4.1: tcp_cwnd_restart): that is why a connection is not parked
-// before a time-out's time has passed since it last sent.
+// the connection that cannot be had otherwise, and RFC 6298's, 7323's, 9438's. All others are known while nothing is
+// under way, or begin anew after an idle time anyhow (RFC 5681, 4.1: tcp_cwnd_restart): that is why a connection is not
+// parked before a time-out's time has passed since it last sent.
 //
 // Congestion window and the window that the peer announced are kept in 16 bits: the first is at most an initial window
 // by then, the second as the peer's header had it.

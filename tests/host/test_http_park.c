@@ -15,8 +15,8 @@
 // SOURCES: server/http_put.c server/http_upload.c server/http_change.c server/http_tree.c server/dav.c
 // SOURCES: server/http_copy.c server/http_collection.c tests/host/http_world_write.c kernel/copy.c server/dav_lock.c
 // CFLAGS: -Itests/host/fake $(CRYPTO_CFLAGS)
-// Idle connections without a struct http_conn and without a PCB (server/http_park.c): they count, end in time, make room
-// for others, and are there again when their client says something.
+// Idle connections without a struct http_conn and without a PCB (server/http_park.c): they count, end in time, make
+// room for others, and are there again when their client says something.
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdio.h>
