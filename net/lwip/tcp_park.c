@@ -81,12 +81,14 @@ static bool nothing_to_send(const struct tcp_pcb *pcb)
 	       !pcb->dupacks && !pcb->persist_backoff && tcp_path_expired(pcb);
 }
 
+// Nor is the peer kept waiting for a larger window: nobody would tell it of one (net/rxpool.c).
 static bool nothing_received(const struct tcp_pcb *pcb)
 {
 	return !pcb->ooseq && !pcb->refused_data && !LWIP_TCP_SACK_VALID(pcb, 0) &&
 	       pcb->rcv_wnd == TCP_WND_MAX(pcb) &&
 	       pcb->rcv_ann_right_edge - pcb->rcv_nxt == pcb->rcv_ann_wnd &&
-	       pcb->rcv_ann_wnd <= TCP_WND && pcb->rcv_taken < TCP_WND / 2 &&
+	       pcb->rcv_ann_wnd <= TCP_WND && pcb->rcv_ann_wnd >= TCP_WND_MAX(pcb) / 2 &&
+	       pcb->rcv_taken < TCP_WND / 2 &&
 	       (!(pcb->flags & TF_TIMESTAMP) || pcb->ts_lastacksent == pcb->rcv_nxt);
 }
 

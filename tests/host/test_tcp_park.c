@@ -465,6 +465,24 @@ static void what_is_under_way_is_not_parked(void **state)
 	assert_non_null(wake(&d.record));
 }
 
+// Who is told when there is more room has to be there.
+static void whose_window_was_kept_small_is_not_parked(void **state)
+{
+	struct tcp_pcb *pcb;
+	uint32_t window;
+
+	idle(0);
+	pcb = d.peer->pcb;
+	window = pcb->rcv_ann_wnd;
+	pcb->rcv_ann_wnd = 2920;
+	pcb->rcv_ann_right_edge = pcb->rcv_nxt + 2920;
+	assert_int_equal(park(), TCP_PARK_LATER);
+	pcb->rcv_ann_wnd = window;
+	pcb->rcv_ann_right_edge = pcb->rcv_nxt + window;
+	assert_int_equal(park(), TCP_PARKED);
+	assert_non_null(wake(&d.record));
+}
+
 static void what_a_socket_may_have_set_is_never_parked(void **state)
 {
 	struct tcp_pcb *pcb;
@@ -641,6 +659,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(a_peer_sees_no_difference),
 	    T(what_is_under_way_is_not_parked),
+	    T(whose_window_was_kept_small_is_not_parked),
 	    T(what_a_socket_may_have_set_is_never_parked),
 	    T(ipv6_is_never_parked),
 	    T(a_parked_one_counts_and_costs_no_tick),
