@@ -68,10 +68,10 @@ extern struct volume *http_root; // what "/" is: volume_root() at start; null: n
 #define HTTP_LINGER_NS	    (2 * NS_PER_SEC)  // of silence before the client's FIN after ours
 #define HTTP_LINGER_MOST_NS (30 * NS_PER_SEC) // in all, while it goes on sending
 #define HTTP_TICK_NS	    (500 * NS_PER_MS) // a time-out may be late by two of them
-#define HTTP_PARK_NS	    NS_PER_SEC	      // idle for so long, a connection is parked (http_park.c)
-#define HTTP_PARK_LATEST_NS (5 * NS_PER_SEC)  // or not tried any more
-#define HTTP_RETRY_NS	    (20 * NS_PER_MS)  // when memory or pinned pages were short
-#define HTTP_REFUSE_MAX	    64		      // connections above the maximum that get a polite 503
+#define HTTP_PARK_NS	    NS_PER_SEC // idle for so long, a connection is parked (http_park.c)
+#define HTTP_PARK_LATEST_NS (5 * NS_PER_SEC) // or not tried any more
+#define HTTP_RETRY_NS	    (20 * NS_PER_MS) // when memory or pinned pages were short
+#define HTTP_REFUSE_MAX	    64		     // connections above the maximum that get a polite 503
 #define HTTP_SMALL_ROOM	    2048 // send buffer that must be free before an answer begins
 #define HTTP_HELD_MAX                                                                              \
 	256 // receive buffers one connection can hold, if its window has not grown beyond that: and some
