@@ -288,8 +288,8 @@ void http_conn_doom(struct http_conn *conn);
 // Ends it now: with a FIN behind what is queued, or with a reset (ERR_ABRT). Gone afterwards.
 err_t http_conn_end(struct http_conn *conn, bool reset);
 void http_conn_end_all(void); // with resets, parked ones, too
-// It is parked: the struct goes, and no more. And of one that is parked no more: the struct, in which pcb, from, since and
-// recall are set, enters among the idle ones.
+// It is parked: the struct goes, and no more. And of one that is parked no more: the struct, in which pcb, from, since
+// and recall are set, enters among the idle ones.
 void http_conn_give_up(struct http_conn *conn);
 void http_conn_take_up(struct http_conn *conn);
 // Our FIN behind the last answer; from now on it reads and forgets until theirs.

@@ -108,7 +108,8 @@ static void an_idle_connection_is_parked_counts_and_goes_on(void **state)
 	assert_int_equal(world_connect(1)->out_len, 0);
 }
 
-// Segments that are no request wake it, and change nothing about how long it may be idle; nor about how long others may.
+// Segments that are no request wake it, and change nothing about how long it may be idle, nor about how long others
+// may.
 static void one_that_is_woken_for_nothing_ends_in_time(void **state)
 {
 	struct tcp_pcb *pcb[20];

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Which connections are parked (net/lwip/tcp_park.c) and when, what a parked one costs and counts as, and how it ends or
+// goes on: without memory its segment comes again. What a peer sees is test_tcp_park.c's.
+// SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c
+// SOURCES: kernel/string.c net/netstat.c net/lwip/memory.c
+// ARCHIVES: build/host/libnet.a
+// CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "kernel/kstat.h"
+#include "kernel/pool.h"
+#include "kernel/timer.h"
+#include "lwip/priv/tcp_priv.h"
+#include "net/iface.h"
+#include "net/pagebuf.h"
+#include "net/park.h"
+#include "net/stack.h"
+#include "netbed.h"
+#include "shim.h"
+#include "tcp_hash.h"
+
+static struct {
+	struct bed_peer *peer;
+	struct tcp_parked record;
+	bool parked;
+	unsigned gone;
+	uint32_t next; // what the peer has not heard of yet
+} d;
+
+static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+	static const char data[10000];
+
+	if (!p)
+		return ERR_OK;
+	tcp_recved(pcb, p->tot_len);
+	pbuf_free(p);
+	assert_int_equal(genbuf_write(pcb, data, sizeof(data), false), ERR_OK);
+	return ERR_OK;
+}
+
+static void serve(struct tcp_pcb *pcb)
+{
+	d.peer->pcb = pcb;
+	tcp_arg(pcb, d.peer);
+	tcp_recv(pcb, on_recv);
+}
+
+static struct tcp_pcb *wake(struct tcp_parked *parked)
+{
+	struct tcp_pcb *pcb = tcp_unpark(parked);
+
+	assert_true(d.parked && parked == &d.record);
+	if (!pcb)
+		return NULL;
+	memset(&d.record, 0x5a, sizeof(d.record));
+	d.parked = false;
+	serve(pcb);
+	return pcb;
+}
+
+static void gone(struct tcp_parked *parked)
+{
+	assert_true(d.parked && parked == &d.record);
+	tcp_parked_reset(parked);
+	d.parked = false;
+	d.gone++;
+}
+
+static const struct tcp_park_server server = {wake, gone};
+
+static enum tcp_park_verdict park(void)
+{
+	enum tcp_park_verdict verdict = tcp_park(d.peer->pcb, &d.record);
+
+	if (verdict == TCP_PARKED) {
+		d.parked = true;
+		d.peer->pcb = NULL;
+	}
+	stack_flush();
+	return verdict;
+}
+
+static void connected(bool times)
+{
+	memset(&d, 0, sizeof(d));
+	d.peer = times ? bed_connect_times(1460, 60000, 0x909) : bed_connect(1460, 60000);
+	d.next = bed_iss(d.peer);
+	serve(d.peer->pcb);
+}
+
+static void send_from(uint32_t seq, uint8_t flags, unsigned bytes)
+{
+	static const char data[1400];
+	uint32_t next = d.peer->seq;
+
+	d.peer->seq = seq;
+	bed_send(d.peer, flags, data, bytes);
+	d.peer->seq = next;
+}
+
+static void hear(void)
+{
+	for (struct bed_segment s = bed_next_tcp(); s.packet; s = bed_next_tcp())
+		if (s.seq == d.next)
+			d.next += s.len;
+}
+
+static void idle(bool times)
+{
+	connected(times);
+	shim_advance(2 * NS_PER_SEC);
+	bed_skip();
+}
+
+// The peer acknowledges until there is nothing more to hear.
+static void hear_all(void)
+{
+	do {
+		shim_advance(50 * NS_PER_MS);
+		hear();
+		bed_ack(d.peer, d.next);
+	} while (d.next != d.peer->pcb->snd_lbb);
+	shim_advance(2 * NS_PER_SEC);
+}
+
+static void what_is_under_way_is_not_parked(void **state)
+{
+	connected(true);
+	assert_int_equal(park(), TCP_PARK_LATER); // it has only just begun
+	shim_advance(2 * NS_PER_SEC);
+	bed_send(d.peer, TCP_ACK, "x", 1);
+	assert_int_equal(park(),
+			 TCP_PARK_LATER); // an answer, or the acknowledgement of the request
+	hear_all();
+	send_from(d.peer->seq + 10, TCP_ACK, 5);
+	shim_advance(2 * NS_PER_SEC);
+	assert_int_equal(park(), TCP_PARK_LATER); // out of order
+	bed_send(d.peer, TCP_ACK, "0123456789", 10);
+	d.peer->seq += 5;
+	hear_all();
+	assert_int_equal(park(), TCP_PARKED);
+	assert_non_null(wake(&d.record));
+}
+
+// Who is told when there is more room has to be there.
+static void whose_window_was_kept_small_is_not_parked(void **state)
+{
+	struct tcp_pcb *pcb;
+	uint32_t window;
+
+	idle(true);
+	pcb = d.peer->pcb;
+	window = pcb->rcv_ann_wnd;
+	pcb->rcv_ann_wnd = 2920;
+	pcb->rcv_ann_right_edge = pcb->rcv_nxt + 2920;
+	assert_int_equal(park(), TCP_PARK_LATER);
+	pcb->rcv_ann_wnd = window;
+	pcb->rcv_ann_right_edge = pcb->rcv_nxt + window;
+	assert_int_equal(park(), TCP_PARKED);
+	assert_non_null(wake(&d.record));
+}
+
+static void what_a_socket_may_have_set_is_never_parked(void **state)
+{
+	struct tcp_pcb *pcb;
+
+	idle(true);
+	pcb = d.peer->pcb;
+	ip_set_option(pcb, SOF_KEEPALIVE);
+	assert_int_equal(park(), TCP_PARK_NEVER);
+	ip_reset_option(pcb, SOF_KEEPALIVE);
+	pcb->tos = 8;
+	assert_int_equal(park(), TCP_PARK_NEVER);
+	pcb->tos = 0;
+	pcb->timers.user_timeout = 1000;
+	assert_int_equal(park(), TCP_PARK_NEVER);
+	pcb->timers.user_timeout = 0;
+	assert_int_equal(park(), TCP_PARKED);
+	assert_non_null(wake(&d.record));
+}
+
+static void ipv6_is_never_parked(void **state)
+{
+	bed.ipv6 = true;
+	memset(&d, 0, sizeof(d));
+	d.peer = bed_connect(1440, 60000);
+	shim_advance(2 * NS_PER_SEC);
+	assert_int_equal(park(), TCP_PARK_NEVER);
+}
+
+static void a_parked_one_counts_and_costs_no_tick(void **state)
+{
+	uint64_t runs;
+
+	idle(true);
+	assert_int_equal(park(), TCP_PARKED);
+	assert_int_equal(kstat_get("pagewire_tcp_connections", NULL), 1);
+	assert_int_equal(kstat_get("pagewire_tcp_connections_established", NULL), 1);
+	assert_int_equal(kstat_get("pagewire_tcp_connections_parked", NULL), 1);
+	assert_null(tcp_active_pcbs);
+	shim_advance(NS_PER_SEC);
+	runs = kstat_get("pagewire_tcp_timer_visits_total", NULL);
+	shim_advance(1000 * NS_PER_SEC);
+	assert_int_equal(kstat_get("pagewire_tcp_timer_visits_total", NULL), runs);
+	bed_send(d.peer, TCP_ACK, "x", 1);
+	assert_false(d.parked);
+	assert_int_equal(kstat_get("pagewire_tcp_connections", NULL), 1);
+	assert_int_equal(kstat_get("pagewire_tcp_connections_parked", NULL), 0);
+	shim_advance(50 * NS_PER_MS);
+	assert_int_equal(bed_next_tcp().ack, d.peer->seq);
+}
+
+// Takes all PCBs that there may be, and gives them back.
+static void *taken[512];
+
+static struct pool *pcb_pool(void)
+{
+	struct pool *pool = pool_first();
+
+	while (strcmp(pool->name, "lwip_TCP_PCB"))
+		pool = pool->next;
+	return pool;
+}
+
+static void take_all_pcbs(void)
+{
+	unsigned n = 0;
+
+	pcb_pool()->maximum = pcb_pool()->total;
+	while ((taken[n] = memp_malloc(MEMP_TCP_PCB)))
+		assert_true(++n < ARRAY_SIZE(taken));
+}
+
+static void give_all_pcbs_back(void)
+{
+	pcb_pool()->maximum = MEMP_NUM_TCP_PCB;
+	for (unsigned n = 0; taken[n]; n++)
+		memp_free(MEMP_TCP_PCB, taken[n]);
+}
+
+static void without_memory_the_segment_comes_again(void **state)
+{
+	uint64_t refused = kstat_get("pagewire_tcp_unpark_refused_total", NULL);
+	uint64_t handed;
+
+	idle(true);
+	assert_int_equal(park(), TCP_PARKED);
+	handed = bed.handed;
+	take_all_pcbs();
+	bed_send(d.peer, TCP_ACK, "hello", 5);
+	bed_send(d.peer, TCP_ACK | TCP_FIN, "", 0);
+	bed_ack(d.peer, d.peer->ack);
+	give_all_pcbs_back();
+	assert_true(d.parked);
+	assert_int_equal(bed.handed, handed); // and above all no reset
+	assert_true(kstat_get("pagewire_tcp_unpark_refused_total", NULL) >= refused + 3);
+	d.peer->seq -= 6;
+	bed_send(d.peer, TCP_ACK, "hello", 5);
+	assert_false(d.parked);
+	shim_advance(50 * NS_PER_MS);
+	assert_int_equal(bed_next_tcp().ack, d.peer->seq);
+}
+
+static void a_reset_needs_no_pcb(void **state)
+{
+	struct bed_segment segment;
+
+	idle(true);
+	assert_int_equal(park(), TCP_PARKED);
+	take_all_pcbs();
+	gone(&d.record);
+	give_all_pcbs_back();
+	stack_flush();
+	segment = bed_next_tcp();
+	assert_int_equal(segment.flags, TCP_RST | TCP_ACK);
+	assert_int_equal(segment.seq, d.next);
+	assert_int_equal(segment.ack, d.peer->seq);
+	assert_int_equal(kstat_get("pagewire_tcp_connections", NULL), 0);
+	assert_int_equal(tcp_hash_count(TCP_HASH_PARKED), 0);
+}
+
+static void with_our_address_they_go(void **state)
+{
+	ip_addr_t other, ours;
+
+	idle(true);
+	ours = d.peer->pcb->local_ip;
+	ip_addr_set_ip4_u32_val(other, 0x0a09080a);
+	assert_int_equal(park(), TCP_PARKED);
+	tcp_netif_ip_addr_changed(&other, &ours);
+	assert_true(d.parked && !d.gone);
+	tcp_netif_ip_addr_changed(&ours, &other);
+	assert_true(!d.parked && d.gone == 1);
+	stack_flush();
+	assert_int_equal(bed_next_tcp().flags, TCP_RST | TCP_ACK);
+}
+
+static void a_smaller_link_is_heard_of(void **state)
+{
+	struct netif *netif = &iface_first()->netif;
+	uint16_t mtu = netif->mtu, mss;
+
+	idle(true);
+	mss = d.peer->pcb->mss;
+	assert_int_equal(park(), TCP_PARKED);
+	netif->mtu = 1000;
+	assert_non_null(wake(&d.record));
+	netif->mtu = mtu;
+	assert_int_equal(mss, 1448);
+	assert_int_equal(d.peer->pcb->mss, 948);
+}
+
+static void a_syn_for_a_parked_one_is_challenged(void **state)
+{
+	struct bed_segment segment;
+
+	idle(false);
+	assert_int_equal(park(), TCP_PARKED);
+	send_from(d.peer->seq + 77, TCP_SYN, 0);
+	segment = bed_next_tcp();
+	assert_int_equal(segment.flags, TCP_ACK);
+	assert_int_equal(segment.seq, d.next);
+	assert_int_equal(segment.ack, d.peer->seq);
+	assert_int_equal(tcp_hash_count(TCP_HASH_SYN), 0);
+}
+
+static int setup(void **state)
+{
+	tcp_park_serve(&server);
+	return bed_setup(state);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, bed_teardown)
+	const struct CMUnitTest tests[] = {
+	    T(what_is_under_way_is_not_parked),
+	    T(whose_window_was_kept_small_is_not_parked),
+	    T(what_a_socket_may_have_set_is_never_parked),
+	    T(ipv6_is_never_parked),
+	    T(a_parked_one_counts_and_costs_no_tick),
+	    T(without_memory_the_segment_comes_again),
+	    T(a_reset_needs_no_pcb),
+	    T(with_our_address_they_go),
+	    T(a_smaller_link_is_heard_of),
+	    T(a_syn_for_a_parked_one_is_challenged),
+	};
+	return cmocka_run_group_tests_name("when parked", tests, bed_group_setup,
+					   bed_group_teardown);
+}
