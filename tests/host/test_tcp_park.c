@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Parked connections (net/lwip/tcp_park.c): a peer cannot tell. The same dialogue, of requests, answers, losses, old and
-// broken segments, and pauses, once with the connection parked in every pause and once never, must bring the same bytes
+// Parked connections (net/lwip/tcp_park.c): a peer cannot tell. The same dialogue, of requests, answers, losses, old
+// and broken segments, and pauses, once with the connection parked in every pause and once never, must bring the
+// same bytes
 // onto the wire, options and windows and time stamps included, and leave the same state. The rest is
 // test_tcp_park_when.c's.
 // SOURCES: tests/host/netbed.c tests/host/netbed_peer.c tests/host/netbed_digest.c kernel/netdev_list.c

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Which connections are parked (net/lwip/tcp_park.c) and when, what a parked one costs and counts as, and how it ends or
-// goes on: without memory its segment comes again. What a peer sees is test_tcp_park.c's.
+// Which connections are parked (net/lwip/tcp_park.c) and when, what a parked one costs and counts as, and how it ends
+// or goes on: without memory its segment comes again. What a peer sees is test_tcp_park.c's.
 // SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c
 // SOURCES: kernel/string.c net/netstat.c net/lwip/memory.c
 // ARCHIVES: build/host/libnet.a
