@@ -179,6 +179,11 @@ def test_no_merge_is_half_done():
     assert found.returncode == 1, found.stdout + found.stderr
 
 
+def test_no_two_patches_of_lwip_have_one_number():
+    numbers = [os.path.basename(f)[:2] for f in FILES if re.match(r"net/lwip/patches/.*\.patch$", f)]
+    assert numbers and sorted(n for n in set(numbers) if numbers.count(n) > 1) == []
+
+
 def test_documents_are_there():
     for name in ["ARCHITECTURE", "read-path", "write-path", "journal", "durability", "locks", "HACKING", "benchmarks", "caveats"]:
         assert f"docs/{name}.md" in FILES
