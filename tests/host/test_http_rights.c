@@ -2,7 +2,8 @@
 // SOURCES: tests/host/http_world_rights.c server/rights.c server/users.c server/auth.c server/auth_digest.c
 // SOURCES: server/dav_if.c server/dav_if_weigh.c server/auth_delay.c kernel/siphash.c
 // ARCHIVES: build/host/libcrypto.a
-// SOURCES: tests/host/http_world.c tests/host/http_world_files.c server/http.c server/http_conn.c
+// SOURCES: tests/host/http_world.c tests/host/http_world_park.c server/http_park.c
+// SOURCES: tests/host/http_world_files.c server/http.c server/http_conn.c
 // SOURCES: server/http_timer.c server/http_address.c server/http_exchange.c server/http_decide.c
 // SOURCES: server/http_send.c server/http_response.c server/http_file.c server/http_job.c
 // SOURCES: server/http_stats.c server/http_parse.c server/http_head.c server/http_body.c
