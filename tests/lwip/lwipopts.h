@@ -56,11 +56,13 @@
 #define TCP_SNDLOWAT	(3 * TCP_MSS)
 
 // tcp_state: looks at PCBs in SYN_RCVD and TIME_WAIT. Ours are tested by tests/host/test_tcp_syn.c and
-// test_tcp_timewait.c.
+// test_tcp_timewait.c; nobody here would park any (test_tcp_park.c).
 #undef TCP_SYN_CACHE
 #undef TCP_TW_COMPACT
+#undef TCP_PARK
 #define TCP_TW_COMPACT 0
 #define TCP_SYN_CACHE  0
+#define TCP_PARK       0
 
 // tcp: a test that is left out names a field that is no more
 #define bytes_acked w_est
