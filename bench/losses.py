@@ -8,7 +8,7 @@ LINUX, FLOOR = "Linux + nginx", "floor"
 WHY = {
     "1KBx1": "with one connection at a time each answer costs the host a wake-up of QEMU and one of the client, whatever the "
              "guest does; the floor shows what is left.",
-    "4KB-instructions": "about 580 of them are for the client's bare acknowledgement.",
+    "4KB-instructions": "about 280 of them are for the client's bare acknowledgement.",
     "steps": "an answer of more than one segment brings an acknowledgement of its own.",
 }
 

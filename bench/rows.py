@@ -4,7 +4,7 @@
 A row's measure(machine, seconds) returns a measurement (bench/client.py), or raises. Rows of group `tap` run with the
 client on the tap device; those of group `path` behind a relay (bench/relay) that holds every frame back for half
 a round trip and, where the row says so, loses some; client, relay and machine run ahead of what else the host does. Cold
-rows come first, while nothing has been read."""
+rows come first, while nothing has been read, and before any other crowd the one that is only held, for its memory."""
 import dataclasses
 import statistics
 import time
@@ -174,6 +174,7 @@ def ranges(machine, seconds):
 ROWS = [
     Row("cold-large", "64 MB read once from the disk, 1 connection", cold_large, COLD_LARGE, "bytes"),
     Row("cold-small", f"{COLD_FILES:,} files of 16 KB, each once from the disk, 16 connections", cold_small, COLD_SIZE),
+    Row("held", f"4 KB, 16 connections, while {HELD:,} others are held", held, 4096, rounds=1),
     steady(100, 16), steady(1024, 1), steady(1024, 16), steady(4096, 1), steady(4096, 16),
     steady(4096, 256), steady(4096, 1000, least=5), steady(4096, 5000, least=12),
     dataclasses.replace(steady(4096, MANY, least=20), id="4KBxmany", rounds=1), steady(16384, 16),
@@ -185,7 +186,6 @@ ROWS = [
     Row("uploading", "4 KB, 16 connections, while two clients upload 1 MB files", while_uploading, 4096),
     Row("beside-bulk", "1 KB, 1 connection, while four others load 100 MB files", beside_bulk, 100 << 20, "p50"),
     Row("steps", "1.2 to 3 KB answers, 1 connection", steps, 4096, "p50"),
-    Row("held", f"4 KB, 16 connections, while {HELD:,} others are held", held, 4096, rounds=1),
     far("far-small", "4 KB, 64 connections, 50 ms away", 4096, 64, "rate"),
     far("far-large", "1 MB, 4 connections, 50 ms away", 1 << 20, 4, "bytes", 5),
     far("lossy-small", "20,000 B, 16 connections, 50 ms away, 1 % lost", 20000, 16, "rate", 5, drop=0.01),
