@@ -64,7 +64,11 @@ struct client {
 };
 extern struct client client;
 void client_attach(struct netdev *dev);
-void client_start(void);  // start, with the buffers' pages allocated
+// Memory and such a card (its PCI device number) with the client on it: once for all tests of a program.
+struct netdev *client_plug(uint16_t device);
+// Start, with the buffers' pages allocated; ..._whole: then the card has all buffers it can have, and nothing is
+// counted yet.
+void client_start(void), client_start_whole(void);
 void client_finish(void); // stop, and every buffer and cookie is back, or the test fails
 const struct fake_frame *client_frame(unsigned n); // the n-th frame shown since start
 
@@ -96,6 +100,4 @@ uint32_t get_be32(const uint8_t *p);
 
 // ---- for the tests that send ----
 
-struct netdev *
-client_plug(void); // an 82540EM with the client on it: once for all tests of a program
 int client_setup(void **state), client_teardown(void **state); // cmocka's, round each test

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "drivers/e1000.h"
 #include "fake_e1000.h"
 #include "kernel/page.h"
 #include "kernel/panic.h"
@@ -159,6 +160,14 @@ void client_start(void)
 	cookies_made = 0;
 	assert_int_equal(dev->start(dev), 0);
 	shim_run();
+}
+
+void client_start_whole(void)
+{
+	fake_reset();
+	client_start();
+	shim_advance(E1000_RX_REST);
+	fake_forget_counts();
 }
 
 void client_finish(void)
@@ -332,10 +341,10 @@ void packet_assert_payload(const struct fake_frame *frame, unsigned header, unsi
 			    frame->bytes - header);
 }
 
-struct netdev *client_plug(void)
+struct netdev *client_plug(uint16_t device)
 {
 	shim_init(4096);
-	fake_plug(0x100e);
+	fake_plug(device);
 	struct netdev *card = fake_netdev();
 	client_attach(card);
 	return card;

@@ -26,19 +26,13 @@ static struct netdev *dev;
 
 static int setup_group(void **state)
 {
-	shim_init(2048);
-	fake_plug(0x100f);
-	dev = fake_netdev();
-	client_attach(dev);
+	dev = client_plug(0x100f);
 	return 0;
 }
 
 static int setup(void **state)
 {
-	fake_reset();
-	client_start();
-	shim_advance(E1000_RX_REST);
-	fake_forget_counts();
+	client_start_whole();
 	return 0;
 }
 

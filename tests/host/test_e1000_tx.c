@@ -24,7 +24,7 @@ static struct netdev *dev;
 
 static int setup_group(void **state)
 {
-	dev = client_plug();
+	dev = client_plug(0x100e);
 	return 0;
 }
 

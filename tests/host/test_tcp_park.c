@@ -5,7 +5,7 @@
 // onto the wire, options and windows and time stamps included, and leave the same state. The rest is
 // test_tcp_park_when.c's.
 // SOURCES: tests/host/netbed.c tests/host/netbed_peer.c tests/host/netbed_digest.c kernel/netdev_list.c
-// SOURCES: kernel/string.c net/netstat.c net/lwip/memory.c
+// SOURCES: tests/host/netbed_park.c kernel/string.c net/netstat.c net/lwip/memory.c
 // ARCHIVES: build/host/libnet.a
 // CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
 #include <setjmp.h>
@@ -22,18 +22,16 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/iface.h"
 #include "net/pagebuf.h"
-#include "net/park.h"
 #include "net/stack.h"
 #include "netbed.h"
 #include "netbed_digest.h"
+#include "netbed_park.h"
 #include "shim.h"
 #include "tcp_hash.h"
 #include "tcp_path.h"
 
 static struct {
 	struct bed_peer *peer;
-	struct tcp_parked record;
-	bool parked;
 	uint64_t digest;
 	uint32_t iss, irs, ts_base, ts_offset;
 	uint32_t next;	   // what the peer has not heard of yet
@@ -89,38 +87,9 @@ static void serve(struct tcp_pcb *pcb)
 	tcp_err(pcb, on_err);
 }
 
-static struct tcp_pcb *wake(struct tcp_parked *parked)
-{
-	struct tcp_pcb *pcb = tcp_unpark(parked);
-
-	assert_true(d.parked && parked == &d.record);
-	if (!pcb)
-		return NULL;
-	memset(&d.record, 0x5a, sizeof(d.record));
-	d.parked = false;
-	serve(pcb);
-	return pcb;
-}
-
-static void gone(struct tcp_parked *parked)
-{
-	assert_true(d.parked && parked == &d.record);
-	tcp_parked_reset(parked);
-	d.parked = false;
-}
-
-static const struct tcp_park_server server = {wake, gone};
-
 static enum tcp_park_verdict park(void)
 {
-	enum tcp_park_verdict verdict = tcp_park(d.peer->pcb, &d.record);
-
-	if (verdict == TCP_PARKED) {
-		d.parked = true;
-		d.peer->pcb = NULL;
-	}
-	stack_flush();
-	return verdict;
+	return bed_park_of(d.peer);
 }
 
 // ---- what is compared --------------------------------------------------------------------------------
@@ -201,7 +170,7 @@ static void fold(void)
 {
 	for (struct bed_segment s = bed_next_tcp(); s.packet; s = bed_next_tcp())
 		fold_segment(&s);
-	bed_fold_value(&d.digest, d.peer->pcb || d.parked);
+	bed_fold_value(&d.digest, d.peer->pcb || bed_park.parked);
 	bed_fold_value(&d.digest, kstat_get("pagewire_tcp_connections_established", NULL));
 }
 
@@ -225,6 +194,7 @@ static void connected(unsigned kind)
 	if (!syn_ack.packet)
 		syn_ack = bed_next_tcp();
 	memset(&d, 0, sizeof(d));
+	bed_park_start(serve);
 	d.peer = peer;
 	d.digest = 1;
 	peer->times = syn_ack.times;
@@ -396,7 +366,7 @@ static uint64_t dialogue(uint64_t seed)
 	bed_tso((uint16_t)(bed_draw(2) ? 30000 : 0));
 	bed_skip();
 	connected(bed_draw(ARRAY_SIZE(syns)));
-	for (unsigned n = 0; n < 400 && (d.peer->pcb || d.parked); n++) {
+	for (unsigned n = 0; n < 400 && (d.peer->pcb || bed_park.parked); n++) {
 		if (!bed_draw(12))
 			have_a_pause();
 		sent = step();
@@ -405,8 +375,8 @@ static uint64_t dialogue(uint64_t seed)
 			fold_state(d.peer->pcb);
 		assert_non_null(bystander->pcb);
 	}
-	if (d.parked)
-		assert_non_null(wake(&d.record));
+	if (bed_park.parked)
+		assert_non_null(bed_park_wake(&bed_park.record));
 	if (d.peer->pcb && bed_draw(2))
 		tcp_close(d.peer->pcb);
 	stack_flush();
@@ -425,16 +395,10 @@ static void a_peer_sees_no_difference(void **state)
 	assert_true(parkings > 1000);
 }
 
-static int setup(void **state)
-{
-	tcp_park_serve(&server);
-	return bed_setup(state);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(a_peer_sees_no_difference, setup, bed_teardown),
+	    cmocka_unit_test_setup_teardown(a_peer_sees_no_difference, bed_setup, bed_teardown),
 	};
 	return cmocka_run_group_tests_name("parked", tests, bed_group_setup, bed_group_teardown);
 }

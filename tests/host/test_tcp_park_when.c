@@ -2,7 +2,7 @@
 // Which connections are parked (net/lwip/tcp_park.c) and when, what a parked one costs and counts as, and how it ends
 // or goes on: without memory its segment comes again. What a peer sees is test_tcp_park.c's.
 // SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c
-// SOURCES: kernel/string.c net/netstat.c net/lwip/memory.c
+// SOURCES: tests/host/netbed_park.c kernel/string.c net/netstat.c net/lwip/memory.c
 // ARCHIVES: build/host/libnet.a
 // CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
 #include <setjmp.h>
@@ -18,17 +18,13 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/iface.h"
 #include "net/pagebuf.h"
-#include "net/park.h"
 #include "net/stack.h"
-#include "netbed.h"
+#include "netbed_park.h"
 #include "shim.h"
 #include "tcp_hash.h"
 
 static struct {
 	struct bed_peer *peer;
-	struct tcp_parked record;
-	bool parked;
-	unsigned gone;
 	uint32_t next; // what the peer has not heard of yet
 } d;
 
@@ -51,44 +47,15 @@ static void serve(struct tcp_pcb *pcb)
 	tcp_recv(pcb, on_recv);
 }
 
-static struct tcp_pcb *wake(struct tcp_parked *parked)
-{
-	struct tcp_pcb *pcb = tcp_unpark(parked);
-
-	assert_true(d.parked && parked == &d.record);
-	if (!pcb)
-		return NULL;
-	memset(&d.record, 0x5a, sizeof(d.record));
-	d.parked = false;
-	serve(pcb);
-	return pcb;
-}
-
-static void gone(struct tcp_parked *parked)
-{
-	assert_true(d.parked && parked == &d.record);
-	tcp_parked_reset(parked);
-	d.parked = false;
-	d.gone++;
-}
-
-static const struct tcp_park_server server = {wake, gone};
-
 static enum tcp_park_verdict park(void)
 {
-	enum tcp_park_verdict verdict = tcp_park(d.peer->pcb, &d.record);
-
-	if (verdict == TCP_PARKED) {
-		d.parked = true;
-		d.peer->pcb = NULL;
-	}
-	stack_flush();
-	return verdict;
+	return bed_park_of(d.peer);
 }
 
 static void connected(bool times)
 {
 	memset(&d, 0, sizeof(d));
+	bed_park_start(serve);
 	d.peer = times ? bed_connect_times(1460, 60000, 0x909) : bed_connect(1460, 60000);
 	d.next = bed_iss(d.peer);
 	serve(d.peer->pcb);
@@ -145,7 +112,7 @@ static void what_is_under_way_is_not_parked(void **state)
 	d.peer->seq += 5;
 	hear_all();
 	assert_int_equal(park(), TCP_PARKED);
-	assert_non_null(wake(&d.record));
+	assert_non_null(bed_park_wake(&bed_park.record));
 }
 
 // Who is told when there is more room has to be there.
@@ -163,7 +130,7 @@ static void whose_window_was_kept_small_is_not_parked(void **state)
 	pcb->rcv_ann_wnd = window;
 	pcb->rcv_ann_right_edge = pcb->rcv_nxt + window;
 	assert_int_equal(park(), TCP_PARKED);
-	assert_non_null(wake(&d.record));
+	assert_non_null(bed_park_wake(&bed_park.record));
 }
 
 static void what_a_socket_may_have_set_is_never_parked(void **state)
@@ -182,13 +149,14 @@ static void what_a_socket_may_have_set_is_never_parked(void **state)
 	assert_int_equal(park(), TCP_PARK_NEVER);
 	pcb->timers.user_timeout = 0;
 	assert_int_equal(park(), TCP_PARKED);
-	assert_non_null(wake(&d.record));
+	assert_non_null(bed_park_wake(&bed_park.record));
 }
 
 static void ipv6_is_never_parked(void **state)
 {
 	bed.ipv6 = true;
 	memset(&d, 0, sizeof(d));
+	bed_park_start(serve);
 	d.peer = bed_connect(1440, 60000);
 	shim_advance(2 * NS_PER_SEC);
 	assert_int_equal(park(), TCP_PARK_NEVER);
@@ -209,7 +177,7 @@ static void a_parked_one_counts_and_costs_no_tick(void **state)
 	shim_advance(1000 * NS_PER_SEC);
 	assert_int_equal(kstat_get("pagewire_tcp_timer_visits_total", NULL), runs);
 	bed_send(d.peer, TCP_ACK, "x", 1);
-	assert_false(d.parked);
+	assert_false(bed_park.parked);
 	assert_int_equal(kstat_get("pagewire_tcp_connections", NULL), 1);
 	assert_int_equal(kstat_get("pagewire_tcp_connections_parked", NULL), 0);
 	shim_advance(50 * NS_PER_MS);
@@ -257,12 +225,12 @@ static void without_memory_the_segment_comes_again(void **state)
 	bed_send(d.peer, TCP_ACK | TCP_FIN, "", 0);
 	bed_ack(d.peer, d.peer->ack);
 	give_all_pcbs_back();
-	assert_true(d.parked);
+	assert_true(bed_park.parked);
 	assert_int_equal(bed.handed, handed); // and above all no reset
 	assert_true(kstat_get("pagewire_tcp_unpark_refused_total", NULL) >= refused + 3);
 	d.peer->seq -= 6;
 	bed_send(d.peer, TCP_ACK, "hello", 5);
-	assert_false(d.parked);
+	assert_false(bed_park.parked);
 	shim_advance(50 * NS_PER_MS);
 	assert_int_equal(bed_next_tcp().ack, d.peer->seq);
 }
@@ -274,7 +242,7 @@ static void a_reset_needs_no_pcb(void **state)
 	idle(true);
 	assert_int_equal(park(), TCP_PARKED);
 	take_all_pcbs();
-	gone(&d.record);
+	bed_park_gone(&bed_park.record);
 	give_all_pcbs_back();
 	stack_flush();
 	segment = bed_next_tcp();
@@ -294,9 +262,9 @@ static void with_our_address_they_go(void **state)
 	ip_addr_set_ip4_u32_val(other, 0x0a09080a);
 	assert_int_equal(park(), TCP_PARKED);
 	tcp_netif_ip_addr_changed(&other, &ours);
-	assert_true(d.parked && !d.gone);
+	assert_true(bed_park.parked && !bed_park.gone);
 	tcp_netif_ip_addr_changed(&ours, &other);
-	assert_true(!d.parked && d.gone == 1);
+	assert_true(!bed_park.parked && bed_park.gone == 1);
 	stack_flush();
 	assert_int_equal(bed_next_tcp().flags, TCP_RST | TCP_ACK);
 }
@@ -310,7 +278,7 @@ static void a_smaller_link_is_heard_of(void **state)
 	mss = d.peer->pcb->mss;
 	assert_int_equal(park(), TCP_PARKED);
 	netif->mtu = 1000;
-	assert_non_null(wake(&d.record));
+	assert_non_null(bed_park_wake(&bed_park.record));
 	netif->mtu = mtu;
 	assert_int_equal(mss, 1448);
 	assert_int_equal(d.peer->pcb->mss, 948);
@@ -330,15 +298,9 @@ static void a_syn_for_a_parked_one_is_challenged(void **state)
 	assert_int_equal(tcp_hash_count(TCP_HASH_SYN), 0);
 }
 
-static int setup(void **state)
-{
-	tcp_park_serve(&server);
-	return bed_setup(state);
-}
-
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, bed_teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
 	    T(what_is_under_way_is_not_parked),
 	    T(whose_window_was_kept_small_is_not_parked),
