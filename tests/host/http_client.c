@@ -18,14 +18,19 @@ void client_writing(const char *value)
 			assert_true(o->parse(value));
 }
 
-int client_setup(void **state)
+void client_begin(const char *writing)
 {
 	if (!defaults.port)
 		defaults = http_config;
 	http_config = defaults;
 	shim_init(16384);
-	client_writing("on");
+	client_writing(writing);
 	world_start();
+}
+
+int client_setup(void **state)
+{
+	client_begin("on");
 	world_file("old", 10, SIZE);
 	world_directory("d", 20);
 	world_file("d/one", 21, 17);

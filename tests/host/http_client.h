@@ -22,6 +22,8 @@
 extern unsigned client_inodes;				   // at the start
 extern char client_text[2 * LARGE], client_content[LARGE]; // a request; a body
 
+// A world without files, http_config as it is at boot; write= as said.
+void client_begin(const char *writing);
 int client_setup(void **state);
 int client_teardown(void **state);
 void client_writing(const char *value); // "on", "off": the kernel's word write=

@@ -3,7 +3,7 @@
 // SOURCES: server/dav_if.c server/dav_if_weigh.c server/auth_delay.c kernel/siphash.c
 // ARCHIVES: build/host/libcrypto.a
 // SOURCES: tests/host/http_world.c tests/host/http_world_park.c server/http_park.c
-// SOURCES: tests/host/http_world_files.c server/http.c server/http_conn.c
+// SOURCES: tests/host/http_client.c tests/host/http_world_files.c server/http.c server/http_conn.c
 // SOURCES: server/http_timer.c server/http_address.c server/http_exchange.c server/http_decide.c
 // SOURCES: server/http_send.c server/http_response.c server/http_file.c server/http_job.c
 // SOURCES: server/http_stats.c server/http_parse.c server/http_head.c server/http_body.c
@@ -22,56 +22,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
-#include "http_world.h"
+#include "http_client.h"
 #include "kernel/kstat.h"
-#include "kernel/kstring.h"
 #include "kernel/pmm.h"
-#include "kernel/timer.h"
 #include "server/dirlist.h"
-#include "server/http_conn.h"
-#include "shim.h"
 
 #define REQUEST(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
-#define SIZE	      1000000
-
-static struct http_config defaults;
+#define BIG	      1000000
 
 static int setup(void **state)
 {
-	if (!defaults.port)
-		defaults = http_config;
-	http_config = defaults;
-	shim_init(16384);
-	world_start();
-	world_file("big", 10, SIZE);
+	client_begin("off");
+	world_file("big", 10, BIG);
 	world_file("one", 12, 1);
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_finish();
-	shim_finish();
-	return 0;
-}
-
-static uint64_t metric(const char *name, const char *labels)
-{
-	return kstat_get(name, labels);
-}
-
-static void pass(uint64_t seconds)
-{
-	for (uint64_t i = 0; i < 2 * seconds; i++) {
-		shim_advance(NS_PER_SEC / 2);
-		world_settle();
-	}
-}
-
-static void says(struct tcp_pcb *pcb, const char *what)
-{
-	if (!strstr(world_heard(pcb), what))
-		fail_msg("not there: %s in %.400s", what, world_heard(pcb));
 }
 
 static void a_slow_head_is_cut_off_with_a_408(void **state)
@@ -81,16 +45,16 @@ static void a_slow_head_is_cut_off_with_a_408(void **state)
 	world_say(pcb, "GET / HTTP/1.1\r\nHost: ", 0);
 	for (int i = 0; i < 9; i++) {
 		world_say(drip, "G", 0);
-		pass(1);
+		client_pass(1000);
 		assert_int_equal(pcb->out_len, 0);
 	}
-	pass(2);
-	says(pcb, "HTTP/1.1 408 ");
-	says(pcb, "Connection: close\r\n");
-	says(drip, "HTTP/1.1 408 ");
+	client_pass(2000);
+	client_says(pcb, "HTTP/1.1 408 ");
+	client_says(pcb, "Connection: close\r\n");
+	client_says(drip, "HTTP/1.1 408 ");
 	world_fin(pcb);
 	assert_true(pcb->closed);
-	pass(3);
+	client_pass(3000);
 	assert_true(drip->closed);
 }
 
@@ -99,10 +63,10 @@ static void a_body_that_does_not_come_ends_the_connection(void **state)
 	struct tcp_pcb *pcb = world_connect(1);
 
 	world_say(pcb, "GET /one HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", 0);
-	pass(9);
-	says(pcb, "HTTP/1.1 200 ");
+	client_pass(9000);
+	client_says(pcb, "HTTP/1.1 200 ");
 	assert_false(world_gone(pcb) || pcb->fin_sent);
-	pass(5);
+	client_pass(5000);
 	assert_true(pcb->closed);
 }
 
@@ -113,16 +77,16 @@ static void an_idle_connection_ends_in_silence(void **state)
 	world_say(pcb, REQUEST("/one"), 0);
 	world_settle();
 	size_t len = pcb->out_len;
-	pass(59);
+	client_pass(59000);
 	assert_false(world_gone(pcb) || world_gone(fresh));
-	pass(2);
+	client_pass(2000);
 	assert_true(pcb->closed && fresh->closed && pcb->out_len == len && fresh->out_len == 0);
 }
 
 static void a_client_that_takes_nothing_is_reset(void **state)
 {
 	struct tcp_pcb *dead = world_connect(1), *drip = world_connect(1), *slow = world_connect(1);
-	uint64_t before = metric("pagewire_http_timeouts_total", "what=\"stall\"");
+	uint64_t before = kstat_get("pagewire_http_timeouts_total", "what=\"stall\"");
 
 	world.no_acks = true;
 	world_say(dead, REQUEST("/big"), 0);
@@ -132,15 +96,15 @@ static void a_client_that_takes_nothing_is_reset(void **state)
 	for (int i = 0; i < 59; i++) {
 		world_ack(drip, 10);
 		world_ack(slow, 100);
-		pass(1);
+		client_pass(1000);
 	}
 	assert_false(world_gone(dead) || world_gone(drip) || world_gone(slow));
-	pass(3);
+	client_pass(3000);
 	assert_true(dead->aborted && drip->aborted && !slow->aborted);
-	assert_int_equal(metric("pagewire_http_timeouts_total", "what=\"stall\""), before + 2);
+	assert_int_equal(kstat_get("pagewire_http_timeouts_total", "what=\"stall\""), before + 2);
 	world.no_acks = false;
 	world_settle();
-	assert_true(slow->out_len > SIZE);
+	assert_true(slow->out_len > BIG);
 	assert_int_equal(world_pages_wired, 0);
 }
 
@@ -152,10 +116,10 @@ static void a_long_answer_does_not_run_into_any_deadline(void **state)
 	world_say(pcb, REQUEST("/big"), 0);
 	for (int i = 0; i < 200; i++) {
 		world_ack(pcb, 5000);
-		pass(30);
+		client_pass(30000);
 		assert_false(world_gone(pcb));
 	}
-	assert_true(pcb->out_len > SIZE);
+	assert_true(pcb->out_len > BIG);
 }
 
 static void when_full_the_oldest_idle_one_makes_room(void **state)
@@ -172,7 +136,7 @@ static void when_full_the_oldest_idle_one_makes_room(void **state)
 	assert_true(pcb[1]->closed && !world_gone(pcb[0]) && !world_gone(pcb[2]));
 	world_say(pcb[3], REQUEST("/one"), 0);
 	world_settle();
-	says(pcb[3], "HTTP/1.1 200 ");
+	client_says(pcb[3], "HTTP/1.1 200 ");
 }
 
 static void when_full_of_busy_ones_the_new_one_gets_a_503(void **state)
@@ -187,13 +151,13 @@ static void when_full_of_busy_ones_the_new_one_gets_a_503(void **state)
 	}
 	struct tcp_pcb *late = world_connect(2);
 	world_say(late, REQUEST("/one"), 0);
-	says(late, "HTTP/1.1 503 ");
+	client_says(late, "HTTP/1.1 503 ");
 	assert_true(late->fin_sent && !late->aborted);
 	world_ack(late, 10000);
 	world_fin(late);
 	assert_true(late->closed);
 	for (unsigned i = 0; i < HTTP_REFUSE_MAX; i++)
-		says(world_connect(2), "HTTP/1.1 503 ");
+		client_says(world_connect(2), "HTTP/1.1 503 ");
 	assert_true(world_connect(2)->aborted);
 	assert_int_equal(http_conn_count, 3);
 }
@@ -203,14 +167,14 @@ static void one_address_has_its_limit_and_others_do_not_feel_it(void **state)
 	http_config.per_address_max = 2;
 	world_connect(1);
 	struct tcp_pcb *second = world_connect(1);
-	says(world_connect(1), "HTTP/1.1 503 ");
+	client_says(world_connect(1), "HTTP/1.1 503 ");
 	assert_int_equal(world_connect(2)->out_len, 0);
 	world_fin(second);
 	assert_int_equal(world_connect(1)->out_len, 0);
 	// Two hosts of one IPv6 /64 count as one; another /64 does not.
 	world_connect(0x10101);
 	world_connect(0x10102);
-	says(world_connect(0x10103), "HTTP/1.1 503 ");
+	client_says(world_connect(0x10103), "HTTP/1.1 503 ");
 	assert_int_equal(world_connect(0x10203)->out_len, 0);
 }
 
@@ -223,7 +187,7 @@ static void pages_on_the_wire_are_bounded_and_waiters_go_on(void **state)
 	for (int i = 0; i < 6; i++) {
 		char text[60];
 		sprintf(text, "big%d", i);
-		world_file(text, (uint64_t)(50 + i), SIZE);
+		world_file(text, (uint64_t)(50 + i), BIG);
 		sprintf(text, "GET /big%d HTTP/1.1\r\nHost: x\r\n\r\n", i);
 		pcb[i] = world_connect(1);
 		world_say(pcb[i], text, 0);
@@ -231,11 +195,11 @@ static void pages_on_the_wire_are_bounded_and_waiters_go_on(void **state)
 	}
 	// Half of the cache's 400, less the page that each holds ready.
 	assert_true(world_pages_wired <= 200 && world_pages_wired >= 190);
-	pass(10);
+	client_pass(10000);
 	world.no_acks = false;
-	pass(5);
+	client_pass(5000);
 	for (int i = 0; i < 6; i++) {
-		assert_true(pcb[i]->out_len > SIZE);
+		assert_true(pcb[i]->out_len > BIG);
 		assert_false(pcb[i]->aborted);
 	}
 }
@@ -259,8 +223,8 @@ static void who_waits_for_pages_of_others_holds_none(void **state)
 	for (; n; pmm_free(others[n], 0))
 		page_wire_put(others[--n]);
 	world.no_acks = false;
-	pass(1);
-	assert_true(pcb->out_len > SIZE);
+	client_pass(1000);
+	assert_true(pcb->out_len > BIG);
 }
 
 static void bodies_are_skipped_to_the_byte_or_end_the_connection(void **state)
@@ -273,8 +237,8 @@ static void bodies_are_skipped_to_the_byte_or_end_the_connection(void **state)
 		  "5;x=y\r\nGET /\r\n0\r\nT: v\r\n\r\n" REQUEST("/none"),
 		  1);
 	world_settle();
-	says(good, "HTTP/1.1 200 ");
-	says(good, "HTTP/1.1 404 ");
+	client_says(good, "HTTP/1.1 200 ");
+	client_says(good, "HTTP/1.1 404 ");
 	world_say(bad,
 		  "GET /one HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 		  "5\r\nGET /x0\r\n\r\n" REQUEST("/none"),
@@ -291,7 +255,7 @@ static void bodies_are_skipped_to_the_byte_or_end_the_connection(void **state)
 	    expects,
 	    "GET /one HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n", 0);
 	world_settle();
-	says(expects, "Connection: close\r\n");
+	client_says(expects, "Connection: close\r\n");
 	assert_true(expects->fin_sent);
 }
 
@@ -299,7 +263,7 @@ static void pipelined_bytes_behind_a_busy_answer_are_kept_in_bounds(void **state
 {
 	struct tcp_pcb *pcb = world_connect(1);
 	unsigned asked = 0, answered = 0;
-	uint64_t refused = metric("pagewire_http_held_refused_total", NULL);
+	uint64_t refused = kstat_get("pagewire_http_held_refused_total", NULL);
 
 	world.no_acks = true;
 	world_say(pcb, REQUEST("/big"), 0);
@@ -307,17 +271,17 @@ static void pipelined_bytes_behind_a_busy_answer_are_kept_in_bounds(void **state
 		world_say(pcb, REQUEST("/one"), 0);
 		asked++;
 	}
-	assert_int_equal(metric("pagewire_http_held_buffers", NULL), HTTP_HELD_MAX);
-	assert_true(metric("pagewire_http_held_refused_total", NULL) > refused);
+	assert_int_equal(kstat_get("pagewire_http_held_buffers", NULL), HTTP_HELD_MAX);
+	assert_true(kstat_get("pagewire_http_held_refused_total", NULL) > refused);
 	assert_true(http_text_pool.used <= 1);
 	world.no_acks = false;
-	pass(5);
-	for (const char *at = world_heard(pcb) + SIZE, *end = world_heard(pcb) + pcb->out_len;
+	client_pass(5000);
+	for (const char *at = world_heard(pcb) + BIG, *end = world_heard(pcb) + pcb->out_len;
 	     (at = memmem(at, (size_t)(end - at), "HTTP/1.1 200 ", 13)); at++)
 		answered++;
 	assert_int_equal(answered, asked);
 	assert_int_equal(http_text_pool.used, 0);
-	assert_int_equal(metric("pagewire_http_held_buffers", NULL), 0);
+	assert_int_equal(kstat_get("pagewire_http_held_buffers", NULL), 0);
 	assert_int_equal(pcb->unread, 0);
 }
 
@@ -473,7 +437,7 @@ static void the_longest_path_and_names_of_the_worst_bytes_fit(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, client_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_slow_head_is_cut_off_with_a_408),
 	    TEST(a_body_that_does_not_come_ends_the_connection),

@@ -3,7 +3,7 @@
 // SOURCES: server/dav_if.c server/dav_if_weigh.c server/auth_delay.c kernel/siphash.c
 // ARCHIVES: build/host/libcrypto.a
 // SOURCES: tests/host/http_world.c tests/host/http_world_park.c server/http_park.c
-// SOURCES: tests/host/http_world_files.c server/http.c server/http_conn.c
+// SOURCES: tests/host/http_client.c tests/host/http_world_files.c server/http.c server/http_conn.c
 // SOURCES: server/http_timer.c server/http_address.c server/http_exchange.c server/http_decide.c
 // SOURCES: server/http_send.c server/http_response.c server/http_file.c server/http_job.c
 // SOURCES: server/http_stats.c server/http_parse.c server/http_head.c server/http_body.c
@@ -22,58 +22,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
-#include "http_world.h"
+#include "http_client.h"
 #include "kernel/kstat.h"
-#include "kernel/kstring.h"
 #include "kernel/pmm.h"
-#include "kernel/timer.h"
-#include "server/http_conn.h"
-#include "shim.h"
 
 #define REQUEST(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
 
-static struct http_config defaults;
-
 static int setup(void **state)
 {
-	if (!defaults.port)
-		defaults = http_config;
-	http_config = defaults;
-	shim_init(16384);
-	world_start();
+	client_begin("off");
 	world_file("one", 12, 1);
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	world_finish();
-	shim_finish();
-	return 0;
-}
-
-static uint64_t metric(const char *name, const char *labels)
-{
-	return kstat_get(name, labels);
-}
-
-static void pass(uint64_t seconds)
-{
-	for (uint64_t i = 0; i < 2 * seconds; i++) {
-		shim_advance(NS_PER_SEC / 2);
-		world_settle();
-	}
-}
-
-static void says(struct tcp_pcb *pcb, const char *what)
-{
-	if (!strstr(world_heard(pcb), what))
-		fail_msg("not there: %s in %.400s", what, world_heard(pcb));
-}
-
 static uint64_t parked(void)
 {
-	return metric("pagewire_http_connections", "state=\"parked\"");
+	return kstat_get("pagewire_http_connections", "state=\"parked\"");
 }
 
 static void an_idle_connection_is_parked_counts_and_goes_on(void **state)
@@ -85,23 +49,23 @@ static void an_idle_connection_is_parked_counts_and_goes_on(void **state)
 	for (int i = 0; i < 5; i++) {
 		world_say(pcb, REQUEST("/one"), 0);
 		world_settle();
-		says(pcb, "HTTP/1.1 200 ");
+		client_says(pcb, "HTTP/1.1 200 ");
 		len = pcb->out_len;
 		assert_int_equal(parked(), 0);
-		pass(2);
+		client_pass(2000);
 		assert_int_equal(parked(), 1);
 		assert_int_equal(http_conn_pool.used, 1); // the other one
 		assert_int_equal(http_conn_count, 2);
-		assert_int_equal(metric("pagewire_http_connections", "state=\"idle\""), 2);
-		says(world_connect(1), "HTTP/1.1 503 "); // it counts for its address
-		pass(3);
+		assert_int_equal(kstat_get("pagewire_http_connections", "state=\"idle\""), 2);
+		client_says(world_connect(1), "HTTP/1.1 503 "); // it counts for its address
+		client_pass(3000);
 		world_say(pcb, "GET /one HT", 0);
-		pass(3); // a head begun is no idle connection
+		client_pass(3000); // a head begun is no idle connection
 		assert_int_equal(parked(), 0);
 		world_say(pcb, "TP/1.1\r\nHost: x\r\n\r\n", 0);
 		world_settle();
 		assert_true(pcb->out_len > len);
-		says(ipv6, "");
+		client_says(ipv6, "");
 	}
 	world_fin(pcb);
 	assert_true(pcb->closed);
@@ -116,12 +80,12 @@ static void one_that_is_woken_for_nothing_ends_in_time(void **state)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(pcb); i++) {
 		pcb[i] = world_connect(1 + i);
-		pass(1);
+		client_pass(1000);
 	}
 	for (unsigned now = ARRAY_SIZE(pcb); now < 90; now++) {
 		if (now < 59)
 			assert_true(world_wakes(pcb[now % 10]) && world_wakes(pcb[5]));
-		pass(1);
+		client_pass(1000);
 		for (unsigned i = 0; i < ARRAY_SIZE(pcb); i++) { // each has 60 s, and two ticks
 			assert_false(now + 1 < 60 + i && world_gone(pcb[i]));
 			assert_true(now < 61 + i || pcb[i]->closed);
@@ -137,7 +101,7 @@ static void without_memory_a_parked_one_waits_or_is_reset(void **state)
 
 	for (int i = 0; i < 3; i++)
 		pcb[i] = world_connect(1);
-	pass(2);
+	client_pass(2000);
 	assert_int_equal(parked(), 3);
 	world_no_pcbs = true;
 	assert_false(world_wakes(pcb[0]));
@@ -148,11 +112,11 @@ static void without_memory_a_parked_one_waits_or_is_reset(void **state)
 	assert_int_equal(parked(), 3);
 	world_say(pcb[0], REQUEST("/one"), 0);
 	world_settle();
-	says(pcb[0], "HTTP/1.1 200 ");
+	client_says(pcb[0], "HTTP/1.1 200 ");
 	world_address_goes(pcb[1]);
 	assert_true(pcb[1]->aborted);
 	world_no_pcbs = true;
-	pass(62);
+	client_pass(62000);
 	assert_true(pcb[2]->aborted && !pcb[2]->closed);
 	world_no_pcbs = false;
 	assert_int_equal(parked(), 0);
@@ -165,11 +129,11 @@ static void when_full_the_oldest_parked_one_makes_room(void **state)
 	http_config.connections_max = 3;
 	for (int i = 0; i < 3; i++) {
 		pcb[i] = world_connect(1);
-		pass(3);
+		client_pass(3000);
 	}
 	world_say(pcb[0], REQUEST("/one"), 0);
 	world_settle();
-	pass(3);
+	client_pass(3000);
 	assert_int_equal(parked(), 3);
 	pcb[3] = world_connect(2);
 	assert_true(pcb[1]->closed && !world_gone(pcb[0]) && !world_gone(pcb[2]));
@@ -181,7 +145,7 @@ static void when_full_the_oldest_parked_one_makes_room(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, client_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(an_idle_connection_is_parked_counts_and_goes_on),
 	    TEST(one_that_is_woken_for_nothing_ends_in_time),
