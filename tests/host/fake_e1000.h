@@ -66,9 +66,7 @@ extern struct client client;
 void client_attach(struct netdev *dev);
 // Memory and such a card (its PCI device number) with the client on it: once for all tests of a program.
 struct netdev *client_plug(uint16_t device);
-// Start, with the buffers' pages allocated; ..._whole: then the card has all buffers it can have, and nothing is
-// counted yet.
-void client_start(void), client_start_whole(void);
+void client_start(void);  // start, with the buffers' pages allocated
 void client_finish(void); // stop, and every buffer and cookie is back, or the test fails
 const struct fake_frame *client_frame(unsigned n); // the n-th frame shown since start
 
@@ -98,6 +96,8 @@ void packet_assert_payload(const struct fake_frame *frame, unsigned header, unsi
 unsigned get_be16(const uint8_t *p);
 uint32_t get_be32(const uint8_t *p);
 
-// ---- for the tests that send ----
+// ---- cmocka's, round each test ----
 
-int client_setup(void **state), client_teardown(void **state); // cmocka's, round each test
+// Of the tests that send; of those that receive: the card has all buffers it can have, and nothing is counted yet.
+int client_setup(void **state), client_teardown(void **state);
+int client_setup_rx(void **state), client_teardown_rx(void **state);

@@ -162,14 +162,6 @@ void client_start(void)
 	shim_run();
 }
 
-void client_start_whole(void)
-{
-	fake_reset();
-	client_start();
-	shim_advance(E1000_RX_REST);
-	fake_forget_counts();
-}
-
 void client_finish(void)
 {
 	dev->stop(dev);
@@ -363,6 +355,21 @@ int client_setup(void **state)
 int client_teardown(void **state)
 {
 	packets_finish();
+	client_finish();
+	return 0;
+}
+
+int client_setup_rx(void **state)
+{
+	fake_reset();
+	client_start();
+	shim_advance(E1000_RX_REST);
+	fake_forget_counts();
+	return 0;
+}
+
+int client_teardown_rx(void **state)
+{
 	client_finish();
 	return 0;
 }

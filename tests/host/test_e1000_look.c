@@ -22,18 +22,6 @@ static int setup_group(void **state)
 	return 0;
 }
 
-static int setup(void **state)
-{
-	client_start_whole();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	client_finish();
-	return 0;
-}
-
 static void receive(unsigned n)
 {
 	uint8_t data[60] = {(uint8_t)n};
@@ -102,7 +90,7 @@ static void a_frame_that_came_when_looking_ended_is_taken(void **state)
 	assert_int_equal(client.inputs, 4);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, client_setup_rx, client_teardown_rx)
 int main(void)
 {
 	shim_seed();

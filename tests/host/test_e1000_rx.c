@@ -30,18 +30,6 @@ static int setup_group(void **state)
 	return 0;
 }
 
-static int setup(void **state)
-{
-	client_start_whole();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	client_finish();
-	return 0;
-}
-
 // Frame number n: its length and bytes follow from n.
 static uint32_t frame(uint8_t *data, unsigned n)
 {
@@ -420,7 +408,7 @@ static void the_cards_own_counters_are_added_up(void **state)
 	assert_int_equal(kstat_get("pagewire_e1000_card_total", "counter=\"mpc\""), before + 7);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, client_setup_rx, client_teardown_rx)
 int main(void)
 {
 	shim_seed();
