@@ -42,9 +42,8 @@ static uint32_t frames_beyond_one(size_t bytes)
 	return frames - 1;
 }
 
-void *user_kpages_alloc(size_t bytes)
+void *user_kpages_alloc_as(size_t bytes, uint32_t frames)
 {
-	uint32_t frames = frames_beyond_one(bytes);
 	void *memory;
 
 	if (!user_memory_take(frames))
@@ -55,10 +54,20 @@ void *user_kpages_alloc(size_t bytes)
 	return memory;
 }
 
-void user_kpages_free(void *memory, size_t bytes)
+void user_kpages_free_as(void *memory, size_t bytes, uint32_t frames)
 {
 	kpages_free(memory, bytes);
-	user_memory_give(frames_beyond_one(bytes));
+	user_memory_give(frames);
+}
+
+void *user_kpages_alloc(size_t bytes)
+{
+	return user_kpages_alloc_as(bytes, frames_beyond_one(bytes));
+}
+
+void user_kpages_free(void *memory, size_t bytes)
+{
+	user_kpages_free_as(memory, bytes, frames_beyond_one(bytes));
 }
 
 struct page *user_frame_alloc(void)

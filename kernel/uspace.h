@@ -59,8 +59,8 @@ struct uspace_region {
 	unsigned access;		   // (M) enum uspace_access
 	struct uspace_backing *backing;	   // (M) a reference; null: anonymous
 	uint64_t offset;		   // (M) pages: of start in the backing
-	uint64_t
-	    bytes; // (M) of the backing, from start on, that count; the rest reads as zeros. May end beyond `end`
+	// (M) of the backing, from start on, that count; the rest reads as zeros. May end beyond `end`
+	uint64_t bytes;
 };
 
 struct uspace {
@@ -151,4 +151,7 @@ void user_memory_give(uint32_t frames);
 // kpages that grow with what a program asks for, counted so but for the first page. Null: no memory, or used up.
 void *user_kpages_alloc(size_t bytes) MUST_CHECK;
 void user_kpages_free(void *memory, size_t bytes);
+// The same, counted as so many frames.
+void *user_kpages_alloc_as(size_t bytes, uint32_t frames) MUST_CHECK;
+void user_kpages_free_as(void *memory, size_t bytes, uint32_t frames);
 void uspace_init(void); // boot

@@ -43,20 +43,12 @@ void backing_put(struct uspace_backing *backing)
 // What names the frames counts as the programs' memory, like page tables: somebody may touch one page here and there.
 static void *table_alloc(uint64_t pages)
 {
-	void *table;
-
-	if (!user_memory_take((uint32_t)pages))
-		return NULL;
-	table = kpages_alloc(pages << PAGE_SHIFT);
-	if (!table)
-		user_memory_give((uint32_t)pages);
-	return table;
+	return user_kpages_alloc_as(pages << PAGE_SHIFT, (uint32_t)pages);
 }
 
 static void table_free(void *table, uint64_t pages)
 {
-	kpages_free(table, pages << PAGE_SHIFT);
-	user_memory_give((uint32_t)pages);
+	user_kpages_free_as(table, pages << PAGE_SHIFT, (uint32_t)pages);
 }
 
 static uint64_t chunk_pages(uint64_t count)

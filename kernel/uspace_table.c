@@ -25,14 +25,7 @@ static uint64_t *table_at(uint64_t entry)
 // Tables count like what they hold: a program that touches one page here and one there has more of them than pages.
 static uint64_t *new_table(void)
 {
-	uint64_t *table;
-
-	if (!user_memory_take(1))
-		return NULL;
-	table = kpages_alloc(PAGE_SIZE);
-	if (!table)
-		user_memory_give(1);
-	return table;
+	return user_kpages_alloc_as(PAGE_SIZE, 1);
 }
 
 uint64_t *uspace_entry(struct uspace *u, uintptr_t address, bool make)
@@ -98,8 +91,7 @@ static void free_below(uint64_t *table, int level)
 		if (table[i] & PTE_PRESENT) {
 			if (level > 1)
 				free_below(table_at(table[i]), level - 1);
-			kpages_free(table_at(table[i]), PAGE_SIZE);
-			user_memory_give(1);
+			user_kpages_free_as(table_at(table[i]), PAGE_SIZE, 1);
 			table[i] = 0;
 		}
 }
