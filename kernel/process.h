@@ -168,8 +168,8 @@ void process_unmake(struct process *p); // never ran
 struct task *task_make(struct process *p, const struct trap_frame *frame) MUST_CHECK;
 void task_run(struct task *t);
 void task_unmake(struct task *t);
-void task_take_pid(
-    struct task *t); // the only one of its process: its number is the process' from now on
+// The only one of its process: its number is the process' from now on.
+void task_take_pid(struct task *t);
 
 // A zombie that was told: the list's reference goes. False: another one had it already.
 bool process_reap(struct process *p);

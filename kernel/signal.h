@@ -124,8 +124,8 @@ void signal_task_locked(struct task *t, int signal, const struct signal_info *in
 // process_lock held. Takes the lowest pending signal that is not blocked; 0: none.
 int signal_take(struct signal_pending *pending, uint64_t blocked, struct signal_info *info);
 bool signal_is_ignored_by_default(int signal);
-void signal_action_changed_locked(struct process *p,
-				  int signal); // what is ignored now is pending no more
+// What is ignored now is pending no more.
+void signal_action_changed_locked(struct process *p, int signal);
 // (T held or not) The running task is to end: no sleep may outlast this.
 bool signal_kills(void);
 bool signal_waits(

@@ -170,8 +170,8 @@ static void run_handler(struct task *t, struct trap_frame *f, const struct signa
 			t->process->pid, info->signal);
 		process_exit(SIGSEGV);
 	}
-	on =
-	    irq_save(); // the interrupted code may have anything in its x87 stack, rounding and masks
+	on = irq_save();
+	// The interrupted code may have anything in its x87 stack, rounding and masks.
 	fpu_reset(t->fpu);
 	fpu_restore(t->fpu);
 	irq_restore(on);
@@ -179,8 +179,8 @@ static void run_handler(struct task *t, struct trap_frame *f, const struct signa
 	t->blocked |= a->mask & ~(SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP));
 	if (!(a->flags & SA_NODEFER))
 		t->blocked |= SIGNAL_BIT(info->signal);
-	t->attention |=
-	    signal_waits(); // the next one does not wait for this handler's end, which may never come
+	// The next one does not wait for this handler's end, which may never come.
+	t->attention |= signal_waits();
 	spin_unlock_wtd(&process_lock);
 }
 

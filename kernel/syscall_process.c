@@ -285,8 +285,8 @@ SYSCALL(99, sysinfo)
 	return user_put(a[0], &info);
 }
 
-#define RANDOM_WHOLE                                                                               \
-	256 // so many bytes are always given in one piece (getrandom(2)); programs count on it
+// So many bytes are always given in one piece (getrandom(2)); programs count on it.
+#define RANDOM_WHOLE 256
 
 SYSCALL(318, getrandom)
 {

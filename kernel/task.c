@@ -252,8 +252,8 @@ void task_exit(int code)
 		p->exit_status = code;
 	}
 	waitq_wake_all(&p->waiters); // process_single, too
-	on =
-	    irq_save(); // from here on it is a kernel thread: who is in the list no more may not keep the tables
+	// From here on it is a kernel thread: who is in the list no more may not keep the tables.
+	on = irq_save();
 	t->thread->task = NULL;
 	write_cr3(virt_to_phys(vmm_root()));
 	irq_restore(on);

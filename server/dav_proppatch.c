@@ -94,7 +94,7 @@ static void body_read(struct http_exchange *x)
 		drop(&p->job);
 		http_answer(x, 400, reason);
 	} else if (!write_answer(x, p, 500,
-				 &t)) { // before anything is changed; 500 has the longest text
+				 &t)) { // 500 has the longest text; nothing is changed yet
 		drop(&p->job);
 		http_answer(x, 400, "The properties' names are too long for an answer.");
 	} else if (p->patch.any_protected) {

@@ -350,8 +350,7 @@ static int copy_member(struct walk *w, const struct member *m)
 	error = inode_open(http_root, m->number, &from);
 	if (error)
 		return error == -ENOENT ? 0 : error; // removed meanwhile
-	if (http_change_hides(
-		from)) // a hard link to it, or the collection was reached through a symbolic one
+	if (http_change_hides(from)) // by a hard link to it, or below a symbolic one
 		error = -EPERM;
 	else if (from->type == INODE_DIRECTORY)
 		error = copy_directory(w, from, level->to, m->name, m->len);
