@@ -12,11 +12,11 @@ from typing import Callable
 
 import path
 from client import Load, Probe, Uploads, fetch, wrk
-from machines import GUEST, processor_time
+from machines import CROWD, GUEST, processor_time
 
 COLD_FILES, COLD_SIZE, COLD_LARGE = 1500, 16384, 64 << 20
-HELD = 20000
-MANY = 19990  # that ask, all of them: wrk's own files and they are 20,000, which often is all that may be open
+HELD = CROWD
+MANY = CROWD - 10  # that ask, all of them: wrk has files of its own, and 20,000 often are all that may be open
 LATE = 0.01  # seconds by which the relay may be late without its being said
 # Bodies; with their heads of 200 to 300 bytes the answers are of one, two and three segments.
 STEPS = (1000, 1150, 1200, 1250, 1300, 1500, 2000, 2500, 2600, 2700, 2800)

@@ -25,7 +25,7 @@ FETCHED = {"argon2.h", "encoding.h", "blake2.h", "bearssl_hash.h"}
 # Where file bytes pass: no function here may copy memory.
 DATA_PATH = ["drivers/e1000_rx.c", "drivers/e1000_tx.c", "drivers/e1000_straight.c", "drivers/e1000_put.h",
              "drivers/e1000_done.c", "net/netdev.c", "net/flow.c", "net/answer_now.c",
-             "fs/pagecache.c", "server/http_send.c", "server/http_upload.c", "server/http_held.c",
+             "net/lwip/tcp_straight_send.c", "fs/pagecache.c", "fs/pagecache_run.c", "server/http_send.c", "server/http_upload.c", "server/http_held.c",
              "server/http_copy.c", "drivers/ahci_queue.c", "kernel/block.c", "net/straight.c",
              "net/lwip/tcp_straight.c", "kernel/page.c",
              "fs/pagecache_get.c", "fs/pagecache_read.c", "fs/pagecache_frame.c", "fs/pagecache_ahead.c",
