@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The devices there are. Firmware has numbered the buses and given out addresses and interrupt lines;
-// the walk reads what it did and changes nothing. Boot, thread context; the list never changes later.
+// The devices there are. Firmware has numbered the buses and given out addresses and interrupt lines; the walk reads
+// what it did and changes nothing. Devices that no driver takes lose their interrupt. Boot, thread context; the list
+// never changes later.
 #include "drivers/pci_config.h"
 #include "drivers/pci_regs.h"
 #include "kernel/console.h"
@@ -23,10 +24,12 @@ struct pci_device *pci_first(void)
 	return first;
 }
 
-// Section 6.2.5.1: all ones written, the address bits that stick give the size. Decoding is off
-// meanwhile, so that the device answers nowhere else.
-static void size_bars(struct pci_device *dev, unsigned count)
+// Section 6.2.5.1: all ones written, the address bits that stick give the size. Decoding is off meanwhile, so that the
+// device answers nowhere else: only that of a device which a driver is to have, for what else hangs on the others
+// (chipsets' timers and interrupt controllers) is not known.
+static void size_bars(struct pci_device *dev)
 {
+	const unsigned count = ARRAY_SIZE(dev->bar);
 	uint16_t command = pci_read16(dev, PCI_COMMAND);
 	pci_write16(dev, PCI_COMMAND, command & (uint16_t) ~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY));
 	for (unsigned n = 0; n < count; n++) {
@@ -37,10 +40,10 @@ static void size_bars(struct pci_device *dev, unsigned count)
 		pci_write32(dev, offset, low);
 		if (!mask_low)
 			continue;
+		bool wide = !(low & PCI_BAR_IO) && (low & PCI_BAR_TYPE_MASK) == PCI_BAR_TYPE_64;
 		dev->bar[slot].io = low & PCI_BAR_IO;
 		dev->bar[slot].prefetchable = !(low & PCI_BAR_IO) && low & PCI_BAR_PREFETCHABLE;
-		if (!(low & PCI_BAR_IO) && (low & PCI_BAR_TYPE_MASK) == PCI_BAR_TYPE_64 &&
-		    n + 1 < count) {
+		if (wide && n + 1 < count) {
 			n++;
 			high = pci_read32(dev, offset + 4);
 			pci_write32(dev, offset + 4, 0xffffffff);
@@ -53,7 +56,7 @@ static void size_bars(struct pci_device *dev, unsigned count)
 		if (low & PCI_BAR_IO && !(mask_low & 0xffff0000))
 			mask |= 0xffff0000;
 		dev->bar[slot].addr = (uint64_t)high << 32 | (low & bits);
-		dev->bar[slot].bytes = ~mask + 1;
+		dev->bar[slot].bytes = wide ? ~mask + 1 : (uint32_t)(~mask + 1);
 	}
 	pci_write16(dev, PCI_COMMAND, command);
 }
@@ -74,8 +77,7 @@ static void add_device(const struct pci_device *found, uint8_t header)
 	dev->class = (uint8_t)(class_code >> 24);
 	dev->irq_line = pci_read8(dev, PCI_INTERRUPT_LINE);
 	dev->irq_pin = pci_read8(dev, PCI_INTERRUPT_PIN);
-	if (header == PCI_HEADER_NORMAL)
-		size_bars(dev, 6);
+	dev->has_bars = header == PCI_HEADER_NORMAL;
 	*last = dev;
 	last = &dev->next;
 	device_count++;
@@ -105,16 +107,13 @@ static void look_at(struct walk *walk, const struct pci_device *at, uint8_t head
 
 static void walk_bus(struct walk *walk, unsigned bus)
 {
-	if (!pci_config_open_bus(bus)) {
-		kprintf("pci: no memory to map bus %02x, its devices are ignored\n", bus);
-		return;
-	}
+	struct pci_device at = {.bus = (uint8_t)bus};
+	pci_config_open_bus(bus);
 	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
 		unsigned functions = 1;
 		for (unsigned function = 0; function < functions; function++) {
-			struct pci_device at = {.bus = (uint8_t)bus,
-						.slot = (uint8_t)slot,
-						.function = (uint8_t)function};
+			at.slot = (uint8_t)slot;
+			at.function = (uint8_t)function;
 			uint32_t id = pci_read32(&at, PCI_VENDOR_ID);
 			at.vendor = (uint16_t)id;
 			at.device = (uint16_t)(id >> 16);
@@ -221,19 +220,32 @@ static bool matches(const struct pci_driver *driver, const struct pci_device *de
 	       (driver->subclass == 0xff || driver->subclass == dev->subclass);
 }
 
+static bool probe(struct pci_device *dev)
+{
+	bool sized = false;
+
+	for (const struct pci_driver *d = __start_pci_drivers; d < __stop_pci_drivers; d++) {
+		if (!matches(d, dev))
+			continue;
+		if (!sized && dev->has_bars)
+			size_bars(dev);
+		sized = true;
+		int error = d->probe(dev);
+		if (error == 0)
+			return true;
+		kprintf("%s: %04x:%04x at %02x:%02x.%x is not used (error %d)\n", d->name,
+			dev->vendor, dev->device, dev->bus, dev->slot, dev->function, -error);
+	}
+	return false;
+}
+
+// Whom nobody listens to may not pull a line that others share: it would be masked for all of them.
 void pci_probe_all(void)
 {
 	for (struct pci_device *dev = first; dev; dev = dev->next)
-		for (const struct pci_driver *d = __start_pci_drivers; d < __stop_pci_drivers;
-		     d++) {
-			if (!matches(d, dev))
-				continue;
-			int error = d->probe(dev);
-			if (error == 0)
-				break;
-			kprintf("%s: %04x:%04x at %02x:%02x.%x is not used (error %d)\n", d->name,
-				dev->vendor, dev->device, dev->bus, dev->slot, dev->function,
-				-error);
+		if (!probe(dev) && dev->irq_pin) {
+			uint16_t command = pci_read16(dev, PCI_COMMAND);
+			pci_write16(dev, PCI_COMMAND, command | PCI_COMMAND_INTX_DISABLE);
 		}
 }
 

@@ -5,6 +5,7 @@
 #include "drivers/pci_regs.h"
 #include "kernel/boot.h"
 #include "kernel/io.h"
+#include "kernel/kprintf.h"
 #include "kernel/kstring.h"
 #include "kernel/lock.h"
 #include "kernel/vmm.h"
@@ -53,14 +54,38 @@ void pci_config_init(void)
 	}
 }
 
-bool pci_config_open_bus(unsigned bus)
+static uint32_t address_of(const struct pci_device *dev, unsigned offset)
+{
+	return CONFIG_ENABLE | (uint32_t)dev->bus << 16 | (uint32_t)dev->slot << 11 |
+	       (uint32_t)dev->function << 8 | (offset & 0xfc);
+}
+
+static uint32_t by_ports(const struct pci_device *dev, unsigned offset)
+{
+	spin_lock_irq(&port_lock);
+	outl(CONFIG_ADDRESS, address_of(dev, offset));
+	uint32_t value = inl(CONFIG_DATA);
+	spin_unlock_irq(&port_lock);
+	return value;
+}
+
+// What MCFG says is tried on function 0 of device 0 before it is believed.
+void pci_config_open_bus(unsigned bus)
 {
 	if (!ecam_base || bus < ecam_first || bus > ecam_last)
-		return true;
-	if (!ecam_bus[bus])
-		ecam_bus[bus] =
-		    vmm_map_io(ecam_base + (paddr_t)bus * PCI_BUS_ECAM_BYTES, PCI_BUS_ECAM_BYTES);
-	return ecam_bus[bus] != NULL;
+		return;
+	uint8_t *mapped =
+	    vmm_map_io(ecam_base + (paddr_t)bus * PCI_BUS_ECAM_BYTES, PCI_BUS_ECAM_BYTES);
+	if (mapped &&
+	    mmio_read32(mapped) == by_ports(&(struct pci_device){.bus = (uint8_t)bus}, 0)) {
+		ecam_bus[bus] = mapped;
+		return;
+	}
+	kprintf("pci: bus %02x is not in memory where MCFG says (0x%lx), it is reached by ports\n",
+		bus, ecam_base);
+	if (mapped)
+		vmm_unmap(mapped, PCI_BUS_ECAM_BYTES);
+	ecam_base = 0;
 }
 
 static volatile uint8_t *ecam_of(const struct pci_device *dev, unsigned offset)
@@ -69,22 +94,10 @@ static volatile uint8_t *ecam_of(const struct pci_device *dev, unsigned offset)
 	return bus ? bus + (dev->slot << 15 | dev->function << 12 | offset) : NULL;
 }
 
-static uint32_t address_of(const struct pci_device *dev, unsigned offset)
-{
-	return CONFIG_ENABLE | (uint32_t)dev->bus << 16 | (uint32_t)dev->slot << 11 |
-	       (uint32_t)dev->function << 8 | (offset & 0xfc);
-}
-
 uint32_t pci_read32(const struct pci_device *dev, unsigned offset)
 {
 	volatile uint8_t *ecam = ecam_of(dev, offset & ~3u);
-	if (ecam)
-		return mmio_read32(ecam);
-	spin_lock_irq(&port_lock);
-	outl(CONFIG_ADDRESS, address_of(dev, offset));
-	uint32_t value = inl(CONFIG_DATA);
-	spin_unlock_irq(&port_lock);
-	return value;
+	return ecam ? mmio_read32(ecam) : by_ports(dev, offset);
 }
 
 void pci_write32(const struct pci_device *dev, unsigned offset, uint32_t value)

@@ -5,5 +5,5 @@
 #include "kernel/pci.h"
 
 void pci_config_init(void); // thread context, once: finds ECAM
-// Thread context. Makes a bus reachable; false when memory for the mapping is short.
-bool pci_config_open_bus(unsigned bus);
+// Thread context, once a bus: reaches it through memory where that is possible.
+void pci_config_open_bus(unsigned bus);

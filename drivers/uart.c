@@ -29,6 +29,7 @@ enum {
 	IER_RECEIVED = 0x01,
 	IER_THR_EMPTY = 0x02,
 	IIR_NONE = 0x01,
+	IIR_FIFOS = 0xc0,
 	FCR_ENABLE_CLEAR_14 = 0xc7, // FIFOs on and empty, receive trigger at 14
 	LCR_8N1 = 0x03,
 	LCR_DLAB = 0x80,
@@ -42,12 +43,18 @@ enum {
 // A full FIFO drains in 1.4 ms. One read of a port takes about a microsecond on an ISA bus.
 #define DRAIN_POLLS 100000
 #define RING_BYTES  32768 // power of two: about 300 lines of an access log
+// One interrupt's: a port that is broken or gone (a management controller's is, while that restarts) reads as
+// ones, data ready for ever. A port that is well has no more than its FIFO, and some that come meanwhile.
+#define RECEIVE_MAX 256
+#define CAUSES_MAX  16
 
 struct uart {
 	uint16_t base;
 	uint8_t line;
 	bool present;
 	bool interrupts;
+	uint8_t fifo;	  // characters its transmitter takes when it is empty
+	bool stuck;	  // it took nothing for DRAIN_POLLS: nobody waits for it until it does
 	uint8_t ier;	  // this and everything below: interrupts off
 	bool push_posted; // push_work is queued
 	char *ring;
@@ -89,11 +96,12 @@ static void uart_push(struct uart *u)
 	while (u->ring_out != u->ring_in && u->ring_out != end &&
 	       inb(u->base + REG_LSR) & LSR_THR_EMPTY) {
 		uint32_t at = u->ring_out % RING_BYTES;
-		uint32_t n = MIN(u->ring_in - u->ring_out, MIN(end - u->ring_out, FIFO_BYTES));
+		uint32_t n = MIN(u->ring_in - u->ring_out, MIN(end - u->ring_out, u->fifo));
 
 		n = MIN(n, RING_BYTES - at);
 		outsb(u->base + REG_DATA, u->ring + at, n);
 		u->ring_out += n;
+		u->stuck = false;
 	}
 	if (!u->interrupts)
 		return;
@@ -103,10 +111,15 @@ static void uart_push(struct uart *u)
 		uart_set_ier(u, u->ier & (uint8_t)~IER_THR_EMPTY);
 }
 
+static unsigned patience(const struct uart *u)
+{
+	return u->stuck ? 1 : DRAIN_POLLS;
+}
+
 // Until the ring is empty, or the port is stuck and its text is given up.
 static void uart_drain(struct uart *u)
 {
-	unsigned polls = DRAIN_POLLS;
+	unsigned polls = patience(u);
 
 	for (uint32_t before = u->ring_out; u->ring_out != u->ring_in; before = u->ring_out) {
 		uart_push(u);
@@ -114,6 +127,7 @@ static void uart_drain(struct uart *u)
 		if (!polls) {
 			dropped[u - uarts] += u->ring_in - u->ring_out;
 			u->ring_out = u->ring_in;
+			u->stuck = true;
 		}
 	}
 }
@@ -121,20 +135,22 @@ static void uart_drain(struct uart *u)
 // As much of the text as there is room for; returns how much that was.
 static size_t ring_put(struct uart *u, const char *text, size_t len)
 {
+	uint32_t in = u->ring_in, end = u->ring_out + RING_BYTES - 1; // CR and LF find room
 	size_t n = 0;
 
-	for (; n < len && RING_BYTES - (u->ring_in - u->ring_out) >= 2; n++) {
+	for (; n < len && (int32_t)(end - in) > 0; n++) {
 		if (text[n] == '\n')
-			u->ring[u->ring_in++ % RING_BYTES] = '\r';
-		u->ring[u->ring_in++ % RING_BYTES] = text[n];
+			u->ring[in++ % RING_BYTES] = '\r';
+		u->ring[in++ % RING_BYTES] = text[n];
 	}
+	u->ring_in = in;
 	return n;
 }
 
 void serial_write(enum serial_port port, const char *text, size_t len)
 {
 	struct uart *u = &uarts[port];
-	unsigned polls = DRAIN_POLLS;
+	unsigned polls = patience(u);
 
 	if (!u->present) {
 		dropped[port] += len;
@@ -153,6 +169,7 @@ void serial_write(enum serial_port port, const char *text, size_t len)
 		irq_restore(on); // where the ring drains meanwhile
 		polls = n ? DRAIN_POLLS : polls - 1;
 	}
+	u->stuck |= len != 0;
 	dropped[port] += len;
 }
 
@@ -212,20 +229,28 @@ void serial_set_polled(void)
 	polled = true;
 }
 
-static bool uart_interrupt(void *arg)
+static void receive(struct uart *u)
 {
-	struct uart *u = arg;
-
-	if (inb(u->base + REG_IIR) & IIR_NONE)
-		return false;
-	while (inb(u->base + REG_LSR) & LSR_DATA) {
+	for (unsigned n = 0; n < RECEIVE_MAX && inb(u->base + REG_LSR) & LSR_DATA; n++) {
 		uint8_t byte = inb(u->base + REG_DATA);
 
 		if (u->receive)
 			u->receive(u->receive_ctx, byte);
 	}
-	uart_push(u);
-	return true;
+}
+
+// The line is edge-triggered and falls only when no cause is left: until then no other interrupt would come.
+static bool uart_interrupt(void *arg)
+{
+	struct uart *u = arg;
+
+	unsigned causes = 0;
+
+	for (; causes < CAUSES_MAX && !(inb(u->base + REG_IIR) & IIR_NONE); causes++) {
+		receive(u);
+		uart_push(u);
+	}
+	return causes != 0;
 }
 
 void serial_set_receive(enum serial_port port, void (*fn)(void *ctx, uint8_t byte), void *ctx)
@@ -251,11 +276,14 @@ static void uart_init(struct uart *u)
 	if (inb(u->base + REG_SCRATCH) != 0x5a)
 		return;
 	outb(u->base + REG_IER, 0);
+	u->ier = 0;
 	outb(u->base + REG_LCR, LCR_DLAB);
 	outb(u->base + REG_DATA, 1); // 115200
 	outb(u->base + REG_IER, 0);
 	outb(u->base + REG_LCR, LCR_8N1);
 	outb(u->base + REG_FCR, FCR_ENABLE_CLEAR_14);
+	u->fifo =
+	    (inb(u->base + REG_IIR) & IIR_FIFOS) == IIR_FIFOS ? FIFO_BYTES : 1; // a 16450 has none
 	outb(u->base + REG_MCR, MCR_DTR_RTS_OUT2);
 	u->present = true;
 }

@@ -140,16 +140,20 @@ void writeback_open(struct volume *volume)
 // SYNC: what is dirty now is durable when the prompt comes back.
 static void run_sync(int argc, char **argv)
 {
+	bool any = false;
 	for (struct volume *v = volume_first(); v; v = v->next) {
 		struct writeback *wb = writeback_of(v);
 		uint64_t pages = wb->dirty, lost = wb->lost;
 		if (!volume_writable(v))
 			continue;
+		any = true;
 		writeback_all(v);
 		int error = durable_wait_sync(v, volume_ticket(v));
 		console_printf(
 		    "%-16s %lu pages written%s\n", v->name, (unsigned long)pages,
 		    error || lost != wb->lost || wb->dirty ? "; not everything: see the log" : "");
 	}
+	if (!any)
+		console_printf("No volume is writable.\n");
 }
 CONSOLE_COMMAND(sync, "SYNC", "SYNC", "Writes everything that waits to be written.", run_sync);

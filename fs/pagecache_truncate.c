@@ -78,7 +78,8 @@ static bool drop_by_index(struct page_owner *owner, uint64_t first, uint64_t end
 	return busy_pages;
 }
 
-// The same, for a file with more page numbers than there are frames: looks at every frame.
+// The same, for a file with more page numbers than there are frames: looks at every frame. The struct page of a frame
+// that was never handed out may still say what it said before a restart: the hash knows better.
 static bool drop_by_frame(struct page_owner *owner, uint64_t first, uint64_t end)
 {
 	bool busy_pages = false;
@@ -86,7 +87,8 @@ static bool drop_by_frame(struct page_owner *owner, uint64_t first, uint64_t end
 	for (uint64_t n = 0; n < pages_count && owner->pages; n++) {
 		struct page *page = &pages[n];
 		if (pmm_manages(n) && (page->flags & (PAGE_CACHE | PAGE_DETACHED)) == PAGE_CACHE &&
-		    page->owner == owner && page->index >= first && page->index < end)
+		    page->owner == owner && page->index >= first && page->index < end &&
+		    cache_find(owner, page->index) == page)
 			busy_pages |= !drop(page);
 		if (n % LOOK == LOOK - 1) {
 			spin_unlock_wtd(&cache.lock);

@@ -238,7 +238,7 @@ static void drop_file(struct page_owner *owner, int error)
 	writeback_figures.lost_pages += pages;
 	writeback_of(owner->volume)->lost += pages;
 	kprintf("%s: inode %lu: %lu pages could not be written (error %d) and are lost\n",
-		owner->volume->name, (unsigned long)inode->number, (unsigned long)pages, error);
+		owner->volume->name, (unsigned long)inode->number, (unsigned long)pages, -error);
 	dirty_requeue(owner);
 }
 

@@ -76,7 +76,7 @@ struct writeback {
 	struct wtd work;
 };
 
-// ---- for file.c and file_delete.c: pagecache_truncate.c. Thread or worker context ----
+// ---- for file_truncate.c, file_allocate.c and file_punch.c: pagecache_truncate.c. Thread or worker context ----
 // The caller must not hold the volume's lock (a transaction, volume_lock_shared): these wait for pages
 // that are read or written, and that may need it. The order that file_truncate keeps:
 //

@@ -25,7 +25,7 @@ bool zeros_make(struct zeros *z, size_t bytes)
 		return false;
 	fill_pointers(z->part, nothing, parts);
 	for (size_t at = 0; at < z->bytes; at += ZEROS_BLOCK) {
-		uint8_t *block = kpages_alloc_raw(MIN(z->bytes - at, ZEROS_BLOCK));
+		uint8_t *block = kpages_alloc_bare(MIN(z->bytes - at, ZEROS_BLOCK));
 
 		z->block[at / ZEROS_BLOCK] = block;
 		if (!block) {
@@ -39,7 +39,7 @@ bool zeros_make(struct zeros *z, size_t bytes)
 void zeros_free(struct zeros *z)
 {
 	for (size_t at = 0; at < z->bytes; at += ZEROS_BLOCK)
-		kpages_free(z->block[at / ZEROS_BLOCK], MIN(z->bytes - at, ZEROS_BLOCK));
+		kpages_free_bare(z->block[at / ZEROS_BLOCK], MIN(z->bytes - at, ZEROS_BLOCK));
 	kpages_free(z->part, z->bytes / PAGE_SIZE * sizeof(*z->part));
 	*z = (struct zeros){.part = NULL};
 }

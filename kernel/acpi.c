@@ -51,6 +51,8 @@ _Static_assert(offsetof(struct fadt, x_dsdt) == 140, "ACPI 5.2.9");
 
 static const struct acpi_header *tables[MAX_TABLES];
 static unsigned table_count;
+static const char *mapped; // the first page of the last table that was mapped, or null
+static paddr_t mapped_at;
 
 static bool sum_is_zero(const void *data, size_t len)
 {
@@ -62,12 +64,27 @@ static bool sum_is_zero(const void *data, size_t len)
 	return sum == 0;
 }
 
-// The table at addr, mapped for good, or null if it makes no sense.
+static const struct acpi_header *checked(const struct acpi_header *head, paddr_t addr)
+{
+	if (head->length >= sizeof(*head) && sum_is_zero(head, head->length))
+		return head;
+	kprintf("acpi: table %.4s at 0x%lx is refused: bad length or checksum\n", head->signature,
+		addr);
+	return NULL;
+}
+
+// The table at addr, mapped for good, or null if it makes no sense. Tables lie side by side: the next one is mostly in
+// the page that was mapped for the one before.
 static const struct acpi_header *map_table(paddr_t addr)
 {
 	const struct acpi_header *head;
 	uint32_t length;
 
+	if (addr && mapped && addr - mapped_at < PAGE_SIZE - sizeof(*head)) {
+		head = (const void *)(mapped + (addr - mapped_at));
+		if (addr - mapped_at + head->length <= PAGE_SIZE)
+			return checked(head, addr);
+	}
 	if (!addr || !(head = vmm_map_phys(addr, sizeof(*head), false)))
 		return NULL;
 	length = head->length;
@@ -76,11 +93,9 @@ static const struct acpi_header *map_table(paddr_t addr)
 		if (length > MAX_TABLE_SIZE || !(head = vmm_map_phys(addr, length, false)))
 			return NULL;
 	}
-	if (length >= sizeof(*head) && sum_is_zero(head, length))
-		return head;
-	kprintf("acpi: table %.4s at 0x%lx is refused: bad length or checksum\n", head->signature,
-		addr);
-	return NULL;
+	mapped = (const char *)head - (addr & (PAGE_SIZE - 1));
+	mapped_at = ALIGN_DOWN(addr, PAGE_SIZE);
+	return checked(head, addr);
 }
 
 static bool rsdp_valid(const struct rsdp *rsdp)
@@ -154,6 +169,7 @@ void acpi_init(void)
 	const struct acpi_header *root = NULL;
 
 	table_count = 0;
+	mapped = NULL;
 	if (!find_rsdp(&rsdp)) {
 		kprintf("acpi: no root pointer; the PC's default interrupt routing is assumed\n");
 		return;

@@ -209,13 +209,21 @@ void ioapic_mask(unsigned gsi)
 static void add_ioapic(paddr_t address, uint32_t base)
 {
 	struct ioapic *io = &ioapics[ioapic_count];
+	uint32_t version;
 
 	if (ioapic_count == IOAPICS_MAX || !(io->regs = vmm_map_io(address, 32))) {
 		kprintf("irq: the I/O APIC of lines from %u on is left out\n", base);
 		return;
 	}
+	version = ioapic_read(io, IOAPIC_VERSION);
+	if (version == UINT32_MAX) {
+		kprintf("irq: nothing answers where the I/O APIC of lines from %u on should be\n",
+			base);
+		vmm_unmap((void *)io->regs, 32);
+		return;
+	}
 	io->base = base;
-	io->count = (ioapic_read(io, IOAPIC_VERSION) >> 16 & 0xff) + 1;
+	io->count = (version >> 16 & 0xff) + 1;
 	for (unsigned i = 0; i < io->count; i++)
 		ioapic_write(io, IOAPIC_REDIRECTION + 2 * i, REDIRECTION_MASKED);
 	ioapic_count++;

@@ -4,6 +4,7 @@
 // checks bounds, copied, and never looked at again.
 #include "kernel/bootinfo.h"
 #include "kernel/kstring.h"
+#include "kernel/page.h"
 
 struct mb2_tag {
 	uint32_t type, size; // size includes this head
@@ -57,7 +58,7 @@ _Static_assert(sizeof(struct pvh_start_info) == 56, "hvm_start_info version 1");
 _Static_assert(sizeof(struct pvh_memmap_entry) == 24, "hvm_memmap_table_entry");
 
 #define E820_USABLE 1	    // the same number in both protocols
-#define ADDRESS_END BIT(52) // nothing lies beyond what the processor can address
+#define ADDRESS_END BIT(46) // of the direct map (DIRECT_BYTES): 64 TB
 #define TABLE_LIMIT 4096    // entries of one table: a longer one is garbage
 
 static void remove_range(struct boot_info *info, unsigned i)
@@ -130,6 +131,7 @@ static void fill(struct boot_info *info, paddr_t start, paddr_t end, bool usable
 
 void bootinfo_add_range(struct boot_info *info, paddr_t start, paddr_t end, bool usable)
 {
+	start = MIN(start, ADDRESS_END);
 	end = MIN(end, ADDRESS_END);
 	if (usable) { // whole frames only
 		start = ALIGN_UP(start, PAGE_SIZE);
@@ -149,6 +151,31 @@ void bootinfo_add_range(struct boot_info *info, paddr_t start, paddr_t end, bool
 void bootinfo_reserve(struct boot_info *info, paddr_t start, paddr_t end)
 {
 	bootinfo_add_range(info, start, end, false);
+}
+
+uint64_t bootinfo_drop_far(struct boot_info *info)
+{
+	int64_t sum = 0, best = INT64_MIN;
+	uint64_t dropped = 0;
+	unsigned last = 0;
+
+	for (unsigned i = 0; i < info->range_count; i++) {
+		const struct boot_range *r = &info->ranges[i];
+
+		if (!r->usable)
+			continue;
+		sum += (int64_t)(r->end - r->start);
+		if (sum - (int64_t)((r->end >> PAGE_SHIFT) * sizeof(struct page)) > best) {
+			best = sum - (int64_t)((r->end >> PAGE_SHIFT) * sizeof(struct page));
+			last = i;
+		}
+	}
+	for (unsigned i = last + 1; i < info->range_count; i++)
+		if (info->ranges[i].usable) {
+			dropped += info->ranges[i].end - info->ranges[i].start;
+			remove_range(info, i--);
+		}
+	return dropped;
 }
 
 static void add_entry(struct boot_info *info, uint64_t base, uint64_t length, uint32_t type)
@@ -194,8 +221,11 @@ static void mb2_framebuffer(struct boot_info *info, const struct mb2_framebuffer
 		return;
 	if (!fb->addr || fb->width > 16384 || fb->height > 16384 ||
 	    (fb->bpp != 32 && fb->bpp != 24 && fb->bpp != 16) ||
-	    fb->pitch < fb->width * (fb->bpp / 8) || fb->pitch > 16384 * 4)
+	    fb->pitch < fb->width * (fb->bpp / 8) || fb->pitch > 16384 * 4 ||
+	    fb->red_shift + fb->red_bits > fb->bpp || fb->green_shift + fb->green_bits > fb->bpp ||
+	    fb->blue_shift + fb->blue_bits > fb->bpp)
 		return;
+	add_entry(info, fb->addr, (uint64_t)fb->pitch * fb->height, 0);
 	info->framebuffer = fb->addr;
 	info->fb_width = fb->width;
 	info->fb_height = fb->height;
@@ -241,7 +271,8 @@ static bool parse_multiboot2(paddr_t addr, const struct boot_reader *reader, str
 {
 	const uint32_t *head = reader->at(reader->ctx, addr, 8);
 	const char *base;
-	uint32_t total, offset = 8;
+	uint32_t total;
+	uint64_t offset = 8;
 
 	info->loader = "multiboot2";
 	if (!head || addr % 8)

@@ -21,3 +21,6 @@ bool bootinfo_parse(enum boot_door door, paddr_t addr, const struct boot_reader 
 // anywhere wins over usable.
 void bootinfo_add_range(struct boot_info *info, paddr_t start, paddr_t end, bool usable);
 void bootinfo_reserve(struct boot_info *info, paddr_t start, paddr_t end);
+// Gives up the highest usable ranges where that leaves more memory: the frames below them are described (struct page),
+// holes and all, and a line of garbage in the firmware's table must not cost the machine. Returns how many bytes.
+uint64_t bootinfo_drop_far(struct boot_info *info);

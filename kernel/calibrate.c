@@ -40,7 +40,8 @@ static bool sane(uint64_t hz)
 	return hz >= SANE_MIN_HZ && hz <= SANE_MAX_HZ;
 }
 
-static uint64_t hz_from_processor(void)
+// *exact: the crystal is told. Its multiple beside the nominal frequency is off by some tenths of a percent.
+static uint64_t hz_from_processor(bool *exact)
 {
 	struct cpuid leaf;
 	uint64_t hz = 0;
@@ -50,6 +51,7 @@ static uint64_t hz_from_processor(void)
 	leaf = cpuid(0x15, 0);
 	if (!leaf.eax || !leaf.ebx)
 		return 0;
+	*exact = leaf.ecx != 0;
 	if (leaf.ecx)
 		hz = (uint64_t)leaf.ecx * leaf.ebx / leaf.eax;
 	else if (cpuid(0, 0).eax >= 0x16) // the crystal is not told, but its multiple is
@@ -159,15 +161,16 @@ static void measure(struct calibration *out, const struct reference_mark *from)
 
 void calibrate(struct calibration *out, struct reference_mark *mark)
 {
-	uint64_t told = hz_from_processor();
+	uint64_t told;
 
 	*out = (struct calibration){.source = "CPUID", .exact = true};
+	told = hz_from_processor(&out->exact);
 	if (!told) {
 		told = hz_from_hypervisor();
-		out->source = "hypervisor";
+		*out = (struct calibration){.source = "hypervisor", .exact = true};
 	}
 	out->tsc_hz = told;
-	if (told && lapic_timer_has_deadline())
+	if (told && out->exact && lapic_timer_has_deadline())
 		return;
 	find_reference();
 	*mark = take_mark();
@@ -186,14 +189,29 @@ void calibrate(struct calibration *out, struct reference_mark *mark)
 		out->lapic_hz = NS_PER_SEC;
 }
 
-uint64_t calibrate_again(const struct reference_mark *mark)
+static bool about(uint64_t hz, uint64_t other)
+{
+	return hz > other - other / 16 && hz < other + other / 16;
+}
+
+// The ACPI timer goes round every 4.7 s; how often it did since the mark (a host may let the machine wait) is told
+// by the rate so far, unless that does not agree: then it was wrong, and this is taken for the usual second.
+uint64_t calibrate_again(const struct reference_mark *mark, uint64_t hz)
 {
 	struct reference_mark now;
-	uint64_t hz;
+	uint64_t cycles, expected, ticks, rounds = 0;
 
 	if (!mark->valid || !pm_port) // the PIT goes round every 55 ms
 		return 0;
 	now = take_mark();
-	hz = (now.cycles - mark->cycles) * PM_HZ / MAX(1U, ticks_between(mark->ticks, now.ticks));
-	return sane(hz) ? hz : 0;
+	cycles = now.cycles - mark->cycles;
+	if (cycles > UINT64_MAX / PM_HZ)
+		return 0;
+	expected = cycles * PM_HZ / hz;
+	ticks = MAX(1U, ticks_between(mark->ticks, now.ticks));
+	if (expected > ticks)
+		rounds = (expected - ticks + PM_MASK / 2) & ~(uint64_t)PM_MASK;
+	if (about(cycles * PM_HZ / (ticks + rounds), hz))
+		return cycles * PM_HZ / (ticks + rounds);
+	return sane(cycles * PM_HZ / ticks) ? cycles * PM_HZ / ticks : 0;
 }

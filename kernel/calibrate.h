@@ -19,5 +19,5 @@ struct calibration {
 
 // Interrupts may be on; takes about a millisecond. `mark`: where calibrate_again measures from.
 void calibrate(struct calibration *out, struct reference_mark *mark);
-// The TSC's rate over the time since `mark`, at most four seconds; 0 when it cannot be told.
-uint64_t calibrate_again(const struct reference_mark *mark);
+// The TSC's rate over the time since `mark`, some seconds; `hz`: about what it is. 0 when it cannot be told.
+uint64_t calibrate_again(const struct reference_mark *mark, uint64_t hz);

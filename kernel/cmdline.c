@@ -75,13 +75,25 @@ static void parse_word(char *word)
 	report_unknown(word, key_len);
 }
 
+// Half a word would be another word, or another address.
+static void cut_at_a_word(void)
+{
+	size_t len = strlen(line);
+
+	while (len && line[len] != ' ' && line[len] != '\t')
+		len--;
+	line[len] = 0;
+	kprintf("command line: longer than %u characters, cut behind \"%s\"\n", LINE_BYTES - 1,
+		line + (len > 32 ? len - 32 : 0));
+}
+
 void cmdline_parse(const char *text)
 {
 	static char words[LINE_BYTES];
 	char *p = words;
 
 	if (kstrlcpy(line, text, sizeof(line)) >= sizeof(line))
-		kprintf("command line: longer than %u characters, cut\n", LINE_BYTES - 1);
+		cut_at_a_word();
 	kstrlcpy(words, line, sizeof(words));
 	for (;;) {
 		char *word;

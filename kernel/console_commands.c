@@ -20,6 +20,7 @@
 #define LINE_BYTES  256
 #define KB(frames)  ((unsigned long)(frames) << (PAGE_SHIFT - 10))
 #define TRACE_LINES 20
+#define HELP_COLUMN 20 // what is longer has its sentence on the next line
 
 extern const struct console_command __start_console_commands[] __attribute__((weak));
 extern const struct console_command __stop_console_commands[] __attribute__((weak));
@@ -165,7 +166,10 @@ void console_help(int argc, char **argv)
 			next = c;
 		if (!next)
 			break;
-		console_printf("  %-20s %s\n", next->usage, next->help);
+		console_printf("  %-*s ", HELP_COLUMN, next->usage);
+		if (strlen(next->usage) > HELP_COLUMN)
+			console_printf("\n  %-*s ", HELP_COLUMN, "");
+		console_printf("%s\n", next->help);
 		last = next->name;
 	}
 }
@@ -238,11 +242,13 @@ static void run_memory(int argc, char **argv)
 		       KB(m.frames_total), KB(m.frames_free), KB(m.frames_free_low), KB(m.reserve),
 		       (unsigned long)m.failed);
 	console_print_sections("MEMORY");
+	console_printf("Pools: %lu KB, %lu KB given back so far\n", KB(pool_frames()),
+		       KB(pool_frames_given()));
 	console_printf("%-24s %8s %8s %8s %8s %8s\n", "Pool", "bytes", "used", "most", "limit",
 		       "refused");
 	for (const struct pool *p = pool_first(); p; p = p->next)
 		console_printf("%-24s %8lu %8u %8u %8u %8lu\n", p->name,
-			       (unsigned long)p->object_bytes, p->used, p->high, p->maximum,
+			       (unsigned long)p->object_bytes, p->used, pool_high(p), p->maximum,
 			       (unsigned long)p->failed);
 }
 CONSOLE_COMMAND(memory, "MEMORY", "MEMORY", "Shows what memory is used for.", run_memory);

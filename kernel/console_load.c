@@ -110,13 +110,17 @@ static void unload(int argc, char **argv)
 	    argc == 2 && kparse_u64(argv[1], strlen(argv[1]), &pid) ? process_find((int)pid) : NULL;
 
 	if (!p) {
-		console_printf("UNLOAD process: no such process; PS lists them\n");
+		if (argc == 2)
+			console_printf("%s: no such process; PS lists them\n", argv[1]);
+		else
+			console_printf("UNLOAD process\n");
 		return;
 	}
 	signal_process(p, SIGKILL, NULL);
 	process_put(p);
 }
-CONSOLE_COMMAND(unload, "UNLOAD", "UNLOAD process", "Ends a program.", unload);
+CONSOLE_COMMAND(unload, "UNLOAD", "UNLOAD process", "Ends a program at once; PS has its number.",
+		unload);
 
 #define PS_MAX 256
 

@@ -28,6 +28,7 @@ struct table_register {
 
 #define EFER_SCE   BIT(0)
 #define EFER_NX	   BIT(11)
+#define CR4_MCE	   BIT(6) // without it a machine check resets the machine
 #define CR4_PGE	   BIT(7)
 #define CR4_FXSR   BIT(9) // OSFXSR and, above it, OSXMMEXCPT
 #define CR4_XMMEXC BIT(10)
@@ -112,6 +113,7 @@ static void detect(void)
 	cpu_has.nx = ext.edx & BIT(20);
 	cpu_has.pages_1g = ext.edx & BIT(26);
 	cpu_has.pge = basic.edx & BIT(13);
+	cpu_has.machine_check = (basic.edx & (BIT(7) | BIT(14))) == (BIT(7) | BIT(14));
 	cpu_has.pat = basic.edx & BIT(16);
 	cpu_has.smep = leaf7.ebx & BIT(7);
 	cpu_has.smap = leaf7.ebx & BIT(20);
@@ -121,6 +123,8 @@ static void detect(void)
 	cpu_has.invariant_tsc = power.edx & BIT(8);
 	cpu_has.xsave = basic.ecx & BIT(26);
 	cpu_has.avx = cpu_has.xsave && basic.ecx & BIT(28);
+	cpu_has.address_bits =
+	    cpuid(0x80000000, 0).eax >= 0x80000008 ? (uint8_t)cpuid(0x80000008, 0).eax : 36;
 	has_rdrand = basic.ecx & BIT(30);
 	cpu_has.meltdown = may_leak(basic.eax, leaf7.edx);
 }
@@ -135,6 +139,8 @@ static void enable(void)
 	}
 	if (cpu_has.pge)
 		cr4 |= CR4_PGE;
+	if (cpu_has.machine_check)
+		cr4 |= CR4_MCE;
 	if (cpu_has.smep) {
 		cr4 |= CR4_SMEP;
 		add_feature("smep");
@@ -255,14 +261,17 @@ uint64_t cpu_random(void)
 	uint64_t value;
 	bool ok;
 
+	// Some processors' RDRAND says that all went well and gives all ones, each time: it is never the only source.
 	for (unsigned tries = 0; has_rdrand && tries < 10; tries++) {
 		__asm__ volatile("rdrand %0" : "=r"(value), "=@ccc"(ok));
-		if (ok)
-			return value;
+		if (ok && value != UINT64_MAX) {
+			state = mix(state ^ value);
+			return mix(state ^ rdtsc());
+		}
 	}
 	// Jitter between the TSC and the path here, the entry time, the stack guard (drawn from the
-	// TSC at entry) and the PIT's counter, through a hash; the state carries over.
-	for (unsigned i = 0; i < 4; i++) {
+	// TSC at entry) and the PIT's counter, through a hash; the state carries over, and is begun with more.
+	for (unsigned i = state ? 3 : 0; i < 4; i++) {
 		outb(0x43, 0);
 		state = mix(state ^ rdtsc() ^ (uint64_t)inb(0x40) << 56 ^
 			    (uint64_t)inb(0x40) << 48 ^ boot_info.entry_cycles ^ __stack_chk_guard);

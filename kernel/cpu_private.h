@@ -5,6 +5,8 @@
 #include "kernel/base.h"
 
 #define MSR_ARCH_CAPABILITIES 0x10a
+#define MSR_MCG_CAP	      0x179
+#define MSR_MC0_STATUS	      0x401 // bank n: 4 n further; the address is behind it
 #define MSR_EFER	      0xc0000080
 #define MSR_STAR	      0xc0000081
 #define MSR_LSTAR	      0xc0000082
@@ -25,6 +27,8 @@ struct cpu_features {
 	bool nx, pages_1g, pge, pat, smep, smap, umip, tsc_deadline, x2apic, invariant_tsc;
 	bool meltdown; // a program may read what ring 0 has mapped
 	bool xsave, avx;
+	bool machine_check;   // exception and banks of registers that say why (MCE, MCA)
+	uint8_t address_bits; // of physical addresses
 };
 extern struct cpu_features cpu_has; // constant after cpu_init
 extern uint8_t cpu_smap;	    // constant after cpu_init: SMAP is on (registers.inc)

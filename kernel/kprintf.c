@@ -39,7 +39,7 @@ static void put_repeated(struct out *out, char c, size_t count)
 static void put_field(struct out *out, const struct spec *spec, const char *prefix, size_t zeros,
 		      const char *text, size_t len)
 {
-	size_t prefix_len = strlen(prefix), body = prefix_len + zeros + len;
+	size_t prefix_len = *prefix ? strlen(prefix) : 0, body = prefix_len + zeros + len;
 	size_t pad = spec->width > body ? spec->width - body : 0;
 
 	if (pad && !spec->left && !spec->zero)
@@ -296,9 +296,16 @@ static void piece_flush(void)
 
 static void put_log(struct out *out, const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		log_ring[log_end++ % LOG_BYTES] = text[i];
-		piece[piece_len++] = text[i];
+	while (len) {
+		size_t at = log_end % LOG_BYTES;
+		size_t n = MIN(len, MIN(sizeof(piece) - piece_len, LOG_BYTES - at));
+
+		memcpy(log_ring + at, text, n);
+		memcpy(piece + piece_len, text, n);
+		log_end += n;
+		piece_len += n;
+		text += n;
+		len -= n;
 		if (piece_len == sizeof(piece))
 			piece_flush();
 	}

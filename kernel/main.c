@@ -42,6 +42,7 @@ static const void *boot_memory(void *ctx, paddr_t addr, uint64_t len)
 static void read_boot_information(enum boot_door door, paddr_t addr)
 {
 	static const struct boot_reader reader = {.at = boot_memory};
+	uint64_t far;
 
 	if (!bootinfo_parse(door, addr, &reader, &boot_info))
 		PANIC("the boot loader's information (%s) makes no sense",
@@ -50,6 +51,10 @@ static void read_boot_information(enum boot_door door, paddr_t addr)
 		kprintf("memory map: more than %u ranges, some are not used\n", BOOT_MAX_RANGES);
 	bootinfo_reserve(&boot_info, 0, LOW_MEMORY);
 	bootinfo_reserve(&boot_info, (paddr_t)image_phys_start, (paddr_t)image_phys_end);
+	far = bootinfo_drop_far(&boot_info);
+	if (far)
+		kprintf("memory map: %lu KB lie too far above the rest and are not used\n",
+			far >> 10);
 }
 
 static uint64_t memory_mb(void)
@@ -62,8 +67,12 @@ static uint64_t memory_mb(void)
 
 static void say_ready(const char *address)
 {
-	kprintf("pagewire: ready http://%s/ %lu ms %lu cycles since kernel entry\n", address,
-		(unsigned long)(clock_ns() / NS_PER_MS),
+	char port[8] = "";
+
+	if (http_port() != 80)
+		ksnprintf(port, sizeof(port), ":%u", http_port());
+	kprintf("pagewire: ready http://%s%s/ %lu ms %lu cycles since kernel entry\n", address,
+		port, (unsigned long)(clock_ns() / NS_PER_MS),
 		(unsigned long)(clock_cycles() - boot_info.entry_cycles));
 	screen_show();
 }
@@ -89,6 +98,7 @@ void kmain(enum boot_door door, paddr_t info, uint64_t entry_cycles)
 	irq_init();
 	timer_init();
 	wtd_init_cpu();
+	pool_trim_start();
 	screen_start();
 	kprintf("%s, %lu MB of memory, %s\n", boot_info.loader, memory_mb(), cpu_model_text());
 	cpu_say_weakness();

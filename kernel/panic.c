@@ -15,6 +15,7 @@
 
 static bool (*test_hook)(const char *message);
 static unsigned depth; // panics that have begun and not ended
+static char messages[2][256];
 
 void panic_set_test_hook(bool (*hook)(const char *message))
 {
@@ -28,15 +29,33 @@ NORETURN static void leave(void)
 	cpu_stop();
 }
 
-// One more panic on the way is said in a line; a third is not even said.
-static void enter(void)
+// Says nothing yet; returns what is to be said. One more panic on the way is said in a line, with what the first was
+// about: it may have come before that was out (painting the screen). A third is not even said.
+static const char *enter(const char *format, va_list args)
 {
+	char *text;
+
 	__asm__ volatile("cli");
 	kprintf_set_guard(NULL);
 	if (++depth > 2)
 		leave();
-	if (depth == 1 && !test_hook)
+	text = messages[depth - 1];
+	kvsnprintf(text, sizeof(messages[0]), format, args);
+	if (depth == 1 && test_hook) {
+		depth = 0; // the hook may jump away
+		test_hook(text);
+		depth = 1;
+	} else if (depth == 1) {
 		kprintf_flush(); // from here on the screen is painted at once, by us
+	}
+	serial_set_polled();
+	return text;
+}
+
+static void print_first(void)
+{
+	if (depth > 1)
+		kprintf("The panic before it: %s\n", messages[0]);
 }
 
 static void trace_line(void *ctx, const char *text)
@@ -78,20 +97,14 @@ static void print_rest(uintptr_t rip, uintptr_t rbp)
 
 void panic_at(const char *file, int line, const char *function, const char *format, ...)
 {
-	static char message[256];
+	const char *message;
 	va_list args;
 
-	enter();
 	va_start(args, format);
-	kvsnprintf(message, sizeof(message), format, args);
+	message = enter(format, args);
 	va_end(args);
-	if (test_hook && depth == 1) {
-		depth = 0; // the hook may jump away
-		test_hook(message);
-		depth = 1;
-	}
-	serial_set_polled();
 	kprintf("\nPANIC in %s (%s:%d): %s\n", function, file, line, message);
+	print_first();
 	if (depth == 1)
 		print_rest((uintptr_t)__builtin_return_address(0),
 			   *(uintptr_t *)__builtin_frame_address(0));
@@ -100,22 +113,16 @@ void panic_at(const char *file, int line, const char *function, const char *form
 
 void panic_trap(const struct trap_frame *frame, const char *format, ...)
 {
-	static char message[256];
+	const char *message;
 	char place[96];
 	va_list args;
 
-	enter();
 	va_start(args, format);
-	kvsnprintf(message, sizeof(message), format, args);
+	message = enter(format, args);
 	va_end(args);
-	if (test_hook && depth == 1) {
-		depth = 0;
-		test_hook(message);
-		depth = 1;
-	}
 	debug_place(frame->rip, place, sizeof(place));
-	serial_set_polled();
 	kprintf("\nPANIC in %s: %s\n", place, message);
+	print_first();
 	if (depth == 1) {
 		print_registers(frame);
 		print_rest(frame->rip, frame->rbp);

@@ -131,7 +131,7 @@ static void give_block(struct page *page, unsigned order)
 	list_add(&pages[frame], order);
 }
 
-struct page *pmm_alloc(unsigned order)
+static struct page *alloc_block(unsigned order)
 {
 	struct page *page;
 	uint64_t left;
@@ -147,10 +147,16 @@ struct page *pmm_alloc(unsigned order)
 		trace(TRACE_PMM_FAILED, order, left, 0);
 		return NULL;
 	}
-	memset(page, 0, sizeof(*page) << order);
 	if (junk)
 		memset(page_virt(page), PAGE_JUNK, PAGE_SIZE << order);
 	return page;
+}
+
+struct page *pmm_alloc(unsigned order)
+{
+	struct page *page = alloc_block(order);
+
+	return page ? memset(page, 0, sizeof(*page) << order) : NULL;
 }
 
 void pmm_free(struct page *page, unsigned order)
@@ -192,17 +198,45 @@ static bool reclaim(unsigned order, unsigned round)
 	return got != 0;
 }
 
-void *kpages_alloc_raw(size_t bytes)
+static void *alloc_reclaiming(size_t bytes, struct page *(*alloc)(unsigned order))
 {
 	unsigned order = order_of(bytes);
 	struct page *page;
 
 	if (!bytes || order > PMM_MAX_ORDER)
 		return NULL;
-	page = pmm_alloc(order);
+	page = alloc(order);
 	for (unsigned round = 0; !page && round < RECLAIM_ROUNDS && reclaim(order, round); round++)
-		page = pmm_alloc(order);
+		page = alloc(order);
 	return page ? page_virt(page) : NULL;
+}
+
+void *kpages_alloc_raw(size_t bytes)
+{
+	return alloc_reclaiming(bytes, pmm_alloc);
+}
+
+// The first frame's may be looked at as a buddy.
+static struct page *alloc_bare(unsigned order)
+{
+	struct page *page = alloc_block(order);
+
+	return page ? memset(page, 0, sizeof(*page)) : NULL;
+}
+
+void *kpages_alloc_bare(size_t bytes)
+{
+	return alloc_reclaiming(bytes, alloc_bare);
+}
+
+void kpages_free_bare(void *p, size_t bytes)
+{
+	struct page *page = p ? page_of_phys(virt_to_phys(p)) : NULL;
+
+	if (!p)
+		return;
+	memset(page + 1, 0, sizeof(*page) * ((1UL << order_of(bytes)) - 1));
+	kpages_free(p, bytes);
 }
 
 void *kpages_alloc(size_t bytes)

@@ -9,20 +9,16 @@
 //	+--------+--------+-------------------+
 //	| next   | seal   | junk ...          |   free
 //	+--------+--------+-------------------+
+//
+// How pages go back is kernel/pool_trim.c's: nothing of it is done here for an object.
 #include "kernel/pool.h"
 #include "kernel/kstat.h"
 #include "kernel/kstring.h"
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
+#include "kernel/pool_private.h"
 #include "kernel/trace.h"
 #include "kernel/vmm.h"
-
-#define POOL_SEAL 0xf4eedf4eedf4eedfUL
-
-struct free_object {
-	struct free_object *next;
-	uintptr_t seal; // POOL_SEAL ^ address
-};
 
 static struct pool *pools;	// every pool ever grown; pushed atomically, never removed
 static bool junk;		// set at boot or by a test
@@ -30,11 +26,6 @@ static bool fail_armed;		// test: pool_fail_after is in force
 static uint32_t fail_countdown; // test: allocations that still succeed
 static const char *fail_name;	// test: the only pool that fails; null: all
 static struct spinlock fail_lock = SPINLOCK_INIT("pool-fail", RANK_POOL);
-
-static uintptr_t seal_of(const struct free_object *o)
-{
-	return POOL_SEAL ^ (uintptr_t)o;
-}
 
 static size_t object_stride(const struct pool *pool)
 {
@@ -92,6 +83,7 @@ static bool grow(struct pool *pool)
 	unsigned order = run_order(stride);
 	uint32_t count = (uint32_t)((PAGE_SIZE << order) / stride);
 	struct free_object *free;
+	struct page *head;
 	char *run;
 	bool first;
 
@@ -99,14 +91,18 @@ static bool grow(struct pool *pool)
 	run = take_run(order);
 	if (!run)
 		return false;
+	head = page_of_phys(virt_to_phys(run));
 	spin_lock_wtd(&pool->lock);
-	first = pool->total == 0;
+	first = pool->per_run == 0;
+	pool->per_run = count;
+	pool->order = (uint8_t)order;
+	head->run = (struct page_run){.pool = pool};
 	free = pool->free;
 	for (char *at = run, *end = run + count * stride; at != end; at += stride) {
 		struct free_object *o = (struct free_object *)at;
 
 		o->next = free;
-		o->seal = seal_of(o);
+		o->seal = pool_seal(o);
 		free = o;
 	}
 	pool->free = free;
@@ -114,6 +110,7 @@ static bool grow(struct pool *pool)
 	spin_unlock_wtd(&pool->lock);
 	if (first)
 		register_pool(pool);
+	pool_trim_grown();
 	return true;
 }
 
@@ -133,7 +130,7 @@ static bool injected_failure(const struct pool *pool)
 	return fail;
 }
 
-static NORETURN __attribute__((noinline)) void written_panic(const struct pool *pool, const void *o)
+NORETURN __attribute__((noinline)) void pool_written_panic(const struct pool *pool, const void *o)
 {
 	PANIC("pool %s: free object %p was written to", pool->name, o);
 }
@@ -143,12 +140,12 @@ static inline struct free_object *take_first(struct pool *pool, struct free_obje
 {
 	uint32_t used = pool->used + 1;
 
-	if (UNLIKELY(o->seal != seal_of(o)))
-		written_panic(pool, o);
+	if (UNLIKELY(o->seal != pool_seal(o)))
+		pool_written_panic(pool, o);
 	pool->free = o->next;
 	pool->used = used;
-	if (used > pool->high)
-		pool->high = used;
+	if (used > pool->peak)
+		pool->peak = used;
 	return o;
 }
 
@@ -158,6 +155,8 @@ static struct free_object *take(struct pool *pool)
 	struct free_object *o = NULL;
 
 	spin_lock_wtd(&pool->lock);
+	if (!pool->free)
+		pool_trim_lend(pool);
 	if (pool->used < pool->maximum && pool->free)
 		o = take_first(pool, pool->free);
 	spin_unlock_wtd(&pool->lock);
@@ -227,7 +226,7 @@ static NORETURN __attribute__((noinline)) void free_panic(const struct pool *poo
 {
 	const struct free_object *o = object;
 
-	if (o->seal == seal_of(o))
+	if (o->seal == pool_seal(o))
 		PANIC("pool %s: object %p is freed twice", pool->name, object);
 	PANIC("pool %s: %p is freed but nothing is out", pool->name, object);
 }
@@ -243,7 +242,7 @@ static __attribute__((noinline)) void fill_with_junk(struct free_object *o, size
 
 static inline void put_back(struct pool *pool, struct free_object *o)
 {
-	o->seal = seal_of(o);
+	o->seal = pool_seal(o);
 	o->next = pool->free;
 	pool->free = o;
 	pool->used--;
@@ -252,6 +251,8 @@ static inline void put_back(struct pool *pool, struct free_object *o)
 // Junk, or more than one processor.
 static __attribute__((noinline)) void free_slowly(struct pool *pool, struct free_object *o)
 {
+	if (pool_run_of(pool, o)->run.pool != pool)
+		PANIC("pool %s: %p is freed, which is none of its objects", pool->name, o);
 	if (junk)
 		fill_with_junk(o, pool->object_bytes);
 	spin_lock_wtd(&pool->lock);
@@ -263,7 +264,7 @@ void pool_free(struct pool *pool, void *object)
 {
 	struct free_object *o = object;
 
-	if (UNLIKELY(o->seal == seal_of(o) || pool->used == 0))
+	if (UNLIKELY(o->seal == pool_seal(o) || pool->used == 0))
 		free_panic(pool, object);
 	if (UNLIKELY(junk || CPU_MAX > 1)) {
 		free_slowly(pool, o);
@@ -278,6 +279,7 @@ bool pool_reserve(struct pool *pool, uint32_t objects)
 {
 	if (objects > pool->maximum)
 		return false;
+	pool->reserved = MAX(pool->reserved, objects);
 	while (pool->total < objects)
 		if (!grow(pool))
 			return false;
@@ -338,7 +340,7 @@ static uint64_t figure_used(const struct pool *pool)
 
 static uint64_t figure_high(const struct pool *pool)
 {
-	return pool->high;
+	return pool_high(pool);
 }
 
 static uint64_t figure_maximum(const struct pool *pool)

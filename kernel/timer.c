@@ -33,6 +33,7 @@ static bool ready;			       // the timer interrupt works
 static uint64_t interrupts;		       // (S)
 KSTAT_COUNTER(interrupts, "pagewire_timer_interrupts_total", "Interrupts of the one-shot timer.");
 static struct reference_mark first_mark; // when calibration began
+static uint64_t first_hz;		 // what it found
 static struct wtd refine_work;
 static struct clock_page *published; // null until clock_publish
 
@@ -151,7 +152,7 @@ static void set_first_rate(uint64_t hz)
 
 static void refine(struct wtd *work)
 {
-	uint64_t hz = calibrate_again(&first_mark);
+	uint64_t hz = calibrate_again(&first_mark, first_hz);
 
 	if (hz)
 		set_rate(hz);
@@ -203,6 +204,7 @@ void timer_init(void)
 	bool on;
 
 	calibrate(&c, &first_mark);
+	first_hz = c.tsc_hz;
 	set_first_rate(c.tsc_hz);
 	lapic_mult = ratio(c.lapic_hz, NS_PER_SEC);
 	lapic_timer_set_handler(timer_interrupt);

@@ -12,13 +12,15 @@
 
 extern char trap_stubs[], irq_stubs[]; // trap.asm, 16 bytes each
 
-struct gate { // SDM 3A figure 6-8
-	uint16_t offset_low, selector;
-	uint8_t ist, type;
-	uint16_t offset_mid;
-	uint32_t offset_high, reserved;
+// SDM 3A figure 6-8: present, ring 0, interrupt gate (interrupts off). A program may ask for what GATE_USER says.
+#define GATE_LOW(address)                                                                          \
+	(((address)&0xffff) | (uint64_t)SELECTOR_CODE << 16 | 0x8eUL << 40 |                       \
+	 ((address)&0xffff0000) << 32)
+#define GATE_IST(n) ((uint64_t)(n) << 32)
+#define GATE_USER   (3UL << 45)
+struct gate {
+	uint64_t low, high; // high: the upper half of the address
 };
-_Static_assert(sizeof(struct gate) == 16, "SDM 3A figure 6-8");
 static struct gate idt[256];
 
 enum {
@@ -60,18 +62,14 @@ static const char *const names[32] = {
     "control protection exception",
 };
 
-static void set_gate(unsigned vector, const char *stub, unsigned ist)
+// Of the vectors from `first` up to `end`, whose stubs lie behind each other.
+static void set_gates(unsigned first, unsigned end, const char *stub)
 {
-	uintptr_t address = (uintptr_t)stub;
+	for (unsigned vector = first; vector < end; vector++, stub += 16) {
+		uintptr_t address = (uintptr_t)stub;
 
-	idt[vector] = (struct gate){
-	    .offset_low = (uint16_t)address,
-	    .selector = SELECTOR_CODE,
-	    .ist = (uint8_t)ist,
-	    .type = 0x8e, // present, ring 0, interrupt gate: interrupts off
-	    .offset_mid = (uint16_t)(address >> 16),
-	    .offset_high = (uint32_t)(address >> 32),
-	};
+		idt[vector] = (struct gate){GATE_LOW(address), address >> 32};
+	}
 }
 
 void trap_init(void)
@@ -81,14 +79,12 @@ void trap_init(void)
 		uint64_t base;
 	} __attribute__((packed)) idtr = {sizeof(idt) - 1, (uintptr_t)idt};
 
-	for (unsigned vector = 0; vector < 32; vector++)
-		set_gate(vector, trap_stubs + vector * 16, 0);
-	for (unsigned vector = 32; vector < 256; vector++)
-		set_gate(vector, irq_stubs + (vector - 32) * 16, 0);
-	idt[VECTOR_BREAKPOINT].type = 0xee; // a program may ask for it
-	idt[VECTOR_DOUBLE_FAULT].ist = IST_DOUBLE_FAULT + 1;
-	idt[VECTOR_NMI].ist = IST_NMI + 1;
-	idt[VECTOR_MACHINE_CHECK].ist = IST_MACHINE_CHECK + 1;
+	set_gates(0, 32, trap_stubs);
+	set_gates(32, 256, irq_stubs);
+	idt[VECTOR_BREAKPOINT].low |= GATE_USER;
+	idt[VECTOR_DOUBLE_FAULT].low |= GATE_IST(IST_DOUBLE_FAULT + 1);
+	idt[VECTOR_NMI].low |= GATE_IST(IST_NMI + 1);
+	idt[VECTOR_MACHINE_CHECK].low |= GATE_IST(IST_MACHINE_CHECK + 1);
 	__asm__ volatile("lidt %0" ::"m"(idtr));
 }
 
@@ -107,6 +103,23 @@ static void double_fault(const struct trap_frame *frame)
 		panic_trap(frame, "stack overflow of thread %s (address 0x%lx)", thread_text(),
 			   address);
 	panic_trap(frame, "double fault");
+}
+
+// SDM 3B 16.3.2: the first bank that has something valid to say; firmware has switched the banks on.
+static void machine_check(const struct trap_frame *frame)
+{
+	unsigned banks = cpu_has.machine_check ? rdmsr(MSR_MCG_CAP) & 0xff : 0;
+	const uint64_t valid = BIT(63), has_address = BIT(58);
+
+	for (unsigned bank = 0; bank < banks; bank++) {
+		uint64_t status = rdmsr(MSR_MC0_STATUS + 4 * bank);
+
+		if (status & valid)
+			panic_trap(frame, "machine check: bank %u, status 0x%lx, address 0x%lx",
+				   bank, status,
+				   status & has_address ? rdmsr(MSR_MC0_STATUS + 4 * bank + 1) : 0);
+	}
+	panic_trap(frame, "machine check");
 }
 
 static void page_fault(struct trap_frame *frame)
@@ -146,6 +159,8 @@ void trap_handle(struct trap_frame *frame)
 	}
 	if (frame->vector == VECTOR_DOUBLE_FAULT)
 		double_fault(frame);
+	if (frame->vector == VECTOR_MACHINE_CHECK)
+		machine_check(frame);
 	panic_trap(frame, "%s (error code 0x%lx)",
 		   frame->vector < 32 && names[frame->vector] ? names[frame->vector] : "exception",
 		   frame->error);

@@ -199,7 +199,7 @@ const char *vmm_describe(uintptr_t address)
 	if (address >= DIRECT_BASE) {
 		uint64_t frame = (address - DIRECT_BASE) >> PAGE_SHIFT;
 
-		if (pmm_manages(frame) && pages[frame].flags & PAGE_HIDDEN)
+		if (pages && pmm_manages(frame) && pages[frame].flags & PAGE_HIDDEN)
 			return "a hidden page of the cache";
 		return "in the direct map, but no RAM of ours";
 	}

@@ -109,7 +109,8 @@ static void *map_somewhere(paddr_t addr, size_t len, uint64_t flags)
 	size_t bytes = ALIGN_UP(addr + len, PAGE_SIZE) - first, start;
 	bool large = bytes >= level_span(LEVEL_2M);
 
-	if (!len || addr + len < addr)
+	// Beyond what the processor can address an entry is corrupt, and its use a fault.
+	if (!len || addr + len < addr || addr + len > BIT(cpu_has.address_bits))
 		return NULL;
 	start = area_take(bytes >> PAGE_SHIFT, large ? ENTRIES : 1,
 			  large ? (first >> PAGE_SHIFT) % ENTRIES : 0);

@@ -231,6 +231,11 @@ static void finish_answers(void)
 }
 SHUTDOWN_STEP(http_finish, 20, "HTTP: finish what is in flight", finish_answers);
 
+uint16_t http_port(void)
+{
+	return http_config.port;
+}
+
 void http_start(void)
 {
 	struct tcp_pcb *pcb;

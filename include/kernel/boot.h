@@ -13,7 +13,7 @@ struct boot_range {
 
 struct boot_info {
 	const char *loader; // "multiboot2" or "pvh"
-	char cmdline[1024];
+	char cmdline[1025]; // one more than cmdline.c takes: so it can tell that there was more
 	struct boot_range ranges[BOOT_MAX_RANGES]; // sorted, no overlap
 	unsigned range_count;
 	bool ranges_lost;    // the table was full: what did not fit is not used

@@ -16,8 +16,8 @@ struct cmdline_option {
 	static const struct cmdline_option cmdline_##id TABLE_ROW(cmdline_options) = {             \
 	    .key = key_text, .usage = usage_text, .parse = function}
 
-void cmdline_parse(const char *text); // boot, once; text need not outlive the call
-const char *cmdline_text(void);
+void cmdline_parse(const char *text);	  // boot, once; text need not outlive the call
+const char *cmdline_text(void);		  // as it was given, cut where it was too long; constant
 bool cmdline_selftest(void);		  // "selftest": run the guest tests, then leave
 const char *cmdline_selftest_suite(void); // "selftest=SUITE": only these; null: all
 

@@ -52,15 +52,29 @@ _Static_assert(PAGE_CACHE + PAGE_DETACHED + PAGE_HIDDEN + PAGE_AGAIN + PAGE_READ
 
 struct page_owner; // fs/pagecache.c: the file (or volume metadata) a page belongs to
 
-// Lock key. C: pagecache lock. W: atomic. P: pmm lock while free. F: frozen while state is READING.
+// What a pool keeps of a run of pages that its objects lie in, in the first one's struct page (kernel/pool_trim.c).
+struct page_run {
+	struct pool *pool;   // whose: constant until the run is given back
+	void *first, *last;  // its free objects that the pass has found so far
+	struct page *next;   // on one of the pass's lists, if there are any
+	uint32_t free_count; // of them
+};
+
+// Lock key. C: pagecache lock. W: atomic. P: pmm lock while free. F: frozen while state is READING. O: the pool's lock.
 struct page {
-	struct page_owner *owner;	  // (C) null: not a cache page
-	uint64_t index;			  // (C) page number in the owner
-	struct page *hash_next;		  // (C) hash chain
-	struct page *lru_next, *lru_prev; // (C) LRU list, or the owner's DIRTY pages; (P) free list
-	void *waiters;			  // (C) who to post when READING ends
-	uint64_t stamp_ns;		  // (C) when it came to the MRU end, or became DIRTY
-	volatile uint32_t wire;		  // (W)
+	struct page_owner *owner; // (C) null: not a cache page
+	union {
+		struct {
+			uint64_t index;		// (C) page number in the owner
+			struct page *hash_next; // (C) hash chain
+			// (C) LRU list, or the owner's DIRTY pages; (P) free list
+			struct page *lru_next, *lru_prev;
+			void *waiters; // (C) who to post when READING ends
+		};
+		struct page_run run; // (O) a pool's
+	};
+	uint64_t stamp_ns;	// (C) when it came to the MRU end, or became DIRTY
+	volatile uint32_t wire; // (W)
 	union {
 		struct {
 			uint8_t state; // (C) enum page_state

@@ -22,6 +22,10 @@ void pmm_free(struct page *page, unsigned order);
 void *kpages_alloc(size_t bytes) MUST_CHECK;
 void *kpages_alloc_raw(size_t bytes) MUST_CHECK; // contents undefined
 void kpages_free(void *p, size_t bytes);
+// For tables of megabytes that nobody but their owner knows: contents undefined, and so are the struct pages, clearing
+// of which is left out. Nothing of it may be given to a device, a copy or a program.
+void *kpages_alloc_bare(size_t bytes) MUST_CHECK;
+void kpages_free_bare(void *p, size_t bytes);
 
 // A reclaimer gives frames back under pressure (the page cache's does). Called in any context but
 // interrupt, must not sleep; returns how many frames it freed.
@@ -33,7 +37,7 @@ struct pmm_stats {
 	uint64_t failed;				     // allocations refused
 	uint64_t reserve;				     // frames the cache must leave free
 };
-void pmm_stats(struct pmm_stats *out);
+void pmm_stats(struct pmm_stats *out); // of one moment; any context but interrupt
 // Any context. No more than the reserve is free: who can do without (the cache) takes nothing now.
 bool pmm_low(void);
 // Any context. Whether the frame was ever the allocator's: the struct page of another (the kernel's own,

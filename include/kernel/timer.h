@@ -25,7 +25,7 @@ uint64_t clock_cycles_to_ns(uint64_t cycles); // a difference of two stamps; any
 uint64_t clock_ns_to_cycles(uint64_t ns);     // any context
 // Unix time in nanoseconds (UTC, from the CMOS clock at boot plus clock_ns). Any context.
 uint64_t clock_realtime_ns(void);
-void clock_set_realtime_ns(uint64_t unix_ns);
+void clock_set_realtime_ns(uint64_t unix_ns); // boot, by the CMOS clock's driver
 // Boot, once. From now on the page says what programs need to tell the same time (kernel/clock_page.h).
 struct clock_page;
 void clock_publish(struct clock_page *page);

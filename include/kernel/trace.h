@@ -13,6 +13,7 @@ enum trace_event {
 	TRACE_EVENTS
 };
 
+// Any context, with interrupts on or off; what a, b and c mean is the event's sentence.
 void trace(enum trace_event event, uint64_t a, uint64_t b, uint64_t c);
 // Calls line() with the text of the last `count` events, oldest first. Any context.
 void trace_dump(unsigned count, void (*line)(void *ctx, const char *text), void *ctx);

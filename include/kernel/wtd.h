@@ -56,6 +56,7 @@ struct wtd {
 	{                                                                                          \
 		.fn = (function), .owner = (owner_name)                                            \
 	}
+// The same for a node that is not static. It must not be queued or ARMED. Any context.
 void wtd_init(struct wtd *work, wtd_fn fn, const char *owner);
 
 // Any context. True if this call queued the node; false if it was queued already. A node that was
@@ -99,9 +100,10 @@ struct wtd_stats {
 	uint32_t workers, workers_idle, workers_max;
 	uint64_t workers_max_hits;
 };
+// A processor's figures as they are read, which is not at one moment. Any context.
 void wtd_stats(unsigned cpu, enum wtd_class class, struct wtd_stats *out);
 #define WTD_HOG_LIMIT (2 * NS_PER_MS) // as long as nobody sets another
-void wtd_set_hog_limit(uint64_t ns);
+void wtd_set_hog_limit(uint64_t ns);  // tests
 
 // Boot, once, after thread_init: makes this processor's queues and the minimum of workers.
 void wtd_init_cpu(void);

@@ -246,6 +246,17 @@ KTEST("boot", protections, "protections-of-the-processor-are-on")
 	EXPECT(__stack_chk_guard && !(__stack_chk_guard & 0xff));
 }
 
+KTEST("boot", unaddressable, "what-the-processor-cannot-address-is-not-mapped")
+{
+	paddr_t end = BIT(cpu_has.address_bits);
+
+	EXPECT(cpu_has.address_bits >= 36);
+	EXPECT(!vmm_map_phys(end, 1, false));
+	EXPECT(!vmm_map_phys(end - 1, 2, false));
+	EXPECT(!vmm_map_io(BIT(63), PAGE_SIZE));
+	EXPECT(!vmm_map_io(UINT64_MAX - 0x7ff, 0x400));
+}
+
 KTEST("boot", acpi, "acpi-tables-are-found-and-whole")
 {
 	const struct acpi_header *madt = acpi_find("APIC");

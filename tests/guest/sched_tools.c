@@ -2,6 +2,8 @@
 // See sched_tools.h.
 #include "tests/guest/sched_tools.h"
 #include "kernel/cpu.h"
+#include "kernel/pmm.h"
+#include "kernel/pool.h"
 #include "kernel/sched.h"
 
 char run_log[LOG_BYTES];
@@ -44,6 +46,18 @@ void burn(uint64_t ns)
 
 	while (clock_ns() < until)
 		cpu_relax();
+}
+
+uint64_t frames_but_used(void)
+{
+	struct pmm_stats stats;
+	uint64_t in_pools;
+
+	wtd_disable();
+	pmm_stats(&stats);
+	in_pools = pool_frames();
+	wtd_enable();
+	return stats.frames_free + in_pools;
 }
 
 struct wtd_stats stats_of(enum wtd_class class)

@@ -21,4 +21,6 @@ bool disturbed_since(uint64_t start);
 #define PATIENCE_NS (60 * NS_PER_SEC)
 bool wait_for(volatile uint32_t *flag, uint32_t value);
 void burn(uint64_t ns); // keeps the processor busy, interrupts on
+// Frames that are free or some pool's: what pools take and give back meanwhile changes nothing.
+uint64_t frames_but_used(void);
 struct wtd_stats stats_of(enum wtd_class class);

@@ -115,8 +115,11 @@ static void check_invariants(void)
 		assert_true(!i || info.ranges[i - 1].end <= info.ranges[i].start);
 	}
 	assert_true(strnlen(info.cmdline, sizeof info.cmdline) < sizeof info.cmdline);
-	if (info.framebuffer)
+	if (info.framebuffer) {
 		assert_true(info.fb_pitch >= info.fb_width * info.fb_bpp / 8);
+		assert_true(info.fb_red_shift < 32 && info.fb_green_shift < 32 &&
+			    info.fb_blue_shift < 32);
+	}
 }
 
 static bool usable(paddr_t addr)
@@ -187,6 +190,67 @@ static void corruptions_read_nothing_outside(void **state)
 	}
 }
 
+static void entries_at_the_end_of_addresses_invent_no_memory(void **state)
+{
+	static const struct {
+		uint64_t base, length;
+	} odd[] = {{0xfffffffffffffff0, 0x10},	     {0xfffffffffffffff0, 8},
+		   {0xfffffffffffff000, 0x1000},     {0xffffffffffffffff, 0xffffffffffffffff},
+		   {1UL << 52, 1UL << 30},	     {1UL << 47, 1UL << 30},
+		   {(1UL << 46) - 0x800, 1UL << 40}, {0x123, 0}};
+	for (size_t i = 0; i < ARRAY_SIZE(odd); i++) {
+		build_len = 0;
+		put32(0x336ec578), put32(1), put32(0), put32(0);
+		put64(0), put64(0), put64(0), put64(AT + 56), put32(2), put32(0);
+		entry(0x100000, 0x100000, 1);
+		entry(odd[i].base, odd[i].length, 1);
+		struct block b = finish();
+		assert_true(parse(DOOR_PVH, &b));
+		free(b.bytes);
+		check_invariants();
+		assert_int_equal(info.range_count, 1);
+		assert_true(usable(0x100000) && usable(0x1ff000) && !usable(0x200000));
+	}
+}
+
+static void a_range_that_costs_more_than_it_brings_is_dropped(void **state)
+{
+	memset(&info, 0, sizeof info);
+	bootinfo_add_range(&info, 0x100000, 0x103000,
+			   true); // small, but nothing is saved without it
+	bootinfo_reserve(&info, 0x103000, 0x200000);
+	bootinfo_add_range(&info, 0x200000, 0x80000000, true);
+	bootinfo_add_range(&info, 0x100000000, 0x180000000, true); // 2 GB behind a hole of 2
+	assert_int_equal(bootinfo_drop_far(&info), 0);
+	bootinfo_add_range(&info, 1UL << 45, (1UL << 45) + 0x4000000, true);
+	bootinfo_reserve(&info, (1UL << 45) + 0x4000000, (1UL << 45) + 0x4001000);
+	bootinfo_add_range(&info, (1UL << 45) + 0x4001000, (1UL << 45) + 0x5000000, true);
+	assert_int_equal(bootinfo_drop_far(&info), 0x4fff000);
+	check_invariants();
+	assert_true(usable(0x100000) && usable(0x17ffff000) && !usable(1UL << 45));
+	memset(&info, 0, sizeof info); // all there is stays
+	bootinfo_add_range(&info, 1UL << 45, (1UL << 45) + 0x4000000, true);
+	assert_int_equal(bootinfo_drop_far(&info), 0);
+}
+
+static void a_framebuffer_is_no_memory(void **state)
+{
+	build_len = 0;
+	put32(0), put32(0);
+	put32(6), put32(16 + 24), put32(24), put32(0);
+	entry(0x100000, 0x3f00000, 1);
+	put32(8), put32(38), put64(0x3000000), put32(4096), put32(1024), put32(768);
+	put("\x20\x01\0\0\x10\x08\x08\x08\0\x08", 10), pad();
+	put32(0), put32(8);
+	set32(0, (uint32_t)build_len);
+	struct block b = finish();
+	assert_true(parse(DOOR_MULTIBOOT2, &b));
+	free(b.bytes);
+	assert_int_equal(info.framebuffer, 0x3000000);
+	assert_true(usable(0x2fff000) && !usable(0x3000000) && !usable(0x32ff000) &&
+		    usable(0x3300000));
+}
+
 #define MODEL_FRAMES 600
 static void ranges_equal_the_model_and_what_is_reserved_wins(void **state)
 {
@@ -218,6 +282,9 @@ int main(void)
 	    cmocka_unit_test(multiboot2_is_read),
 	    cmocka_unit_test(pvh_is_read),
 	    cmocka_unit_test(corruptions_read_nothing_outside),
+	    cmocka_unit_test(entries_at_the_end_of_addresses_invent_no_memory),
+	    cmocka_unit_test(a_range_that_costs_more_than_it_brings_is_dropped),
+	    cmocka_unit_test(a_framebuffer_is_no_memory),
 	    cmocka_unit_test(ranges_equal_the_model_and_what_is_reserved_wins),
 	};
 	shim_seed();

@@ -75,6 +75,22 @@ static void prefixes_are_not_the_word(void **state)
 	assert_non_null(strstr(said, "\"cachee\""));
 }
 
+static void what_does_not_fit_is_left_out_from_its_word_on(void **state)
+{
+	char text[1025]; // as much as the boot information keeps
+	memset(text, ' ', sizeof text);
+	memcpy(text, "quiet", 5);
+	memcpy(text + 1024 - 17, "quiet quiet=12345", 18); // the last character does not fit
+	parse(text);
+	assert_int_equal(quiet_calls, 2);
+	assert_non_null(strstr(said, "longer than 1023 characters"));
+	assert_null(strstr(said, "refused"));
+	memset(text, 'x', 1024);
+	text[1024] = 0;
+	parse(text);
+	assert_non_null(strstr(said, "longer than 1023 characters"));
+}
+
 static void a_refused_value_is_named_and_changes_nothing(void **state)
 {
 	parse("cache=mapped cache quiet=1");
@@ -100,6 +116,7 @@ int main(void)
 	    cmocka_unit_test(words_are_split_at_blanks),
 	    cmocka_unit_test(an_unknown_word_is_named_with_the_nearest),
 	    cmocka_unit_test(prefixes_are_not_the_word),
+	    cmocka_unit_test(what_does_not_fit_is_left_out_from_its_word_on),
 	    cmocka_unit_test(a_refused_value_is_named_and_changes_nothing),
 	    cmocka_unit_test(a_line_that_is_too_long_is_cut_and_said),
 	};

@@ -118,7 +118,7 @@ static void run_probe(int argc, char **argv)
 	for (int n = 0; n < argc; n++)
 		snprintf(ran + strlen(ran), sizeof ran - strlen(ran), "[%s]", argv[n]);
 }
-CONSOLE_COMMAND(probe, "PROBE", "PROBE words", "Tests.", run_probe);
+CONSOLE_COMMAND(probe, "PROBE", "PROBE first second third", "Tests.", run_probe);
 CONSOLE_COMMAND(probate, "PROBATE", "PROBATE", "Tests too.", run_probe);
 
 // What the volume has to say at start: nothing here.
@@ -216,6 +216,20 @@ static void an_unknown_command_names_the_nearest(void **state)
 	assert_true(shows("voluems: unknown command; the nearest is VOLUMES"));
 	type("\xff\xff\r");
 	assert_true(shows("unknown command"));
+}
+
+static void a_long_usage_has_its_sentence_below(void **state)
+{
+	assert_string_equal(row(0), ":");
+	type("help\r");
+	for (unsigned y = 0; y + 1 < ROWS; y++) {
+		if (strstr(row(y), "PROBE first second third")) {
+			assert_null(strstr(row(y), "Tests."));
+			assert_string_equal(row(y + 1), "                       Tests.");
+			return;
+		}
+	}
+	fail();
 }
 
 static void a_log_line_does_not_destroy_the_typed_one(void **state)
@@ -340,6 +354,7 @@ int main(void)
 	    cmocka_unit_test_setup(words_reach_the_command, fresh),
 	    cmocka_unit_test_setup(unique_prefixes_are_accepted, fresh),
 	    cmocka_unit_test_setup(an_unknown_command_names_the_nearest, fresh),
+	    cmocka_unit_test_setup(a_long_usage_has_its_sentence_below, fresh),
 	    cmocka_unit_test_setup(a_log_line_does_not_destroy_the_typed_one, fresh),
 	    cmocka_unit_test_setup(f1_helps_and_keeps_the_line, fresh),
 	    cmocka_unit_test_setup(tab_completes_commands, fresh),

@@ -62,18 +62,32 @@ uint32_t inl(uint16_t port)
 	struct fake_function *f = at(address);
 	return f ? f->reg[(address & 0xfc) / 4] : 0xffffffff;
 }
+// Memory that MCFG speaks of: the whole of it reads as ones, as where nothing answers.
+static uint8_t mcfg[60] = {'M', 'C', 'F', 'G', 60, [44 + 3] = 0xb0, [44 + 11] = 0xff};
+static uint8_t nothing[1];
+static unsigned mapped, unmapped, reads_of_nothing;
 uint32_t mmio_read32(const volatile void *addr)
 {
+	reads_of_nothing++;
 	return 0xffffffff;
 }
-void mmio_write32(volatile void *addr, uint32_t value) {}
+void mmio_write32(volatile void *addr, uint32_t value)
+{
+	fail();
+}
 void *vmm_map_io(paddr_t addr, size_t len)
 {
-	return NULL;
+	assert_int_equal(addr, 0xb0000000);
+	mapped++;
+	return nothing;
+}
+void vmm_unmap(void *p, size_t len)
+{
+	unmapped++;
 }
 const void *acpi_find(const char signature[4])
 {
-	return NULL;
+	return mcfg;
 }
 int irq_attach_line(unsigned line, bool level, bool active_low, irq_handler handler, void *arg,
 		    const char *name)
@@ -120,6 +134,15 @@ static bool handler(void *arg)
 	return true;
 }
 
+static unsigned probed;
+static int probe(struct pci_device *dev)
+{
+	probed++;
+	assert_int_equal(dev->device, 9);
+	return 0;
+}
+PCI_DRIVER(driver) = {"test", 0x8086, 9, 0xff, 0xff, probe};
+
 static int machine(void **state)
 {
 	shim_init(256);
@@ -143,11 +166,13 @@ static int machine(void **state)
 	f->bar_mask[3] = 0xffffffff;
 	f->reg[6] = 0x0000000c;
 	f->bar_mask[2] = 0xf0000000;
+	f->reg[8] = 0x8;
 	f->reg[13] = 0x50;
 	f->reg[0x50 / 4] = 0x00006001;
 	f->reg[0x60 / 4] = 0x00804005; // MSI, 64-bit; next 0x40
 	f->reg[0x40 / 4] = 0x00005009; // and round again
 	pci_init();
+	pci_probe_all();
 	return 0;
 }
 
@@ -168,6 +193,23 @@ static void every_bus_is_walked_once(void **state)
 	assert_int_equal(find(9)->irq_pin, 1);
 }
 
+static void what_firmware_says_of_memory_is_tried_first(void **state)
+{
+	assert_int_equal(mapped, 1); // and all was found by the ports
+	assert_int_equal(unmapped, 1);
+	assert_int_equal(reads_of_nothing, 1);
+}
+
+static void only_a_device_that_a_driver_wants_is_touched(void **state)
+{
+	assert_int_equal(probed, 1);
+	for (unsigned n = 0; n < count; n++)
+		assert_int_equal(!!(functions[n].reg[1] & PCI_COMMAND_INTX_DISABLE),
+				 n != 5 &&
+				     n != 8); // the one that cannot be seen, and the taken one
+	assert_int_equal(find(3)->bar[0].bytes, 0);
+}
+
 static void bars_are_sized_with_decoding_off_and_put_back(void **state)
 {
 	struct pci_device *dev = find(9);
@@ -181,7 +223,9 @@ static void bars_are_sized_with_decoding_off_and_put_back(void **state)
 	assert_int_equal(dev->bar[2].bytes, 0x10000000);
 	assert_true(dev->bar[2].prefetchable);
 	assert_int_equal(dev->bar[3].bytes, 0);
-	assert_int_equal(dev->bar[4].bytes, 0);
+	assert_int_equal(dev->bar[4].bytes,
+			 0); // prefetchable, says its type, and no address bit sticks
+	assert_int_equal(dev->bar[5].bytes, 0);
 	for (unsigned n = 0; n < count; n++) {
 		assert_int_equal(functions[n].decoded_while_sizing, 0);
 		assert_int_equal(functions[n].reg[1] & 3, 3);
@@ -232,6 +276,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_bus_is_walked_once),
+	    cmocka_unit_test(what_firmware_says_of_memory_is_tried_first),
+	    cmocka_unit_test(only_a_device_that_a_driver_wants_is_touched),
 	    cmocka_unit_test(bars_are_sized_with_decoding_off_and_put_back),
 	    cmocka_unit_test(capabilities_are_found_in_a_list_that_loops),
 	    cmocka_unit_test(interrupts_by_msi_where_there_is_one),

@@ -177,6 +177,27 @@ static void kernel_memory_makes_the_hoarder_give_back(void **state)
 	assert_null(kpages_alloc((PAGE_SIZE << PMM_MAX_ORDER) + 1));
 }
 
+static void a_bare_block_leaves_struct_pages_alone_and_comes_back_whole(void **state)
+{
+	uint64_t at_boot = free_now();
+	size_t large = largest_blocks();
+	struct page *page = pmm_alloc(6); // what was there last: pages in use
+	for (unsigned n = 0; n < 64; n++)
+		page[n].index = 7;
+	pmm_free(page, 6);
+	void *p = kpages_alloc_bare(PAGE_SIZE << 6);
+	assert_ptr_equal(p, page_virt(page)); // the one that was freed last
+	assert_int_equal(page[0].index, 0);
+	assert_int_equal(page[1].index, 7);
+	page[63].wire = 5; // as after the machine was switched on
+	page[62].flags = PAGE_HEAD | PAGE_HIDDEN;
+	assert_int_equal(free_now(), at_boot - 64);
+	kpages_free_bare(p, PAGE_SIZE << 6);
+	assert_int_equal(free_now(), at_boot);
+	assert_int_equal(largest_blocks(), large);
+	kpages_free_bare(NULL, PAGE_SIZE);
+}
+
 static void free_twice(void *page)
 {
 	pmm_free(page, 0);
@@ -227,6 +248,7 @@ int main(void)
 	    cmocka_unit_test(random_use_keeps_blocks_apart_and_coalesces),
 	    cmocka_unit_test(every_frame_can_be_had_once_and_then_null),
 	    cmocka_unit_test(kernel_memory_makes_the_hoarder_give_back),
+	    cmocka_unit_test(a_bare_block_leaves_struct_pages_alone_and_comes_back_whole),
 	    cmocka_unit_test(wrong_frees_are_panics),
 	    cmocka_unit_test(junk_fills_what_is_handed_out_and_freed),
 	};
