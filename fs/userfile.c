@@ -103,10 +103,42 @@ static int file_stat(struct stream *s, struct stream_stat *out)
 	return 0;
 }
 
+// As Linux's i_writecount: who writes and who runs the file keep each other out.
+int userfile_claim(struct inode *inode, int32_t writes)
+{
+	bool may;
+
+	wtd_disable();
+	may = writes > 0 ? inode->writers >= 0 : inode->writers <= 0;
+	if (may)
+		inode->writers += writes;
+	wtd_enable();
+	return may ? 0 : -ETXTBSY;
+}
+
+void userfile_unclaim(struct inode *inode, int32_t writes)
+{
+	wtd_disable();
+	inode->writers -= writes;
+	wtd_enable();
+}
+
+static int file_run(struct stream *s)
+{
+	struct userfile *f = userfile_of(s);
+	int error = userfile_claim(f->inode, -1);
+
+	if (!error)
+		f->writes = -1;
+	return error;
+}
+
 static void file_close(struct stream *s)
 {
 	struct userfile *f = userfile_of(s);
 
+	if (f->writes)
+		userfile_unclaim(f->inode, f->writes);
 	inode_put(f->inode);
 	pool_free(&file_pool, f);
 }
@@ -173,6 +205,7 @@ static const struct stream_ops file_ops = {.kind = STREAM_FILE,
 					   .set = userfile_set_open,
 					   .space = userfile_space_open,
 					   .backing = userfile_backing,
+					   .run = file_run,
 					   .lend_page = file_lend_page,
 					   .close = file_close};
 static const struct stream_ops dir_ops = {.kind = STREAM_DIRECTORY,
@@ -266,27 +299,46 @@ static int find_or_create(const char *path, size_t len, unsigned flags, uint32_t
 	return error;
 }
 
+// Claims the file for who opens it, and cuts it short where that is asked for, which is writing, too.
+static int claim_and_cut(struct inode *inode, unsigned flags, int32_t writes)
+{
+	bool claims = flags & (STREAM_ACCMODE | OPEN_TRUNCATE);
+	int error = claims ? userfile_claim(inode, 1) : 0;
+
+	if (error || !claims)
+		return error;
+	if (flags & OPEN_TRUNCATE && inode->size)
+		error = file_truncate(inode, 0);
+	if (error || !writes)
+		userfile_unclaim(inode, 1);
+	return error;
+}
+
 static int volumes_open(const char *path, size_t len, unsigned flags, uint32_t mode,
 			struct stream **out)
 {
 	struct inode *inode;
 	struct userfile *f = NULL;
+	int32_t writes = flags & STREAM_ACCMODE ? 1 : 0;
 	int error = find_or_create(path, len, flags, mode, &inode);
 
 	if (error)
 		return error;
 	error = check_open(inode, flags);
-	if (!error && flags & OPEN_TRUNCATE && inode->size)
-		error = file_truncate(inode, 0);
+	if (!error)
+		error = claim_and_cut(inode, flags, writes);
 	if (!error) {
 		f = pool_alloc(&file_pool);
 		error = f ? 0 : -ENFILE;
+		if (error && writes)
+			userfile_unclaim(inode, writes);
 	}
 	if (error) {
 		inode_put(inode);
 		return error;
 	}
 	f->inode = inode;
+	f->writes = writes;
 	stream_init(&f->stream, inode->type == INODE_FILE ? &file_ops : &dir_ops,
 		    flags & (STREAM_ACCMODE | STREAM_NONBLOCK | STREAM_APPEND | STREAM_DSYNC));
 	*out = &f->stream;

@@ -9,7 +9,12 @@
 struct userfile {
 	struct stream stream;
 	struct inode *inode; // a reference
+	int32_t
+	    writes; // constant: what it is of inode->writers: 1: opened for writing; -1: run; 0: neither
 };
+// To keep others from running the file (1) or from opening it for writing (-1); given back with the same. -ETXTBSY.
+int userfile_claim(struct inode *inode, int32_t writes) MUST_CHECK;
+void userfile_unclaim(struct inode *inode, int32_t writes);
 static inline struct userfile *userfile_of(struct stream *s)
 {
 	return CONTAINER_OF(s, struct userfile, stream);

@@ -11,6 +11,7 @@
 struct file_backing {
 	struct uspace_backing backing;
 	struct inode *inode; // a reference
+	bool writes; // who mapped it had it opened for writing, and may have closed it since
 };
 
 static struct pool backing_pool =
@@ -54,6 +55,8 @@ static void backing_release(struct uspace_backing *backing)
 {
 	struct file_backing *b = CONTAINER_OF(backing, struct file_backing, backing);
 
+	if (b->writes)
+		userfile_unclaim(b->inode, 1);
 	inode_put(b->inode);
 	pool_free(&backing_pool, b);
 }
@@ -75,5 +78,6 @@ struct uspace_backing *userfile_backing(struct stream *s)
 	b->backing = (struct uspace_backing){
 	    .ops = &backing_ops, .references = 1, .file = pagecache_key(b->inode)};
 	inode_get(b->inode);
+	b->writes = userfile_of(s)->writes > 0 && !userfile_claim(b->inode, 1);
 	return &b->backing;
 }

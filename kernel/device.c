@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// /dev: null, zero, full, urandom (and random), console (and tty). A provider of names (include/kernel/stream.h).
+// /dev: null, zero, full, urandom (and random), console (and tty), and links to the descriptors of who asks. A provider
+// of names (include/kernel/stream.h).
 #include "kernel/cpu.h"
 #include "kernel/files.h"
 #include "kernel/kstring.h"
@@ -102,6 +103,74 @@ static const struct device *find(const char *path, size_t len)
 	return NULL;
 }
 
+// ---- links: the descriptors of who asks, by name ----
+
+static const struct link {
+	const char *name, *target;
+} links[] = {{"fd", "/proc/self/fd"},
+	     {"stdin", "/proc/self/fd/0"},
+	     {"stdout", "/proc/self/fd/1"},
+	     {"stderr", "/proc/self/fd/2"}};
+#define LED_MAX 64
+
+// The link that a path is (*rest: 0), or that it goes on behind; null: none.
+static const struct link *find_link(const char *path, size_t len, size_t *rest)
+{
+	for (size_t n = 0; n < ARRAY_SIZE(links); n++) {
+		size_t own = strlen(links[n].name) + 1;
+
+		if (len < own || memcmp(path + 1, links[n].name, own - 1) ||
+		    (len > own && path[own] != '/'))
+			continue;
+		*rest = len - own;
+		return &links[n];
+	}
+	return NULL;
+}
+
+// Where the path leads: its length, or -ENOENT. `out`: LED_MAX.
+static int64_t follow_link(const struct link *link, const char *path, size_t len, size_t rest,
+			   char *out)
+{
+	size_t target = strlen(link->target);
+
+	if (target + rest > LED_MAX)
+		return -ENOENT;
+	memcpy(out, link->target, target);
+	memcpy(out + target, path + len - rest, rest);
+	return (int64_t)(target + rest);
+}
+
+static int stat_led(const struct link *link, const char *path, size_t len, size_t rest, bool follow,
+		    struct stream_stat *out)
+{
+	char led[LED_MAX];
+	const char *name;
+	size_t name_len;
+	int64_t to = follow_link(link, path, len, rest, led);
+	const struct name_provider *p =
+	    to < 0 ? NULL : path_provider(led, (size_t)to, &name, &name_len);
+
+	return p ? p->stat(name, name_len, follow, out) : -ENOENT;
+}
+
+static int64_t device_read_link(const char *path, size_t len, char *target, size_t size)
+{
+	const char *name = path;
+	size_t rest = 0, name_len;
+	const struct link *link = find_link(path, len, &rest);
+	char led[LED_MAX];
+	int64_t to = link ? follow_link(link, path, len, rest, led) : -EINVAL;
+
+	if (to < 0)
+		return !link && len && !find(path, len) ? -ENOENT : to;
+	if (rest)
+		return path_provider(led, (size_t)to, &name, &name_len)
+		    ->read_link(name, name_len, target, size);
+	memcpy(target, led, MIN((size_t)to, size));
+	return (int64_t)MIN((size_t)to, size);
+}
+
 // ---- the directory itself ----
 
 static int read_dir(struct stream *s, uint64_t *cursor,
@@ -109,13 +178,21 @@ static int read_dir(struct stream *s, uint64_t *cursor,
 				  unsigned type, uint64_t next),
 		    void *ctx)
 {
-	enum { DT_CHR = 2 };
+	enum { DT_CHR = 2, DT_LNK = 10 };
 
 	while (*cursor < ARRAY_SIZE(devices)) {
 		const struct device *d = &devices[*cursor];
 
 		if (!visit(ctx, d->name, strlen(d->name), d->number, DT_CHR, *cursor + 1))
-			break;
+			return 0;
+		++*cursor;
+	}
+	while (*cursor < ARRAY_SIZE(devices) + ARRAY_SIZE(links)) {
+		uint64_t n = *cursor - ARRAY_SIZE(devices);
+
+		if (!visit(ctx, links[n].name, strlen(links[n].name), 0x600 + n, DT_LNK,
+			   *cursor + 1))
+			return 0;
 		++*cursor;
 	}
 	return 0;
@@ -127,7 +204,15 @@ static int device_open(const char *path, size_t len, unsigned flags, uint32_t mo
 		       struct stream **out)
 {
 	const struct device *d = find(path, len);
+	size_t rest;
+	const struct link *link = d ? NULL : find_link(path, len, &rest);
 
+	if (link) {
+		char led[LED_MAX];
+		int64_t to = follow_link(link, path, len, rest, led);
+
+		return to < 0 ? (int)to : path_open(led, (size_t)to, flags, mode, out);
+	}
 	if (len && !d)
 		return flags & OPEN_CREATE ? -EACCES : -ENOENT;
 	if (!len && flags & STREAM_ACCMODE)
@@ -147,19 +232,29 @@ static int device_open(const char *path, size_t len, unsigned flags, uint32_t mo
 static int device_stat(const char *path, size_t len, bool follow, struct stream_stat *out)
 {
 	const struct device *d = find(path, len);
+	size_t rest;
+	const struct link *link = d ? NULL : find_link(path, len, &rest);
 
-	if (len && !d)
+	if (link && (follow || rest))
+		return stat_led(link, path, len, rest, follow, out);
+	if (len && !d && !link)
 		return -ENOENT;
 	*out = (struct stream_stat){.device = 5,
-				    .number = d ? d->number : 1,
+				    .number = d	     ? d->number
+					      : link ? 0x600 + (uint64_t)(link - links)
+						     : 1,
 				    .links = 1,
-				    .mode = d ? 020666 : 040755,
+				    .mode = d	   ? 020666
+					    : link ? 0120777
+						   : 040755,
+				    .size = link ? strlen(link->target) : 0,
 				    .rdevice = d ? d->number : 0,
 				    .block_bytes = PAGE_SIZE};
 	return 0;
 }
 
-static struct name_provider provider = {.prefix = "/dev", .open = device_open, .stat = device_stat};
+static struct name_provider provider = {
+    .prefix = "/dev", .open = device_open, .stat = device_stat, .read_link = device_read_link};
 
 struct files *files_new_console(void)
 {

@@ -20,7 +20,7 @@
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
 #include "kernel/pool.h"
-#include "kernel/vmm_private.h"
+#include "kernel/uspace_private.h"
 
 #define BUCKETS 4096
 
@@ -219,7 +219,7 @@ static int install(struct uspace *u, const struct uspace_region *r, uintptr_t ad
 	struct uspace_backing *b = r->backing;
 	uint64_t index = r->offset + ((address - r->start) >> PAGE_SHIFT);
 	struct page *page = b->ops->peek(b, index);
-	bool there = *entry & PTE_PRESENT && page_of_phys(*entry & PTE_FRAME) == page;
+	bool there = entry_names_page(*entry) && page_of_phys(*entry & PTE_FRAME) == page;
 
 	if (!page)
 		return -EAGAIN;
@@ -228,7 +228,7 @@ static int install(struct uspace *u, const struct uspace_region *r, uintptr_t ad
 		return -EAGAIN;
 	if (!there) {
 		page_wire_get(page);
-		if (*entry & PTE_PRESENT)
+		if (entry_names_page(*entry))
 			page_wire_put(file_map_take(entry));
 		if (!add(b->file, index, u, address, entry)) {
 			page_wire_put(page);

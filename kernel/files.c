@@ -3,6 +3,7 @@
 #include "kernel/files.h"
 #include "kernel/file_lock.h"
 #include "kernel/kstring.h"
+#include "kernel/panic.h"
 #include "kernel/uspace.h"
 #include "kernel/pool.h"
 #include "kernel/process.h"
@@ -63,8 +64,8 @@ struct files *files_copy(struct files *f)
 		if (f->slots[fd].stream) {
 			copy->slots[fd] = f->slots[fd];
 			stream_get(f->slots[fd].stream);
+			copy->lowest += fd == copy->lowest;
 		}
-	copy->lowest = f->lowest;
 	mutex_unlock(&f->lock);
 	return copy;
 }
@@ -102,24 +103,68 @@ static bool grow(struct files *f, uint32_t fd, uint64_t limit)
 	return true;
 }
 
-int files_take(struct stream *s, int from, bool close_on_exec)
+static bool is_free(const struct file_slot *slot)
+{
+	return !slot->stream && !slot->promised;
+}
+
+// The lowest free slot from `from` on becomes that.
+static int take_slot(int from, const struct file_slot *what)
 {
 	struct process *p = process_current();
 	struct files *f = p->files;
 	uint32_t fd;
 
 	mutex_lock(&f->lock);
-	for (fd = MAX((uint32_t)from, f->lowest); fd < f->size && f->slots[fd].stream; fd++)
+	for (fd = MAX((uint32_t)from, f->lowest); fd < f->size && !is_free(&f->slots[fd]); fd++)
 		;
 	if (!grow(f, fd, p->limits[RLIMIT_NOFILE].soft)) {
 		mutex_unlock(&f->lock);
 		return -EMFILE;
 	}
-	f->slots[fd] = (struct file_slot){.stream = s, .close_on_exec = close_on_exec};
+	f->slots[fd] = *what;
 	if (fd == f->lowest)
 		f->lowest++;
 	mutex_unlock(&f->lock);
 	return (int)fd;
+}
+
+int files_take(struct stream *s, int from, bool close_on_exec)
+{
+	return take_slot(from, &(struct file_slot){.stream = s, .close_on_exec = close_on_exec});
+}
+
+int files_promise(bool close_on_exec)
+{
+	return take_slot(0, &(struct file_slot){.promised = true, .close_on_exec = close_on_exec});
+}
+
+void files_keep(int fd, struct stream *s)
+{
+	struct files *f = process_current()->files;
+
+	mutex_lock(&f->lock);
+	ASSERT(f->slots[fd].promised);
+	f->slots[fd].stream = s;
+	f->slots[fd].promised = false;
+	mutex_unlock(&f->lock);
+}
+
+// Lock held.
+static void free_slot(struct files *f, uint32_t fd)
+{
+	f->slots[fd] = (struct file_slot){0};
+	f->lowest = MIN(f->lowest, fd);
+}
+
+void files_give_up(int fd)
+{
+	struct files *f = process_current()->files;
+
+	mutex_lock(&f->lock);
+	ASSERT(f->slots[fd].promised);
+	free_slot(f, (uint32_t)fd);
+	mutex_unlock(&f->lock);
 }
 
 int files_set(struct files *f, int fd, struct stream *s, bool close_on_exec)
@@ -132,6 +177,10 @@ int files_set(struct files *f, int fd, struct stream *s, bool close_on_exec)
 	if (!grow(f, (uint32_t)fd, limit)) {
 		mutex_unlock(&f->lock);
 		return -EBADF;
+	}
+	if (f->slots[fd].promised) {
+		mutex_unlock(&f->lock);
+		return -EBUSY;
 	}
 	old = f->slots[fd].stream;
 	f->slots[fd] = (struct file_slot){.stream = s, .close_on_exec = close_on_exec};
@@ -173,8 +222,7 @@ int files_close(int fd)
 	slot = slot_of(f, fd);
 	if (slot) {
 		s = slot->stream;
-		*slot = (struct file_slot){0};
-		f->lowest = MIN(f->lowest, (uint32_t)fd);
+		free_slot(f, (uint32_t)fd);
 	}
 	mutex_unlock(&f->lock);
 	if (!s)

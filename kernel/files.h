@@ -7,8 +7,8 @@
 struct process;
 
 struct file_slot {
-	struct stream *stream; // a reference; null: free
-	bool close_on_exec;
+	struct stream *stream; // a reference; null: free, or promised
+	bool close_on_exec, promised;
 };
 struct files {
 	struct mutex lock;
@@ -27,7 +27,13 @@ void files_put(struct files *f); // the last one closes everything
 void files_close_on_exec(struct process *p);
 // The running process's. take: the lowest free descriptor from `from` on gets the caller's reference; -EMFILE.
 int files_take(struct stream *s, int from, bool close_on_exec);
-int files_set(struct files *f, int fd, struct stream *s, bool close_on_exec); // replaces (dup2)
+// For calls that can take nothing back (accept, open with O_CREAT): the lowest free descriptor, which nobody finds and
+// nobody else gets until it is kept, with the caller's reference, or given up. -EMFILE.
+int files_promise(bool close_on_exec) MUST_CHECK;
+void files_keep(int fd, struct stream *s);
+void files_give_up(int fd);
+int files_set(struct files *f, int fd, struct stream *s,
+	      bool close_on_exec); // replaces (dup2); -EBADF, -EBUSY
 struct stream *files_find(int fd); // with a reference; null: -EBADF
 int files_close(int fd);
 int files_get_cloexec(int fd);

@@ -306,18 +306,39 @@ struct robust_head {
 	uint64_t pending;
 };
 
-static bool mark_dead(struct task *t, uintptr_t address)
+// Looks at the word and changes it in one step, as programs do: who sets WAITERS meanwhile stays seen. -EFAULT where
+// its page has to be brought in, for writing.
+static int mark_word(uintptr_t address, uint32_t tid, uint32_t *was)
 {
-	uint32_t value;
+	uint32_t fresh;
+	int error;
 
-	if (address & 3 || user_get(&value, address))
+	spin_lock_wtd(&lock);
+	error = user_read_now(was, address, sizeof(*was));
+	fresh = (*was & WAITERS) | OWNER_DIED;
+	if (!error && (*was & TID_BITS) == tid)
+		error = user_write_now(address, &fresh, sizeof(fresh));
+	spin_unlock_wtd(&lock);
+	return error;
+}
+
+// What the list names is marked, if the task has it, and who waits for it is woken. `pending`: it was about to be taken
+// or let go of; if it was let go of, the wake-up may be what is missing. False: the rest of the list means nothing.
+static bool mark_dead(const struct task *t, uintptr_t address, bool pending)
+{
+	uint32_t was;
+
+	if (address & 3)
 		return false;
-	if ((value & TID_BITS) != (uint32_t)t->tid)
-		return true;
-	value = (value & WAITERS) | OWNER_DIED;
-	if (user_put(address, &value))
-		return false;
-	futex_wake_one(address);
+	while (mark_word(address, (uint32_t)t->tid, &was)) {
+		if (user_get(&was, address))
+			return false;
+		if ((was & TID_BITS) == (uint32_t)t->tid &&
+		    uspace_fault(process_space(), address, USPACE_WRITE))
+			return false;
+	}
+	if ((was & TID_BITS) == (uint32_t)t->tid || (pending && !was))
+		futex_wake_one(address);
 	return true;
 }
 
@@ -334,12 +355,12 @@ void futex_robust_exit(struct task *t)
 
 		if (user_get(&next, at))
 			return;
-		if (at != (head.pending & ~1UL) && !mark_dead(t, at + (uint64_t)head.offset))
+		if (at != (head.pending & ~1UL) && !mark_dead(t, at + (uint64_t)head.offset, false))
 			return;
 		entry = next;
 	}
 	if (head.pending)
-		(void)mark_dead(t, (head.pending & ~1UL) + (uint64_t)head.offset);
+		(void)mark_dead(t, (head.pending & ~1UL) + (uint64_t)head.offset, true);
 }
 
 SYSCALL(273, set_robust_list)
@@ -348,4 +369,21 @@ SYSCALL(273, set_robust_list)
 		return -EINVAL;
 	task_current()->robust_list = a[0];
 	return 0;
+}
+
+SYSCALL(274, get_robust_list)
+{
+	const uint64_t bytes = sizeof(struct robust_head);
+	uint64_t list = task_current()->robust_list;
+	struct task *t;
+
+	if (a[0]) {
+		spin_lock_wtd(&process_lock);
+		t = task_find((int)a[0]);
+		list = t ? t->robust_list : 0;
+		spin_unlock_wtd(&process_lock);
+		if (!t)
+			return -ESRCH;
+	}
+	return user_put(a[1], &list) || user_put(a[2], &bytes) ? -EFAULT : 0;
 }

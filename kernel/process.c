@@ -11,6 +11,7 @@
 #include "kernel/kstat.h"
 #include "kernel/kstring.h"
 #include "kernel/panic.h"
+#include "kernel/pidfd.h"
 #include "kernel/pmm.h"
 #include "kernel/pool.h"
 #include "kernel/sched.h"
@@ -31,7 +32,7 @@ KSTAT_COUNTER(crashed, "pagewire_processes_killed_total", "Of them, by a signal.
 
 // ---- numbers ----
 
-static struct process *find_process(int pid)
+struct process *process_find_locked(int pid)
 {
 	struct process *p = all;
 
@@ -64,7 +65,7 @@ struct process *process_find(int pid)
 	struct process *p;
 
 	spin_lock_wtd(&process_lock);
-	p = find_process(pid);
+	p = process_find_locked(pid);
 	if (p)
 		p->references++;
 	spin_unlock_wtd(&process_lock);
@@ -125,6 +126,7 @@ static void default_limits(struct process *p)
 	p->limits[RLIMIT_CORE] = (struct limit){0, 0};
 	p->limits[RLIMIT_NPROC] = (struct limit){TASKS_MAX, TASKS_MAX};
 	p->limits[RLIMIT_NOFILE] = (struct limit){1024, FILES_MAX};
+	p->limits[RLIMIT_SIGPENDING] = (struct limit){SIGNALS_QUEUED_MAX, SIGNALS_QUEUED_MAX};
 }
 
 static struct process *process_alloc(void)
@@ -211,6 +213,7 @@ static bool unlist(struct process *p)
 		p->parent = NULL;
 	}
 	processes--;
+	pidfds_leave(p);
 	return true;
 }
 
@@ -297,6 +300,7 @@ void process_end(struct process *p)
 		p->ended(p, p->ended_ctx);
 	spin_lock_wtd(&process_lock);
 	p->state = PROCESS_ZOMBIE;
+	pidfds_tell(p);
 	ended++;
 	crashed += (p->exit_status & 0x7f) != 0;
 	orphan = !p->parent;

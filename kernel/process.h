@@ -32,6 +32,7 @@
 
 struct files;
 struct posix_timer;
+struct pidfd;
 
 enum {		      // Linux's numbers
 	RLIMIT_CPU,   // seconds of processor time: SIGXCPU, SIGKILL
@@ -43,6 +44,8 @@ enum {		      // Linux's numbers
 	RLIMIT_NPROC, // tasks of all programs, for there is one user
 	RLIMIT_NOFILE,
 	RLIMIT_AS = 9, // bytes of all mappings
+	RLIMIT_SIGPENDING =
+	    11, // signals with what came with them that wait for any program: EAGAIN
 	RLIMITS = 16
 };
 struct limit {
@@ -99,6 +102,7 @@ struct process {
 	uint64_t cpu_warned; // (T) seconds: SIGXCPU comes again from here on
 	struct wtd cpu_watch;
 	struct posix_timer *timers;   // (T) timer_create's
+	struct pidfd *pidfds;	      // (T) kernel/pidfd.c
 	int next_timer;		      // (T)
 	uint32_t timer_count;	      // (T)
 	uintptr_t arg_start, arg_end; // (O) for /proc
@@ -153,7 +157,8 @@ struct process_start {
 };
 // Thread context, not a program's. Starts a program with descriptors 0 to 2 on the console. Its pid or an error.
 int process_start(const struct process_start *how);
-struct process *process_find(int pid); // with a reference; null
+struct process *process_find(int pid);	      // with a reference; null
+struct process *process_find_locked(int pid); // (T held) without
 void process_get(struct process *p);
 void process_put(struct process *p);
 NORETURN void task_exit(int code);	// this task; the process with its last one
@@ -261,7 +266,7 @@ void fpu_restore(const void *area);
 uint32_t fpu_bytes(void);      // of an area that mean something
 uint32_t fpu_mxcsr_mask(void); // bits that may be set in MXCSR
 
-// ---- user_switch, called by the scheduler with interrupts off ----
+// ---- called by sched_switch with interrupts off ----
 void task_pause(
     struct thread *t); // its processor time ends here, and goes on with task_resume or task_enter
 void task_resume(struct thread *t);

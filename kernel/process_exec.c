@@ -6,6 +6,7 @@
 #include "kernel/cpu_private.h"
 #include "kernel/elf.h"
 #include "kernel/files.h"
+#include "kernel/futex.h"
 #include "kernel/kprintf.h"
 #include "kernel/kstring.h"
 #include "kernel/pmm.h"
@@ -243,6 +244,8 @@ static int open_program(const char *path, struct stream **out)
 	error = (*out)->ops->stat ? (*out)->ops->stat(*out, &st) : -EACCES;
 	if (!error && ((*out)->ops->kind != STREAM_FILE || !(st.mode & 0111)))
 		error = -EACCES;
+	if (!error && (*out)->ops->run)
+		error = (*out)->ops->run(*out);
 	if (error)
 		stream_put(*out);
 	return error;
@@ -289,7 +292,10 @@ int exec_build(char *path, struct exec_args *args, struct process *p, struct usp
 		return error;
 	*space = uspace_new();
 	error = *space ? elf_load(*space, program, &image) : -ENOMEM;
-	stream_put(program);
+	if (*space)
+		(*space)->program = program;
+	else
+		stream_put(program);
 	if (!error) {
 		uspace_set_limits(*space, p->limits[RLIMIT_STACK].soft, p->limits[RLIMIT_AS].soft,
 				  p->limits[RLIMIT_DATA].soft);
@@ -357,6 +363,7 @@ int64_t process_execve(char *path, struct exec_args *args)
 		uspace_put(space);
 		return error;
 	}
+	futex_robust_exit(t); // what it has was known by the number that it had
 	task_take_pid(t);
 	process_name(p, name);
 	kstrlcpy(p->program, path, PATH_BYTES);

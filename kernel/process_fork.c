@@ -3,6 +3,7 @@
 // CLONE_VM | CLONE_VFORK, borrows its parent's until it execs or ends; a thread (CLONE_THREAD) shares everything.
 #include "kernel/files.h"
 #include "kernel/kstring.h"
+#include "kernel/pidfd.h"
 #include "kernel/process.h"
 #include "kernel/syscall.h"
 #include "kernel/usercopy.h"
@@ -12,6 +13,7 @@ enum {
 	CLONE_FS = 0x200,
 	CLONE_FILES = 0x400,
 	CLONE_SIGHAND = 0x800,
+	CLONE_PIDFD = 0x1000,
 	CLONE_VFORK = 0x4000,
 	CLONE_PARENT = 0x8000,
 	CLONE_THREAD = 0x10000,
@@ -23,9 +25,9 @@ enum {
 	CLONE_CHILD_SETTID = 0x1000000,
 };
 #define CLONE_KNOWN                                                                                \
-	(0xffUL | CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VFORK | CLONE_THREAD | \
-	 CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID |               \
-	 CLONE_DETACHED | CLONE_CHILD_SETTID)
+	(0xffUL | CLONE_PIDFD | CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VFORK |  \
+	 CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |                       \
+	 CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_CHILD_SETTID)
 #define THREAD_FLAGS (CLONE_VM | CLONE_SIGHAND | CLONE_FILES | CLONE_FS)
 
 // 0: a combination that is served.
@@ -35,6 +37,8 @@ static int check_flags(uint64_t flags, uintptr_t tls)
 		return -EINVAL;
 	if (flags & CLONE_SETTLS && tls >= USER_END)
 		return -EPERM; // the processor takes no such base
+	if (flags & CLONE_PIDFD && flags & (CLONE_THREAD | CLONE_DETACHED | CLONE_PARENT_SETTID))
+		return -EINVAL; // both would be told at one place
 	if (flags & CLONE_THREAD)
 		return (flags & THREAD_FLAGS) == THREAD_FLAGS ? 0 : -EINVAL;
 	if (flags & (CLONE_SIGHAND | CLONE_FILES | CLONE_FS))
@@ -80,6 +84,19 @@ static void wait_for_vfork(struct process *child)
 	spin_unlock_wtd(&process_lock);
 }
 
+// A descriptor of the child that does not run yet. 0 or an error.
+static int tell_pidfd(const struct process *p, uintptr_t at)
+{
+	int fd = pidfd_make(p->pid, 0);
+
+	if (fd < 0)
+		return fd;
+	if (!user_put(at, &fd))
+		return 0;
+	(void)files_close(fd);
+	return -EFAULT;
+}
+
 int64_t process_clone(uint64_t flags, uintptr_t stack, uintptr_t parent_tid, uintptr_t child_tid,
 		      uint64_t tls)
 {
@@ -102,6 +119,11 @@ int64_t process_clone(uint64_t flags, uintptr_t stack, uintptr_t parent_tid, uin
 		if (p != self->process)
 			process_unmake(p);
 		return -EAGAIN;
+	}
+	if (flags & CLONE_PIDFD && (error = tell_pidfd(p, parent_tid))) {
+		task_unmake(t);
+		process_unmake(p);
+		return error;
 	}
 	fpu_save(t->fpu);
 	t->fs_base = flags & CLONE_SETTLS ? tls : self->fs_base;

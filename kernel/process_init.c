@@ -59,4 +59,4 @@ static void end_programs(void)
 	while (send_all(SIGKILL) && clock_ns() < end)
 		thread_sleep_ns(10 * NS_PER_MS);
 }
-SHUTDOWN_STEP(programs, 5, "end programs", end_programs);
+SHUTDOWN_STEP(programs, 5, "Ending programs", end_programs);

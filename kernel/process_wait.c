@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // wait4 and waitid: who tells, who is told (POSIX waitpid, waitid; Linux wait4). Lock: process_lock.
 #include "kernel/kstring.h"
+#include "kernel/pidfd.h"
 #include "kernel/process.h"
 #include "kernel/syscall.h"
 #include "kernel/usercopy.h"
@@ -13,7 +14,7 @@ enum {
 	WNOWAIT = 0x1000000,
 	WALL_KINDS = 0xe0000000 // __WNOTHREAD, __WALL, __WCLONE: all children are alike
 };
-enum { P_ALL, P_PID, P_PGID };
+enum { P_ALL, P_PID, P_PGID, P_PIDFD };
 enum { CLD_EXITED = 1, CLD_KILLED, CLD_DUMPED, CLD_TRAPPED, CLD_STOPPED, CLD_CONTINUED };
 
 static bool meant(const struct process *self, const struct process *child, int which)
@@ -176,13 +177,22 @@ SYSCALL(247, waitid)
 	int which = a[0] == P_ALL ? -1 : (int)a[1], options = (int)a[3], status = 0;
 	struct linux_child_info info = {0};
 	struct linux_rusage usage;
+	bool waits = true;
 	int64_t pid;
 
 	if (options & ~(WNOHANG | WUNTRACED | WEXITED | WCONTINUED | WNOWAIT | (int)WALL_KINDS) ||
-	    !(options & (WUNTRACED | WEXITED | WCONTINUED)) || a[0] > P_PGID ||
-	    (a[0] == P_PID && which <= 0) || (a[0] == P_PGID && which < 0))
+	    !(options & (WUNTRACED | WEXITED | WCONTINUED)) || a[0] > P_PIDFD ||
+	    (a[0] == P_PID && which <= 0) || (a[0] >= P_PGID && which < 0))
 		return -EINVAL;
-	pid = wait_for(a[0] == P_PGID ? -which : which, options, &status, &usage);
+	if (a[0] == P_PIDFD) {
+		which = pidfd_number(which, &waits);
+		if (which <= 0)
+			return which ? which : -ECHILD;
+	}
+	pid = wait_for(a[0] == P_PGID ? -which : which, options | (waits ? 0 : WNOHANG), &status,
+		       &usage);
+	if (!pid && !waits && !(options & WNOHANG))
+		pid = -EAGAIN;
 	if (pid < 0)
 		return pid;
 	if (pid) {

@@ -151,8 +151,11 @@ void proc_status(struct proc_text *out, struct process *p)
 	if (v.state != 'Z')
 		proc_printf(out, "VmSize:\t%8lu kB\nVmRSS:\t%8lu kB\n", (unsigned long)v.pages * 4,
 			    (unsigned long)v.frames * 4);
-	proc_printf(out, "Threads:\t%u\nShdPnd:\t%016lx\nSigBlk:\t%016lx\n", v.threads,
-		    (unsigned long)v.pending, (unsigned long)v.blocked);
+	proc_printf(out, "Threads:\t%u\nSigQ:\t%lu/%lu\n", v.threads,
+		    (unsigned long)signals_queued(),
+		    (unsigned long)p->limits[RLIMIT_SIGPENDING].soft);
+	proc_printf(out, "ShdPnd:\t%016lx\nSigBlk:\t%016lx\n", (unsigned long)v.pending,
+		    (unsigned long)v.blocked);
 	proc_printf(out, "SigIgn:\t%016lx\nSigCgt:\t%016lx\nCpus_allowed_list:\t0\n",
 		    (unsigned long)v.ignored, (unsigned long)v.caught);
 }
@@ -232,7 +235,8 @@ void proc_limits(struct proc_text *out, struct process *p)
 		    {RLIMIT_CORE, "Max core file size", "bytes"},
 		    {RLIMIT_NPROC, "Max processes", "processes"},
 		    {RLIMIT_NOFILE, "Max open files", "files"},
-		    {RLIMIT_AS, "Max address space", "bytes"}};
+		    {RLIMIT_AS, "Max address space", "bytes"},
+		    {RLIMIT_SIGPENDING, "Max pending signals", "signals"}};
 
 	proc_printf(out, "%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
 	for (unsigned n = 0; n < ARRAY_SIZE(rows); n++) {

@@ -7,7 +7,7 @@
 //
 // A thread's states and who moves it:
 //
-//             sched_ready                 pick                    sched_block_and_switch
+//             sched_ready               sched_switch                    sched_block
 //   BLOCKED --------------> READY ------------------> RUNNING --------------------------> BLOCKED
 //      ^  thread_create       ^                          |
 //                             +--------------------------+  preempted: to the head of its queue;

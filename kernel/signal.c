@@ -8,11 +8,14 @@
 #include "kernel/panic.h"
 #include "kernel/pool.h"
 #include "kernel/process.h"
+#include "kernel/signalfd.h"
 
-// What comes with signals that wait: as many as there can be tasks, twice. One without it is delivered all the same.
-static struct pool queued_pool = POOL_INIT("signal", struct signal_queued, 2 * TASKS_MAX);
+// What comes with signals that wait: what programs send, and as many of the kernel's own. One of these without it is
+// delivered all the same.
+static struct pool queued_pool = POOL_INIT("signal", struct signal_queued, 2 * SIGNALS_QUEUED_MAX);
 static struct pool actions_pool = POOL_INIT("signal actions", struct signal_actions, PROCESSES_MAX);
-static uint64_t sent; // (T)
+static uint64_t sent;	// (T)
+static uint64_t queued; // atomic: of the pool
 KSTAT_COUNTER(sent, "pagewire_signals_total", "Signals sent to programs.");
 
 #define UNBLOCKABLE (SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP))
@@ -37,13 +40,24 @@ void signal_actions_put(struct signal_actions *actions)
 		pool_free(&actions_pool, actions);
 }
 
+uint64_t signals_queued(void)
+{
+	return __atomic_load_n(&queued, __ATOMIC_RELAXED);
+}
+
+static void queued_free(struct signal_queued *q)
+{
+	__atomic_fetch_sub(&queued, 1, __ATOMIC_RELAXED);
+	pool_free(&queued_pool, q);
+}
+
 void signal_pending_drop(struct signal_pending *pending)
 {
 	struct signal_queued *q, *next;
 
 	for (q = pending->first; q; q = next) {
 		next = q->next;
-		pool_free(&queued_pool, q);
+		queued_free(q);
 	}
 	*pending = (struct signal_pending){0};
 }
@@ -64,7 +78,7 @@ static void remove_bits(struct signal_pending *pending, uint64_t bits)
 	while ((q = *link) != NULL) {
 		if (bits & SIGNAL_BIT(q->info.signal)) {
 			*link = q->next;
-			pool_free(&queued_pool, q);
+			queued_free(q);
 		} else {
 			pending->last = q;
 			link = &q->next;
@@ -72,21 +86,28 @@ static void remove_bits(struct signal_pending *pending, uint64_t bits)
 	}
 }
 
-// A signal below 32 is pending once; from 32 on (real-time) each one counts.
-static void enqueue(struct signal_pending *pending, int signal, const struct signal_info *info)
+// A signal below 32 is pending once; from 32 on (real-time) each one counts. `limit`: of what may wait with its
+// information; kill's own, and what comes of the kernel, below 32 is not counted against it.
+static int enqueue(struct signal_pending *pending, int signal, const struct signal_info *info,
+		   uint64_t limit)
 {
-	struct signal_queued *q;
+	struct signal_queued *q = NULL;
 
 	if (signal < 32 && pending->bits & SIGNAL_BIT(signal))
-		return;
+		return 0;
+	if (info && ((signal < 32 && info->code >= 0) || signals_queued() < limit))
+		q = pool_alloc(&queued_pool);
+	if (!q && info && signal >= 32 && info->code && limit != UINT64_MAX)
+		return -EAGAIN;
 	pending->bits |= SIGNAL_BIT(signal);
-	q = info ? pool_alloc(&queued_pool) : NULL;
 	if (!q)
-		return;
+		return 0;
+	__atomic_fetch_add(&queued, 1, __ATOMIC_RELAXED);
 	q->info = *info;
 	q->info.signal = signal;
 	*(pending->last ? &pending->last->next : &pending->first) = q;
 	pending->last = q;
+	return 0;
 }
 
 int signal_take(struct signal_pending *pending, uint64_t blocked, struct signal_info *info)
@@ -107,7 +128,7 @@ int signal_take(struct signal_pending *pending, uint64_t blocked, struct signal_
 		*link = q->next;
 		if (pending->last == q)
 			pending->last = before;
-		pool_free(&queued_pool, q);
+		queued_free(q);
 		for (q = *link; q; q = q->next)
 			more |= q->info.signal == signal;
 	}
@@ -167,29 +188,64 @@ static bool wants(const struct task *t, int signal)
 	return (~t->blocked | t->waits_for | UNBLOCKABLE) & SIGNAL_BIT(signal);
 }
 
-void signal_process_locked(struct process *p, int signal, const struct signal_info *info)
+static int send_to_process(struct process *p, int signal, const struct signal_info *info,
+			   uint64_t limit)
 {
 	bool blocked_by_all = true;
+	int error;
 
 	if (!prepare(p, signal))
-		return;
+		return 0;
 	for (struct task *t = p->tasks; t; t = t->process_next)
 		blocked_by_all &= keeps(t, signal);
 	if (ignores(p, signal) && !blocked_by_all)
-		return;
-	enqueue(&p->pending, signal, info);
-	for (struct task *t = p->tasks; t; t = t->process_next)
+		return 0;
+	error = enqueue(&p->pending, signal, info, limit);
+	if (!error)
+		signalfd_tell(signal);
+	for (struct task *t = p->tasks; t && !error; t = t->process_next)
 		if (wants(t, signal))
 			task_interrupt(t);
+	return error;
+}
+
+static int send_to_task(struct task *t, int signal, const struct signal_info *info, uint64_t limit)
+{
+	int error;
+
+	if (!prepare(t->process, signal) || (ignores(t->process, signal) && !keeps(t, signal)))
+		return 0;
+	error = enqueue(&t->pending, signal, info, limit);
+	if (!error)
+		signalfd_tell(signal);
+	if (!error && wants(t, signal))
+		task_interrupt(t);
+	return error;
+}
+
+void signal_process_locked(struct process *p, int signal, const struct signal_info *info)
+{
+	(void)send_to_process(p, signal, info, UINT64_MAX);
 }
 
 void signal_task_locked(struct task *t, int signal, const struct signal_info *info)
 {
-	if (!prepare(t->process, signal) || (ignores(t->process, signal) && !keeps(t, signal)))
-		return;
-	enqueue(&t->pending, signal, info);
-	if (wants(t, signal))
-		task_interrupt(t);
+	(void)send_to_task(t, signal, info, UINT64_MAX);
+}
+
+static uint64_t limit_of(const struct process *p)
+{
+	return MIN(p->limits[RLIMIT_SIGPENDING].soft, (uint64_t)SIGNALS_QUEUED_MAX);
+}
+
+int signal_process_sent_locked(struct process *p, int signal, const struct signal_info *info)
+{
+	return send_to_process(p, signal, info, limit_of(p));
+}
+
+int signal_task_sent_locked(struct task *t, int signal, const struct signal_info *info)
+{
+	return send_to_task(t, signal, info, limit_of(t->process));
 }
 
 void signal_action_changed_locked(struct process *p, int signal)
@@ -202,6 +258,16 @@ void signal_action_changed_locked(struct process *p, int signal)
 }
 
 // ---- the public calls; process_lock not held ----
+
+int signal_process_sent(struct process *p, int signal, const struct signal_info *info)
+{
+	int error;
+
+	spin_lock_wtd(&process_lock);
+	error = signal_process_sent_locked(p, signal, info);
+	spin_unlock_wtd(&process_lock);
+	return error;
+}
 
 void signal_process(struct process *p, int signal, const struct signal_info *info)
 {
@@ -231,7 +297,8 @@ static void send_if_member(const struct process *p, void *ctx)
 		return;
 	g->count++;
 	if (g->signal)
-		signal_process_locked((struct process *)(uintptr_t)p, g->signal, g->info);
+		(void)!signal_process_sent_locked((struct process *)(uintptr_t)p, g->signal,
+						  g->info);
 }
 
 unsigned signal_group(int group, int signal, const struct signal_info *info)

@@ -111,9 +111,20 @@ struct trap_frame;
 
 #define SIGNAL_BIT(n) BIT((n)-1)
 
+// What programs send waits with its information (struct signal_queued) up to the receiver's RLIMIT_SIGPENDING, counted
+// over all programs as they have one user, and never more than so many; the kernel's own signals have as many again.
+#define SIGNALS_QUEUED_MAX 8192
+uint64_t signals_queued(void); // any context
+
 // Thread, WTD; process_lock not held. info null: from the kernel. Counts and drops what nobody can take.
 void signal_process(struct process *p, int signal, const struct signal_info *info);
 void signal_task(struct task *t, int signal, const struct signal_info *info);
+// The same for what a program sends (kill, sigqueue, tkill ...). Beyond the limit a signal below 32 comes without its
+// information, as does kill's of real time (once, however many are sent); another one of real time is refused: -EAGAIN.
+int signal_process_sent(struct process *p, int signal, const struct signal_info *info) MUST_CHECK;
+int signal_process_sent_locked(struct process *p, int signal,
+			       const struct signal_info *info) MUST_CHECK;
+int signal_task_sent_locked(struct task *t, int signal, const struct signal_info *info) MUST_CHECK;
 // The running task: cannot be blocked or ignored (a fault): ends the program if it would be.
 void signal_force(int signal, int code, uint64_t address);
 unsigned signal_group(int group, int signal,

@@ -459,6 +459,23 @@ static int64_t send_piece(struct stream *to, struct stream *from, uint64_t offse
 	return taken;
 }
 
+uint64_t stream_position(struct stream *s)
+{
+	uint64_t position;
+
+	mutex_lock(&s->position_lock);
+	position = s->position;
+	mutex_unlock(&s->position_lock);
+	return position;
+}
+
+void stream_set_position(struct stream *s, uint64_t position)
+{
+	mutex_lock(&s->position_lock);
+	s->position = position;
+	mutex_unlock(&s->position_lock);
+}
+
 int64_t stream_send_file(struct stream *to, struct stream *from, uint64_t *offset, uint64_t bytes)
 {
 	uint64_t done = 0;

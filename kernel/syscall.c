@@ -88,6 +88,18 @@ void user_leave(struct trap_frame *f)
 
 enum { FAULT_PRESENT = BIT(0), FAULT_WRITE = BIT(1), FAULT_USER = BIT(2), FAULT_FETCH = BIT(4) };
 
+// What SIGSEGV says: something is mapped there, or nothing is.
+static int code_of_refusal(uintptr_t address)
+{
+	struct uspace *u = process_space();
+	bool mapped;
+
+	mutex_lock(&u->lock);
+	mapped = uspace_region_at(u, address);
+	mutex_unlock(&u->lock);
+	return mapped ? SEGV_ACCERR : SEGV_MAPERR;
+}
+
 static void page_fault(const struct trap_frame *f, uintptr_t address)
 {
 	unsigned access = f->error & FAULT_FETCH   ? USPACE_EXEC
@@ -105,8 +117,7 @@ static void page_fault(const struct trap_frame *f, uintptr_t address)
 			process_current()->pid);
 		signal_force(SIGKILL, SI_KERNEL, address);
 	} else if (error == -EFAULT) {
-		signal_force(SIGSEGV, f->error & FAULT_PRESENT ? SEGV_ACCERR : SEGV_MAPERR,
-			     address);
+		signal_force(SIGSEGV, code_of_refusal(address), address);
 	} else {
 		signal_force(SIGBUS, BUS_ADRERR, address);
 	}

@@ -25,9 +25,7 @@ static int open_range(struct range *r, uint64_t fd, uintptr_t at)
 		return r->s->ops->kind == STREAM_DIRECTORY ? -EISDIR : -EINVAL;
 	if (at)
 		return user_get(&r->offset, at);
-	mutex_lock(&r->s->position_lock);
-	r->offset = r->s->position;
-	mutex_unlock(&r->s->position_lock);
+	r->offset = stream_position(r->s);
 	return 0;
 }
 
@@ -42,9 +40,7 @@ static int close_range(struct range *r, int64_t done)
 	if (r->at && done >= 0) {
 		error = user_put(r->at, &r->offset);
 	} else if (done > 0) {
-		mutex_lock(&r->s->position_lock);
-		r->s->position = r->offset;
-		mutex_unlock(&r->s->position_lock);
+		stream_set_position(r->s, r->offset);
 	}
 	stream_put(r->s);
 	return error;

@@ -12,6 +12,7 @@ struct dirent_writer {
 	uint64_t left;
 	int64_t written;
 	int error;
+	bool old; // getdents: an entry's type stands behind its name, in the last byte
 };
 
 static bool write_entry(void *ctx, const char *name, size_t len, uint64_t number, unsigned type,
@@ -21,16 +22,16 @@ static bool write_entry(void *ctx, const char *name, size_t len, uint64_t number
 	struct {
 		uint64_t number, next;
 		uint16_t bytes;
-		uint8_t type;
-		char name[256 + 8];
-	} __attribute__((packed)) e = {.number = number, .next = next, .type = (uint8_t)type};
+		char rest[1 + 256 + 8]; // type and name, or name, zeros and type
+	} __attribute__((packed)) e = {.number = number, .next = next};
 
-	e.bytes = (uint16_t)ALIGN_UP(19 + len + 1, 8UL);
+	e.bytes = (uint16_t)ALIGN_UP(offsetof(__typeof__(e), rest) + 1 + len + 1, 8UL);
+	e.rest[w->old ? e.bytes - offsetof(__typeof__(e), rest) - 1 : 0] = (char)type;
 	if (e.bytes > w->left) {
 		w->error = w->written ? 0 : -EINVAL;
 		return false;
 	}
-	memcpy(e.name, name, len);
+	memcpy(e.rest + !w->old, name, len);
 	if (user_write(w->at, &e, e.bytes)) {
 		w->error = -EFAULT;
 		return false;
@@ -84,10 +85,10 @@ static int write_all(struct stream *s, struct dirent_writer *w)
 	return error;
 }
 
-SYSCALL(217, getdents64)
+static int64_t get_entries(const uint64_t a[6], bool old)
 {
 	struct stream *s = files_find((int)a[0]);
-	struct dirent_writer w = {.at = a[1], .left = a[2]};
+	struct dirent_writer w = {.at = a[1], .left = (uint32_t)a[2], .old = old};
 	int error;
 
 	if (!s)
@@ -103,4 +104,13 @@ SYSCALL(217, getdents64)
 	if (w.written)
 		return w.written;
 	return error ? error : w.error;
+}
+
+SYSCALL(78, getdents)
+{
+	return get_entries(a, true);
+}
+SYSCALL(217, getdents64)
+{
+	return get_entries(a, false);
 }

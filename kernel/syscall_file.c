@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Calls on descriptors.
+#include "kernel/cpu.h"
 #include "kernel/files.h"
 #include "kernel/kstring.h"
 #include "kernel/pmm.h"
 #include "kernel/pipe.h"
+#include "kernel/siphash.h"
 #include "kernel/syscall.h"
 #include "kernel/usercopy.h"
 
@@ -268,6 +270,21 @@ int syscall_put_stat(uintptr_t at, const struct stream_stat *st)
 	return user_put(at, &out);
 }
 
+// What tells a pipe, with both its ends, or a socket from others as long as it is there; not where it lies in memory.
+static uint64_t number_of(struct stream *s)
+{
+	static struct siphash_key key; // drawn once
+	bool own = s->ops->kind == STREAM_PIPE || s->ops->kind == STREAM_SOCKET;
+
+	if (!own)
+		return 1;
+	wtd_disable();
+	if (!key.k0)
+		key = (struct siphash_key){cpu_random() | 1, cpu_random()};
+	wtd_enable();
+	return siphash_word(&key, (uintptr_t)(pipe_is(s, true) ? s - 1 : s)) >> 16 | 1;
+}
+
 int stream_stat_of(struct stream *s, struct stream_stat *st)
 {
 	static const uint32_t modes[] = {
@@ -277,8 +294,11 @@ int stream_stat_of(struct stream *s, struct stream_stat *st)
 
 	if (s->ops->stat)
 		return s->ops->stat(s, st);
-	*st = (struct stream_stat){
-	    .mode = modes[s->ops->kind], .links = 1, .block_bytes = PAGE_SIZE, .number = 1};
+	*st = (struct stream_stat){.mode = modes[s->ops->kind],
+				   .links = 1,
+				   .block_bytes = PAGE_SIZE,
+				   .device = s->ops->kind,
+				   .number = number_of(s)};
 	return 0;
 }
 
@@ -461,14 +481,12 @@ SYSCALL(40, sendfile)
 	if (!done && ((to->flags & STREAM_ACCMODE) == STREAM_RDONLY ||
 		      (from->flags & STREAM_ACCMODE) == STREAM_WRONLY))
 		done = -EBADF;
-	if (!done) {
-		if (!a[2])
-			mutex_lock(&from->position_lock);
-		done =
-		    stream_send_file(to, from, a[2] ? &offset : &from->position, MIN(a[3], IO_MAX));
-		if (!a[2])
-			mutex_unlock(&from->position_lock);
-	}
+	if (!done && !a[2])
+		offset = stream_position(from);
+	if (!done)
+		done = stream_send_file(to, from, &offset, MIN(a[3], IO_MAX));
+	if (done > 0 && !a[2])
+		stream_set_position(from, offset);
 	if (done >= 0 && a[2] && user_put(a[2], &offset))
 		done = -EFAULT;
 	if (to)

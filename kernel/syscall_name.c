@@ -41,22 +41,24 @@ static int64_t open_at(int at_fd, uintptr_t path, uint64_t flags, uint64_t mode)
 {
 	struct name n = name_get(at_fd, path);
 	struct stream *s;
-	int64_t fd = n.error;
+	int error = n.error, fd = -1;
 
-	if (!fd && n.directory && flags & OPEN_CREATE)
-		fd = -EISDIR;
+	// First, so that nothing is made or cut short which there is no descriptor for.
+	if (!error)
+		error = MIN(fd = files_promise(flags & O_CLOEXEC), 0);
+	if (!error && n.directory && flags & OPEN_CREATE)
+		error = -EISDIR;
 	if (n.directory)
 		flags |= OPEN_DIRECTORY;
-	if (!fd)
-		fd = path_open(n.text, strlen(n.text), (unsigned)flags,
-			       (uint32_t)mode & ~process_current()->umask & 07777, &s);
+	if (!error)
+		error = path_open(n.text, strlen(n.text), (unsigned)flags,
+				  (uint32_t)mode & ~process_current()->umask & 07777, &s);
 	name_put(&n);
-	if (fd)
-		return fd;
-	fd = files_take(s, 0, flags & O_CLOEXEC);
-	if (fd < 0)
-		stream_put(s);
-	return fd;
+	if (!error)
+		files_keep(fd, s);
+	else if (fd >= 0)
+		files_give_up(fd);
+	return error ? error : fd;
 }
 SYSCALL(2, open)
 {

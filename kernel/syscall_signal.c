@@ -177,13 +177,14 @@ SYSCALL(128, rt_sigtimedwait)
 static int send_to_process(int pid, int signal, const struct signal_info *info)
 {
 	struct process *p = process_find(pid);
+	int error = 0;
 
 	if (!p)
 		return -ESRCH;
 	if (signal)
-		signal_process(p, signal, info);
+		error = signal_process_sent(p, signal, info);
 	process_put(p);
-	return 0;
+	return error;
 }
 
 struct everybody {
@@ -201,7 +202,8 @@ static void send_to_one(const struct process *p, void *ctx)
 		return;
 	e->count++;
 	if (e->signal)
-		signal_process_locked((struct process *)(uintptr_t)p, e->signal, e->info);
+		(void)!signal_process_sent_locked((struct process *)(uintptr_t)p, e->signal,
+						  e->info);
 }
 
 SYSCALL(62, kill)
@@ -225,6 +227,7 @@ SYSCALL(62, kill)
 static int64_t send_to_task(int group, int tid, int signal, const struct signal_info *info)
 {
 	struct task *t;
+	int error = 0;
 
 	if (tid <= 0 || (signal && !valid((uint64_t)signal)))
 		return -EINVAL;
@@ -233,9 +236,9 @@ static int64_t send_to_task(int group, int tid, int signal, const struct signal_
 	if (t && group && t->process->pid != group)
 		t = NULL;
 	if (t && signal)
-		signal_task_locked(t, signal, info);
+		error = signal_task_sent_locked(t, signal, info);
 	spin_unlock_wtd(&process_lock);
-	return t ? 0 : -ESRCH;
+	return t ? error : -ESRCH;
 }
 
 static int64_t kill_task(int group, int tid, int signal)

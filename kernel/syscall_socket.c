@@ -193,23 +193,29 @@ static int accept_one(struct stream *s, struct stream **out, struct socket_addre
 static int64_t accept_fd(uint64_t fd, uintptr_t at, uintptr_t len_at, uint64_t flags)
 {
 	struct socket_address name;
-	struct stream *from, *s;
-	int error;
+	struct stream *from, *s = NULL;
+	int error, new;
 
 	if (flags & ~(uint64_t)(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return -EINVAL;
 	from = syscall_get_socket(fd, &error);
 	if (!from)
 		return error;
-	error = accept_one(from, &s, &name);
+	// First, so that a connection which there is no descriptor for stays where it waits.
+	new = files_promise(flags & SOCK_CLOEXEC);
+	error = new < 0 ? new : accept_one(from, &s, &name);
 	stream_put(from);
-	if (error)
-		return error;
-	s->flags |= (uint32_t)flags & SOCK_NONBLOCK;
-	error = syscall_put_address(at, len_at, &name);
-	if (!error)
-		error = files_take(s, 0, flags & SOCK_CLOEXEC);
-	if (error < 0)
+	if (!error) {
+		s->flags |= (uint32_t)flags & SOCK_NONBLOCK;
+		error = syscall_put_address(at, len_at, &name);
+	}
+	if (!error) {
+		files_keep(new, s);
+		return new;
+	}
+	if (new >= 0)
+		files_give_up(new);
+	if (s)
 		stream_put(s);
 	return error;
 }

@@ -250,26 +250,25 @@ static int64_t both_ends(struct splice *x, const uint64_t a[6])
 	bool positioned;
 	int64_t done;
 
+	x->offset = &offset;
 	if ((x->from->flags & STREAM_ACCMODE) == STREAM_WRONLY ||
 	    (x->to->flags & STREAM_ACCMODE) == STREAM_RDONLY)
 		return -EBADF;
 	if ((from_pipe && a[1]) || (to_pipe && a[3]) || (at && other->ops->kind != STREAM_FILE))
 		return -ESPIPE;
-	if ((!from_pipe && !to_pipe) || x->flags & ~(unsigned)SPLICE_KNOWN)
+	if ((!from_pipe && !to_pipe) || x->flags & ~(unsigned)SPLICE_KNOWN ||
+	    (x->to->flags & STREAM_APPEND && x->to->ops->kind == STREAM_FILE))
 		return -EINVAL;
 	if (from_pipe && to_pipe)
 		return between_pipes(x, a[4], false);
 	if (at && user_get(&offset, at))
 		return -EFAULT;
 	positioned = !at && other->ops->kind == STREAM_FILE;
-	x->offset = &offset;
-	if (positioned) {
-		mutex_lock(&other->position_lock);
-		x->offset = &other->position;
-	}
-	done = to_pipe ? into_pipe(x, a[4]) : out_of_pipe(x, a[4]);
 	if (positioned)
-		mutex_unlock(&other->position_lock);
+		offset = stream_position(other);
+	done = to_pipe ? into_pipe(x, a[4]) : out_of_pipe(x, a[4]);
+	if (positioned && done > 0)
+		stream_set_position(other, offset);
 	if (x->buffer)
 		kpages_free(x->buffer, PAGE_SIZE);
 	return at && done > 0 && user_put(at, &offset) ? -EFAULT : done;

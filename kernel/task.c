@@ -238,13 +238,13 @@ void task_exit(int code)
 	bool on, last;
 
 	t->is_exiting = true;
+	futex_robust_exit(t); // before anybody is told that it has ended
 	if (t->clear_tid) {
 		uint32_t zero = 0;
 
 		if (!user_put(t->clear_tid, &zero))
 			futex_wake_one(t->clear_tid);
 	}
-	futex_robust_exit(t);
 	spin_lock_wtd(&process_lock);
 	last = strike_off(t);
 	if (last && !p->exiting) {

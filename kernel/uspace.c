@@ -9,6 +9,7 @@
 #include "kernel/panic.h"
 #include "kernel/pmm.h"
 #include "kernel/pool.h"
+#include "kernel/stream.h"
 #include "kernel/usercopy.h"
 #include "kernel/uspace_private.h"
 #include "kernel/vmm.h"
@@ -23,7 +24,7 @@ static struct pool region_pool = POOL_INIT("region", struct uspace_region, 1 << 
 
 // ---- regions; lock held ----
 
-static struct uspace_region *region_new(const struct uspace_region *like)
+struct uspace_region *uspace_region_new(const struct uspace_region *like)
 {
 	struct uspace_region *r = pool_alloc(&region_pool);
 
@@ -50,7 +51,7 @@ static uint64_t data_pages(const struct uspace_region *r)
 	return kind == USPACE_WRITE ? (r->end - r->start) >> PAGE_SHIFT : 0;
 }
 
-static void insert_after(struct uspace *u, struct uspace_region *before, struct uspace_region *r)
+void uspace_insert_after(struct uspace *u, struct uspace_region *before, struct uspace_region *r)
 {
 	r->prev = before;
 	r->next = before ? before->next : u->first;
@@ -102,7 +103,7 @@ static struct uspace_region *split(struct uspace *u, struct uspace_region *r, ui
 	struct uspace_region *upper;
 	uint64_t below = address - r->start;
 
-	if (u->region_count >= USPACE_REGIONS_MAX || !(upper = region_new(r)))
+	if (u->region_count >= USPACE_REGIONS_MAX || !(upper = uspace_region_new(r)))
 		return NULL;
 	u->mapped -= (r->end - address) >> PAGE_SHIFT;
 	u->data -= data_pages(r);
@@ -111,7 +112,7 @@ static struct uspace_region *split(struct uspace *u, struct uspace_region *r, ui
 	upper->bytes -= MIN(upper->bytes, below);
 	r->end = address;
 	u->data += data_pages(r);
-	insert_after(u, r, upper);
+	uspace_insert_after(u, r, upper);
 	return upper;
 }
 
@@ -157,9 +158,9 @@ int uspace_map_locked(struct uspace *u, const struct uspace_region *like)
 	if (u->region_count >= USPACE_REGIONS_MAX ||
 	    u->mapped + (bytes >> PAGE_SHIFT) > u->mapped_max ||
 	    (data_pages(like) && u->data + data_pages(like) > u->data_max) ||
-	    !(r = region_new(like)))
+	    !(r = uspace_region_new(like)))
 		return -ENOMEM;
-	insert_after(u, at_or_below(u, like->start), r);
+	uspace_insert_after(u, at_or_below(u, like->start), r);
 	return 0;
 }
 
@@ -228,7 +229,7 @@ void uspace_drop_entry(struct uspace *u, uintptr_t address, uint64_t *entry, voi
 	page = was & PTE_FILE ? file_map_take(entry) : page_of_phys(was & PTE_FRAME);
 	*entry = 0;
 	wtd_enable();
-	if (!(was & PTE_PRESENT)) // the file cache took it back a moment ago
+	if (!entry_names_page(was)) // the file cache took it back a moment ago
 		return;
 	uspace_flush(u, address);
 	if (page->flags & PAGE_USER) {
@@ -279,19 +280,17 @@ static bool all_mapped(struct uspace *u, uintptr_t start, uintptr_t end)
 static void reduce_entry(struct uspace *u, uintptr_t address, uint64_t *entry, void *ctx)
 {
 	unsigned access = *(unsigned *)ctx;
+	uint64_t fresh;
 
 	wtd_disable();
+	fresh = *entry & ~(uint64_t)(PTE_PRESENT | PTE_KEPT);
 	if (!(access & USPACE_WRITE))
-		*entry &= ~(uint64_t)PTE_WRITE;
-	*entry = access & USPACE_EXEC ? *entry & ~vmm_nx : *entry | vmm_nx;
+		fresh &= ~(uint64_t)PTE_WRITE;
+	fresh = access & USPACE_EXEC ? fresh & ~vmm_nx : fresh | vmm_nx;
+	fresh |= access ? PTE_PRESENT : PTE_KEPT;
+	if (entry_names_page(*entry)) // not taken back a moment ago
+		*entry = fresh;
 	uspace_flush(u, address);
-	if (!(access & (USPACE_READ | USPACE_WRITE | USPACE_EXEC)))
-		*entry &= ~(
-		    uint64_t)4; // PTE_USER: present for its frame's sake, out of the program's reach
-	else
-		*entry |= 4;
-	if (!(*entry & PTE_PRESENT)) // taken back a moment ago
-		*entry = 0;
 	wtd_enable();
 }
 
@@ -416,6 +415,8 @@ void uspace_put(struct uspace *u)
 	}
 	ASSERT(!u->frames && !u->mapped && !u->data);
 	uspace_free_tables(u);
+	if (u->program)
+		stream_put(u->program);
 	kpages_free(u->root, PAGE_SIZE);
 	pool_free(&space_pool, u);
 }
@@ -425,75 +426,4 @@ void uspace_leave(struct uspace *u)
 {
 	if (read_cr3() == virt_to_phys(u->root))
 		write_cr3(virt_to_phys(vmm_root()));
-}
-
-struct fork {
-	struct uspace *copy;
-	bool failed;
-};
-
-// Both sides read the same frame from now on; whoever writes makes its own.
-static void share_entry(struct uspace *u, uintptr_t address, uint64_t *entry, void *ctx)
-{
-	struct fork *fork = ctx;
-	uint64_t *other = fork->failed ? NULL : uspace_entry(fork->copy, address, true);
-	struct page *page = page_of_phys(*entry & PTE_FRAME);
-	const struct uspace_region *r = uspace_region_at(u, address);
-
-	if (!other) {
-		fork->failed = true;
-		return;
-	}
-	if (region_is_shared_file(r)) {
-		wtd_disable();
-		if (*entry & PTE_PRESENT)
-			file_map_share(entry, fork->copy, address, other);
-		wtd_enable();
-		return;
-	}
-	if (!(r->access & USPACE_SHARED))
-		*entry &= ~(uint64_t)PTE_WRITE;
-	uspace_flush(u, address);
-	*other = *entry;
-	if (page->flags & PAGE_USER) {
-		user_frame_get(page);
-		fork->copy->frames++;
-	} else if (page != uspace_zero_page()) {
-		page_wire_get(page);
-	}
-}
-
-struct uspace *uspace_fork(struct uspace *u)
-{
-	struct fork fork = {.copy = uspace_new()};
-	struct uspace *copy = fork.copy;
-	struct uspace_region *last = NULL;
-
-	if (!copy)
-		return NULL;
-	mutex_lock(&u->lock);
-	for (const struct uspace_region *r = u->first; r && !fork.failed; r = r->next) {
-		struct uspace_region *twin = region_new(r);
-
-		fork.failed = !twin;
-		if (twin) {
-			insert_after(copy, last, twin);
-			last = twin;
-		}
-	}
-	if (!fork.failed)
-		uspace_each_entry(u, 0, USER_END, share_entry, &fork);
-	copy->brk_start = u->brk_start;
-	copy->brk = u->brk;
-	copy->mmap_top = u->mmap_top;
-	copy->stack_max = u->stack_max;
-	copy->frames_max = u->frames_max;
-	copy->mapped_max = u->mapped_max;
-	copy->data_max = u->data_max;
-	copy->frames_high = copy->frames;
-	mutex_unlock(&u->lock);
-	if (!fork.failed)
-		return copy;
-	uspace_put(copy);
-	return NULL;
 }

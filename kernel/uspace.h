@@ -78,6 +78,8 @@ struct uspace {
 	uintptr_t mmap_top;			    // (M) mappings are placed below
 	uint64_t stack_max;			    // (M) bytes a stack may grow to
 	uint32_t references;			    // WTDs off: threads' and vfork's
+	struct stream
+	    *program; // constant once it runs: a reference, so that its file is run; may be null
 };
 
 #define USPACE_REGIONS_MAX 65536

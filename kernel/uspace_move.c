@@ -25,7 +25,7 @@ static void move_entry(struct uspace *u, uintptr_t address, uint64_t *entry, voi
 	uint64_t *other = uspace_entry(u, address - m->from + m->to, false);
 
 	wtd_disable();
-	if (*entry & PTE_FILE && *entry & PTE_PRESENT)
+	if (*entry & PTE_FILE && entry_names_page(*entry))
 		file_map_move(entry, address - m->from + m->to, other);
 	else
 		*other = *entry;

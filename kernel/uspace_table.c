@@ -5,7 +5,7 @@
 #include "kernel/cpu_private.h"
 #include "kernel/kstring.h"
 #include "kernel/pmm.h"
-#include "kernel/uspace.h"
+#include "kernel/uspace_private.h"
 #include "kernel/vmm.h"
 #include "kernel/vmm_private.h"
 
@@ -66,7 +66,7 @@ static void walk_table(const struct walk *w, uint64_t *table, int level, uintptr
 
 		if (address >= w->end)
 			break;
-		if (!(table[i] & PTE_PRESENT))
+		if (!entry_names_page(table[i]))
 			continue;
 		if (level == LEVEL_4K)
 			w->visit(w->u, address, &table[i], w->ctx);

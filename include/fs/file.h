@@ -145,6 +145,8 @@ int64_t file_seek(struct inode *file, uint64_t from, bool for_hole) MUST_CHECK;
 // What it takes of the volume, in sectors, with what DIRTY pages may take when they are written.
 uint64_t file_sectors(struct inode *inode);
 
+// Sets the permission bits, the time of change, or both, as `which` says, in a transaction of its own; the file's type
+// stays. Thread or worker context.
 enum inode_attribute { INODE_SET_MODE = BIT(0), INODE_SET_MTIME = BIT(1) };
 int inode_set_attributes(struct inode *inode, unsigned which, uint16_t mode, int64_t mtime_sec,
 			 uint32_t mtime_nsec) MUST_CHECK;

@@ -21,6 +21,8 @@ struct inode {
 	uint64_t size;	   // bytes
 	int64_t mtime_sec; // Unix
 	uint32_t mtime_nsec;
+	int32_t
+	    writers; // programs' streams and mappings that may write to it; below 0: programs that run it. WTDs off
 	void *
 	    server_data; // the server's per-file cache (prepared response heads); freed by the hook
 };

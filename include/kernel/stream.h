@@ -137,6 +137,9 @@ struct stream_ops {
 			void *ctx);
 	// mmap: what program pages come from, with a reference; null: cannot be mapped.
 	struct uspace_backing *(*backing)(struct stream *s);
+	// A program is made of it: until it is closed nobody opens the file for writing. -ETXTBSY: somebody has.
+	// Null: whoever likes writes.
+	int (*run)(struct stream *s);
 	// sendfile and splice. Source: the page with byte `offset`, wired, and how many bytes of it from there
 	// on count (0: end). Sink: takes bytes of a page by reference: how many (its own wire reference), -EAGAIN.
 	int64_t (*lend_page)(struct stream *s, uint64_t offset, struct page **page);
@@ -184,7 +187,7 @@ struct stream {
 	size_t path_len;
 };
 void stream_init(struct stream *s, const struct stream_ops *ops, unsigned flags); // one reference
-void stream_get(struct stream *s);
+void stream_get(struct stream *s); // one reference more, by who has one; any context
 void stream_put(struct stream *s); // thread context; may close
 // kernel/local_rights.c: only references under way are left of some stream; perhaps nobody can ever take them.
 void stream_only_flies(void);
@@ -198,8 +201,8 @@ void stream_notify_locked(struct stream *s); // from inside a watch's notify
 int stream_wait(struct stream *s, unsigned events, uint64_t ns) MUST_CHECK;
 
 void stream_watch_add(struct stream_watch *w, struct stream *s); // w->notify set
-void stream_watch_remove(struct stream_watch *w);
-unsigned stream_poll(struct stream *s); // as ops->poll; what has none is always ready
+void stream_watch_remove(struct stream_watch *w); // added before; notify is not called afterwards
+unsigned stream_poll(struct stream *s);		  // as ops->poll; what has none is always ready
 
 // The head's calls for syscall_*.c: with waiting, position and O_APPEND. Bytes or an error.
 int64_t stream_read(struct stream *s, struct stream_io *io);
@@ -209,6 +212,10 @@ int64_t stream_write_at(struct stream *s, struct stream_io *io, uint64_t offset)
 // What a call comes to that moved `done` bytes before `last` came: the bytes. A socket's error is then told by the
 // next one.
 int64_t stream_result(struct stream *s, int64_t done, int64_t last);
+// A file's position, for calls that wait with nobody kept from it meanwhile (sendfile, splice, copy_file_range): looked
+// at when they begin and set when they end, as on Linux.
+uint64_t stream_position(struct stream *s);
+void stream_set_position(struct stream *s, uint64_t position);
 int64_t stream_send_file(struct stream *to, struct stream *from, uint64_t *offset, uint64_t bytes);
 
 // ---- names: who has files ----------------------------------------------------------------------------

@@ -10,11 +10,12 @@ import pytest
 from held import Held
 from vm import ROOT, VM, make_volume
 
-PROGRAMS = ("space", "maps", "pipes", "ifaces", "links", "shm", "append", "locks")
+PROGRAMS = ("space", "maps", "pipes", "ifaces", "links", "shm", "append", "locks", "exact", "news")
 LETTERS = 100 * 4096
 MODES = {"unmapped": dict(append="write=on cache=unmapped", mem=128), "late": dict(append="write=on nic=late", cpu="max")}
 POOLS = ("process", "task", "address space", "region", "pipe", "program file", "program mapping", "shared memory",
-         "shm object", "shm name", "shm file", "netlink socket", "netlink packet")
+         "shm object", "shm name", "shm file", "netlink socket", "netlink packet", "signal", "tcp socket", "signalfd", "pidfd", "epoll",
+         "epoll item")
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,20 @@ def test_a_lock_whose_descriptor_is_closed_while_it_is_waited_for_is_nobodys(mac
 
 def test_memory_with_a_name_is_shared_and_goes_with_it(machine, volume, tmp_path):
     says_what_linux_says(machine, volume, tmp_path, "shm")
+
+
+def test_calls_that_fail_take_nothing_and_those_that_wait_keep_nobody_out(machine, volume, tmp_path):
+    says_what_linux_says(machine, volume, tmp_path, "exact")
+
+
+def test_who_runs_a_file_and_who_writes_to_it_keep_each_other_out(machine):
+    held = Held(machine, POOLS)
+    assert "ok" in machine.command("LOAD exact /d busy").split()  # Linux 6.11 and 6.12 let them
+    held.back()
+
+
+def test_signals_and_the_ends_of_processes_can_be_read(machine, volume, tmp_path):
+    says_what_linux_says(machine, volume, tmp_path, "news")
 
 
 def test_a_shared_file_is_served_while_a_program_changes_it(machine, volume):

@@ -297,6 +297,63 @@ static void programs(const char *own)
 	IS(FAILS(execve("/nothing", words, none), ENOENT));
 }
 
+// Descriptors by name, and what tells one from another.
+static void names_of_descriptors(void)
+{
+	struct stat a, b;
+	char name[32], target[32];
+	int ends[2], other[2], fd;
+
+	IS(!pipe(ends) && !pipe(other) && !fstat(ends[0], &a) && !fstat(ends[1], &b) &&
+	   a.st_ino == b.st_ino && a.st_dev == b.st_dev);
+	IS(!fstat(other[0], &b) && b.st_dev == a.st_dev && b.st_ino != a.st_ino);
+	snprintf(name, sizeof(name), "/dev/fd/%d", ends[0]);
+	IS((fd = open(name, O_RDONLY)) >= 0 && write(ends[1], "through", 7) == 7 &&
+	   read(fd, target, 9) == 7 && !memcmp(target, "through", 7) && !close(fd));
+	IS(!stat(name, &b) && S_ISFIFO(b.st_mode) && b.st_ino == a.st_ino);
+	IS(!lstat("/dev/stdin", &b) && S_ISLNK(b.st_mode));
+	IS(readlink("/dev/fd", target, sizeof(target)) == 13 &&
+	   !memcmp(target, "/proc/self/fd", 13));
+	IS(!close(ends[0]) && !close(ends[1]) && !close(other[0]) && !close(other[1]));
+	IS(FAILS(open(name, O_RDONLY), ENOENT) && FAILS(stat(name, &b), ENOENT) &&
+	   FAILS(readlink("/dev/null", target, 9), EINVAL));
+	IS(!socketpair(AF_UNIX, SOCK_STREAM, 0, ends) && !fstat(ends[0], &a) &&
+	   !fstat(ends[1], &b) && a.st_ino != b.st_ino && !close(ends[0]) && !close(ends[1]));
+}
+
+// The old call for directories: the type is the last byte of an entry. dietlibc's.
+static void old_entries(void)
+{
+	struct old_entry {
+		unsigned long number, next;
+		unsigned short bytes;
+		char name[];
+	} * e;
+	char room[4096] __attribute__((aligned(8)));
+	unsigned dots = 0, found = 0;
+	int dir = -1, fd = -1;
+	long n = 0;
+
+	IS(!mkdir("entries", 0755) && !mkdir("entries/d", 0755) &&
+	   (fd = open("entries/a-longer-name", O_CREAT | O_WRONLY, 0644)) >= 0 && !close(fd) &&
+	   (dir = open("entries", O_RDONLY)) >= 0);
+	IS(FAILS(syscall(SYS_getdents, dir, room, 8), EINVAL) &&
+	   FAILS(syscall(SYS_getdents, -1, room, 4096), EBADF));
+	IS((n = syscall(SYS_getdents, dir, room, sizeof(room))) > 0);
+	for (long at = 0; at < n; at += e->bytes) {
+		char type;
+
+		e = (struct old_entry *)(room + at);
+		type = room[at + e->bytes - 1];
+		dots += (!strcmp(e->name, ".") || !strcmp(e->name, "..")) && type == 4;
+		found += !strcmp(e->name, "d") && type == 4;
+		found += !strcmp(e->name, "a-longer-name") && type == 8;
+	}
+	IS(dots == 2 && found == 2 && !syscall(SYS_getdents, dir, room, sizeof(room)));
+	IS(!close(dir) && !rmdir("entries/d") && !unlink("entries/a-longer-name") &&
+	   !rmdir("entries"));
+}
+
 int main(int argc, char **argv)
 {
 	int dir;
@@ -318,6 +375,8 @@ int main(int argc, char **argv)
 	scheduling();
 	signals();
 	programs("/proc/self/exe");
+	names_of_descriptors();
+	old_entries();
 	puts(failed ? "some calls answer otherwise" : "all calls answer as they should");
 	return failed != 0;
 }

@@ -2,7 +2,7 @@
 // fuzz SEED CHILDREN ADDRESS PORT [FIRST]: random system calls with random and half-valid arguments, in child processes
 // and in two threads of one. Child n has its own seed, made of SEED and n: `fuzz SEED 1 ADDRESS PORT n` repeats it.
 // PORT is an echo server's, of TCP and UDP. What a child leaves running is killed; that the kernel lives and has
-// everything back is for the caller to see. The arguments of a call: a letter each, in fuzz_calls.h.
+// everything back is for the caller to see. The arguments of a call: a letter each, in fuzz_table.c.
 #define _GNU_SOURCE
 #include "fuzz.h"
 #include <errno.h>

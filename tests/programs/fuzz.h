@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the parts of the system-call fuzzer share: fuzz.c (children and threads), fuzz_calls.c (which calls with which
-// arguments), fuzz_odd.c (what is no plain call: forks, signal frames, foreign instructions).
+// What the parts of the system-call fuzzer share: fuzz.c (children and threads), fuzz_table.c (which calls),
+// fuzz_calls.c (with which arguments), fuzz_odd.c (what is no plain call: forks, signal frames, foreign instructions).
 #pragma once
 
 #include <arpa/inet.h>

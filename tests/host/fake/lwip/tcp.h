@@ -60,7 +60,7 @@ struct tcp_segment;
 struct tcp_parked;
 struct tcp_pcb {
 	ip_addr_t remote_ip;
-	uint64_t wire_addresses; // over IPv4: not 0
+	uint32_t wire_ports; // to another machine: not 0
 	u32_t snd_buf;
 	void *arg;
 	tcp_accept_fn accept;
