@@ -40,11 +40,11 @@
 // segments of header and two page pieces) makes 128 x 2 x 3 = 768. Beside 10 super-segments: 968, so 1024. One
 // over IPv6, of 44 packets, takes a context, as many headers and 61 pieces: nine fit.
 //
-// The card starts with a part of its receive buffers and gets the others E1000_RX_REST later: boot does not
-// wait for them.
+// The card starts with a few of its receive buffers and gets the others E1000_RX_REST later: boot does not wait for
+// them, and a link takes longer than that to come up.
 #define E1000_RX_RING	      512U
-#define E1000_RX_FIRST	      127U
-#define E1000_RX_FIRST_REFILL 64U // half-way
+#define E1000_RX_FIRST	      31U
+#define E1000_RX_FIRST_REFILL 16U // half-way
 #define E1000_RX_REST	      (250 * NS_PER_MS)
 #define E1000_TX_RING	      1024U
 _Static_assert((E1000_RX_RING & (E1000_RX_RING - 1)) == 0, "counters are masked");
@@ -55,7 +55,15 @@ _Static_assert(E1000_TX_RING % E1000_RING_MULTIPLE == 0, "TDLEN");
 #define E1000_RX_BUDGET 128U // frames a pass: what they bring about leaves by one doorbell
 #define E1000_RX_REFILL 128U // buffers a doorbell: each may run many receives inside the store
 #define E1000_RX_BYTES	2048U
-#define E1000_FRAME_MAX 1518U // Ethernet's 1514 and a VLAN tag, without FCS
+// Without FCS. The longest that a card of this family takes, 16,128 bytes with it; what arrives on any link:
+// Ethernet's 1514 bytes and a VLAN tag; and what a packet's bytes grow by, with one.
+#define E1000_FRAME_MAX	  16124U
+#define E1000_FRAME_USUAL 1518U
+#define E1000_FRAME_EXTRA 18U
+#define E1000_MTU_MAX	  (E1000_FRAME_MAX - 14U)
+// KB of the 64 in which the card keeps frames (section 13.4.16, a multiple of eight): 24 are left for sending, the
+// longest frame whole, as it must be, or two for packets of 9,000 bytes, one on the wire and one on its way in.
+#define E1000_PBA_RX	40U
 #define E1000_FRAME_MIN 14U
 #define E1000_TSO_MAX	65535U
 #define E1000_TX_PIECE	8192U // a descriptor's bytes; the card's limit is 16,288 (section 3.3.7)
@@ -71,13 +79,16 @@ enum e1000_state { E1000_IDLE, E1000_RUNNING, E1000_DRAINING, E1000_RESETTING };
 struct e1000_rx {
 	struct e1000_rx_desc *ring;
 	struct netbuf slots[E1000_RX_RING];
-	uint32_t clean; // free-running: the oldest slot with a buffer
-	uint32_t fill;	// free-running: the next slot to get one; fill - clean < E1000_RX_RING
-	uint32_t room;	// slots that may have one: E1000_RX_FIRST at first, then all but one
-	uint32_t batch; // of slots that get theirs by one doorbell; a power of two
-	uint32_t bare;	// slots without a buffer
-	bool skipping;	// inside a frame that spans buffers: drop up to its EOP
-	bool hungry;	// the pool had no buffer and `refill` is armed
+	uint32_t clean;	    // free-running: the oldest slot with a buffer
+	uint32_t fill;	    // free-running: the next slot to get one; fill - clean < E1000_RX_RING
+	uint32_t room;	    // slots that may have one: E1000_RX_FIRST at first, then all but one
+	uint32_t batch;	    // of slots that get theirs by one doorbell; a power of two
+	uint32_t bare;	    // slots without a buffer
+	bool inside;	    // a frame that spans buffers: its end has not come
+	bool skipping;	    // such a one is not wanted: drop up to its EOP
+	uint32_t so_far;    // its bytes
+	uint32_t frame_max; // of those that are wanted
+	bool hungry;	    // the pool had no buffer and `refill` is armed
 	struct wtd poll;
 	struct wtd_watch watch;
 	struct wtd refill;
@@ -180,6 +191,7 @@ void e1000_refill_late(struct wtd *work);
 void e1000_fill(struct e1000 *nic);
 void e1000_rx_give_back(struct e1000 *nic); // after the DMA has stopped
 void e1000_rx_refill(struct netdev *dev);
+void e1000_rx_set_mtu(struct netdev *dev, uint32_t mtu);
 
 // e1000_tx.c
 int e1000_transmit(struct netdev *dev, const struct netfrag *frags, unsigned count,

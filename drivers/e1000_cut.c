@@ -8,13 +8,13 @@
 //
 // Each piece gets a copy of the headers, with its own length, sequence number and checksum seed. It lies in memory that
 // belongs to its slot (e1000_tx.heads), and so until the card is done with it. The packets are taken all or none, as
-// one is. Payload is named by physical address and never touched. A fragment's cookie goes with its last piece;
-// the first one's, whose headers nobody needs any more, with the last packet: TCP sees its segment at the card until
-// all of it is done.
+// one is, and as one they are done: the last descriptor of all reports it (RS; section 3.3.3), and every fragment
+// stays until then, as where the card cuts. Payload is named by physical address and never touched.
 #include "drivers/e1000.h"
 #include "kernel/vmm.h"
 
 #define TX_MASK (E1000_TX_RING - 1)
+#define EITHER	inline __attribute__((always_inline))
 #define IPV6                                                                                       \
 	14 // offsets in the headers: there are no others in front of them, and no extension headers
 #define LENGTH	(IPV6 + 4)
@@ -30,32 +30,33 @@ typedef uint16_t field16 __attribute__((may_alias, aligned(1)));
 typedef uint32_t field32 __attribute__((may_alias, aligned(1)));
 typedef uint64_t field64 __attribute__((may_alias, aligned(1)));
 
-// What is left of the packet: so many bytes of *frag, and what is behind it.
-struct rest {
+// What is to be sent, and what is left of it: so many bytes of *frag from there, and what is behind it.
+struct cut {
+	const struct netoffload *offload;
+	const uint8_t *head;	// the headers as they were given to us
+	uint32_t seed;		// without the length, not folded
+	uint32_t frames, slots; // slots: at most
+	uint32_t sequence;	// of the next packet
+	uint32_t payload;
 	const struct netfrag *frag;
 	paddr_t addr;
 	uint32_t bytes;
-	void *cookie; // goes with the last of them
 };
 
-// Where things are put: copies, since whatever is written might otherwise be one of them.
-struct slots {
-	union e1000_tx_desc *ring;
-	void **cookies;
-	struct e1000_head *heads;
-	paddr_t heads_addr;
+// Where the next descriptor is put, and what belongs to its slot.
+struct place {
+	union e1000_tx_desc *desc;
+	void **cookie;
+	struct e1000_head *head;
+	paddr_t head_addr;
 };
 
-struct cut {
-	const struct netoffload *offload;
-	uint32_t payload, frames, slots; // slots: at most
-	const uint8_t *head;		 // as it was given to us
-	uint32_t seed;			 // without the length, not folded
-	uint32_t sequence;		 // of the next packet
-	uint16_t length, sum;		 // its own, and its seed, as they lie
-};
+// What all of them are to say but for header_bytes and mss.
+static const struct netoffload shape = {
+    .l4_csum = true, .ipv6 = true, .l3_offset = IPV6, .l4_offset = TCP};
+_Static_assert(offsetof(struct netoffload, header_bytes) == 8, "compared as one word");
 
-static bool plan(struct cut *cut, const struct netfrag *frags, unsigned count)
+static inline bool plan(struct cut *cut, const struct netfrag *frags, unsigned count)
 {
 	const struct netoffload *offload = cut->offload;
 	uint32_t bytes = 0, head = offload->header_bytes;
@@ -66,12 +67,14 @@ static bool plan(struct cut *cut, const struct netfrag *frags, unsigned count)
 			return false;
 		bytes += frag->bytes;
 	}
-	if (offload->udp || !offload->l4_csum || offload->l3_offset != IPV6 ||
-	    offload->l4_offset != TCP || head < TCP + 20 || head > E1000_HEAD_MAX ||
-	    head > frags[0].bytes || bytes <= head || bytes > E1000_TSO_MAX ||
-	    offload->mss + head > E1000_FRAME_MAX)
+	if (*(const field64 *)offload != *(const field64 *)&shape || head < TCP + 20 ||
+	    head > E1000_HEAD_MAX || head > frags[0].bytes || bytes <= head ||
+	    bytes > E1000_TSO_MAX || offload->mss + head > E1000_FRAME_MAX)
 		return false;
 	cut->payload = bytes - head;
+	cut->frag = frags;
+	cut->addr = frags[0].addr + head;
+	cut->bytes = frags[0].bytes - head;
 	cut->frames = (cut->payload + offload->mss - 1) / offload->mss;
 	// A context; in each frame a header; the fragments, cut once more at each frame's end.
 	cut->slots = 1 + cut->frames + count + cut->frames - 1;
@@ -79,7 +82,7 @@ static bool plan(struct cut *cut, const struct netfrag *frags, unsigned count)
 }
 
 // Sections 3.5.8 and 3.6: see write_seed in e1000_tx.c.
-static void read_headers(struct cut *cut)
+static inline void read_headers(struct cut *cut)
 {
 	const uint8_t *head = cut->head;
 	uint64_t sum = 6 << 8;
@@ -92,14 +95,14 @@ static void read_headers(struct cut *cut)
 	cut->seed = (uint32_t)(sum & 0xffff) + (sum >> 16 & 0xffff) + (uint32_t)(sum >> 32);
 }
 
-// What packets with so much payload have in common.
-static inline void set_payload(struct cut *cut, uint32_t payload)
+// What packets with so much payload have in common: their length, and the seed with it.
+static inline void set_payload(const struct cut *cut, uint8_t *head, uint32_t payload)
 {
-	uint32_t sum;
-	cut->length = __builtin_bswap16((uint16_t)(cut->offload->header_bytes - TCP + payload));
-	sum = cut->seed + cut->length;
+	uint32_t length = __builtin_bswap16((uint16_t)(cut->offload->header_bytes - TCP + payload));
+	uint32_t sum = cut->seed + length;
 	sum = (sum & 0xffff) + (sum >> 16);
-	cut->sum = (uint16_t)(sum + (sum >> 16));
+	*(field16 *)(head + LENGTH) = (uint16_t)length;
+	*(field16 *)(head + SUM) = (uint16_t)(sum + (sum >> 16));
 }
 
 // No byte more than there are: what lies behind need not be mapped.
@@ -113,94 +116,108 @@ static inline void copy_headers(uint8_t *to, const uint8_t *from, uint32_t bytes
 	*(field64 *)(to + bytes - 8) = *(const field64 *)(from + bytes - 8);
 }
 
-static inline uint32_t put(struct slots to, uint32_t at, paddr_t addr, uint32_t bytes, void *cookie)
+static EITHER struct place place_of(struct e1000_tx *tx, uint32_t slot)
 {
-	uint32_t slot = at & TX_MASK;
-	to.ring[slot].data.addr = addr;
-	to.ring[slot].words[1] =
-	    (uint64_t)TXD_TXSM << 32 | TXD_DTYP_DATA | TXD_DEXT | TXD_IFCS | bytes;
-	to.cookies[slot] = cookie;
-	return at + 1;
+	return (struct place){&tx->ring[slot], &tx->cookies[slot], &tx->heads[slot],
+			      tx->heads_addr + slot * sizeof(struct e1000_head)};
 }
 
-// The headers of the next packet.
-static inline uint32_t put_head(struct slots to, uint32_t at, const struct cut *cut, bool last,
-				void *cookie)
+// wraps: it may be the ring's last. what: EOP, or nothing.
+static EITHER void put(struct e1000_tx *tx, struct place *to, paddr_t addr, uint32_t what,
+		       const bool wraps)
 {
-	uint32_t bytes = cut->offload->header_bytes, slot = at & TX_MASK;
-	uint8_t *head = to.heads[slot].bytes;
-	copy_headers(head, cut->head, bytes);
-	*(field16 *)(head + LENGTH) = cut->length;
-	*(field32 *)(head + SEQ) = __builtin_bswap32(cut->sequence);
-	*(field16 *)(head + SUM) = cut->sum;
-	if (!last)
-		head[FLAGS] &= (uint8_t)~FIN_PSH;
-	return put(to, at, to.heads_addr + slot * sizeof(*to.heads), bytes, cookie);
+	to->desc->data.addr = addr;
+	to->desc->words[1] = (uint64_t)TXD_TXSM << 32 | TXD_DTYP_DATA | TXD_DEXT | TXD_IFCS | what;
+	*to->cookie = NULL;
+	to->desc++;
+	to->cookie++;
+	to->head++;
+	to->head_addr += sizeof(*to->head);
+	if (wraps && to->desc == tx->ring + E1000_TX_RING)
+		*to = place_of(tx, 0);
 }
 
-// So many bytes of the rest, at least one.
-static inline uint32_t put_pieces(struct slots to, uint32_t at, struct rest *rest, uint32_t bytes)
+// So much of the payload ends a packet: as much as its fragment has, or less.
+static EITHER void put_end(struct e1000_tx *tx, struct place *to, struct cut *cut, uint32_t bytes,
+			   const bool wraps)
 {
+	put(tx, to, cut->addr, TXD_EOP | bytes, wraps);
+	cut->addr += bytes;
+	cut->bytes -= bytes;
+}
+
+// A packet: headers of so many bytes, which lie in its place, and so much of the payload.
+static EITHER void put_packet(struct e1000_tx *tx, struct place *to, struct cut *cut, uint32_t head,
+			      uint32_t bytes, const bool wraps)
+{
+	put(tx, to, to->head_addr, head, wraps);
+	cut->payload -= bytes;
+	cut->sequence += bytes;
+	if (LIKELY(cut->bytes >= bytes)) {
+		put_end(tx, to, cut, bytes, wraps);
+		return;
+	}
 	do {
-		if (!rest->bytes) {
-			const struct netfrag *next = ++rest->frag;
-			rest->addr = next->addr;
-			rest->bytes = next->bytes;
-			rest->cookie = next->cookie;
-		}
-		uint32_t piece = MIN(rest->bytes, bytes);
-		rest->bytes -= piece;
-		at = put(to, at, rest->addr, piece, rest->bytes ? NULL : rest->cookie);
-		rest->addr += piece;
-		bytes -= piece;
-	} while (bytes);
-	return at;
+		if (cut->bytes)
+			put(tx, to, cut->addr, cut->bytes, wraps);
+		bytes -= cut->bytes;
+		cut->frag++;
+		cut->addr = cut->frag->addr;
+		cut->bytes = cut->frag->bytes;
+	} while (cut->bytes < bytes);
+	put_end(tx, to, cut, bytes, wraps);
 }
 
-static __attribute__((noinline)) void late(struct e1000 *nic, uint32_t first, uint32_t head,
+// All packets, with headers of so many bytes: those that are full begin as the first does. Returns the slot of the last
+// descriptor.
+static EITHER uint32_t put_packets(struct e1000_tx *tx, struct place to, struct cut *all,
+				   const uint32_t head, const bool wraps)
+{
+	struct cut cut = *all;
+	uint32_t mss = cut.offload->mss;
+	uint8_t *full = to.head->bytes;
+	if (LIKELY(cut.payload > mss)) {
+		copy_headers(full, cut.head, head);
+		set_payload(&cut, full, mss);
+		full[FLAGS] &= (uint8_t)~FIN_PSH;
+		put_packet(tx, &to, &cut, head, mss, wraps);
+	}
+	while (cut.payload > mss) {
+		copy_headers(to.head->bytes, full, head);
+		*(field32 *)(to.head->bytes + SEQ) = __builtin_bswap32(cut.sequence);
+		put_packet(tx, &to, &cut, head, mss, wraps);
+	}
+	copy_headers(to.head->bytes, cut.head, head);
+	set_payload(&cut, to.head->bytes, cut.payload);
+	*(field32 *)(to.head->bytes + SEQ) = __builtin_bswap32(cut.sequence);
+	put_packet(tx, &to, &cut, head, cut.payload, wraps);
+	return (uint32_t)(to.desc - tx->ring - 1) & TX_MASK;
+}
+
+// The same, made once more for the headers that nearly all have, where the ring does not end in between.
+static EITHER uint32_t put_all(struct e1000_tx *tx, uint32_t slot, struct cut *cut)
+{
+	const struct place to = place_of(tx, slot);
+	uint32_t head = cut->offload->header_bytes;
+	if (LIKELY(head == TCP + 32 && slot + cut->slots <= E1000_TX_RING))
+		return put_packets(tx, to, cut, TCP + 32, false);
+	return put_packets(tx, to, cut, head, true);
+}
+
+static __attribute__((noinline)) void late(struct e1000 *nic, uint32_t first, uint32_t slot,
 					   uint32_t bytes)
 {
-	const struct netfrag copy = {
-	    nic->tx.heads_addr + (head & TX_MASK) * sizeof(struct e1000_head), bytes, NULL};
-	e1000_late_packet(nic, first & TX_MASK, &copy);
-}
-
-// One packet, of so many bytes of the rest, from slot `at`, and `first` if there is a context in front of it. Returns
-// the slot behind it.
-static inline __attribute__((always_inline)) uint32_t
-put_packet(struct e1000 *nic, struct slots to, uint32_t first, uint32_t at, struct cut *cut,
-	   struct rest *rest, uint32_t bytes, bool last, void *cookie)
-{
-	uint32_t head = at, end;
-	at = put_pieces(to, put_head(to, at, cut, last, cookie), rest, bytes);
-	end = (at - 1) & TX_MASK;
-	to.ring[end].data.lower |= TXD_EOP | TXD_RS;
-	nic->tx.last[first & TX_MASK] = (uint16_t)end;
-	nic->tx.next = at;
-	if (UNLIKELY(nic->late))
-		late(nic, first, head, cut->offload->header_bytes);
-	return at;
-}
-
-static void put_packets(struct e1000 *nic, struct cut *cut, const struct netfrag *frags)
-{
-	struct e1000_tx *tx = &nic->tx;
-	const struct slots to = {tx->ring, tx->cookies, tx->heads, tx->heads_addr};
-	uint32_t mss = cut->offload->mss, left = cut->payload, head = cut->offload->header_bytes;
-	uint32_t first = tx->next, at = e1000_tx_plain_context(tx, first, cut->offload);
-	struct rest rest = {frags, frags->addr + head, frags->bytes - head, NULL};
-	set_payload(cut, mss);
-	for (; left > mss; left -= mss, cut->sequence += mss)
-		first = at = put_packet(nic, to, first, at, cut, &rest, mss, false, NULL);
-	set_payload(cut, left);
-	put_packet(nic, to, first, at, cut, &rest, left, true, frags->cookie);
+	e1000_late_packet(
+	    nic, first,
+	    &(struct netfrag){nic->tx.heads_addr + slot * sizeof(struct e1000_head), bytes, NULL});
 }
 
 int e1000_cut(struct e1000 *nic, const struct netfrag *frags, unsigned count,
 	      const struct netoffload *offload)
 {
-	struct cut cut;
-	cut.offload = offload;
+	struct e1000_tx *tx = &nic->tx;
+	struct cut cut = {.offload = offload};
+	uint32_t first = tx->next, start, last;
 	if (UNLIKELY(!plan(&cut, frags, count))) {
 		e1000_stats.tx_invalid++;
 		return -EINVAL;
@@ -209,10 +226,18 @@ int e1000_cut(struct e1000 *nic, const struct netfrag *frags, unsigned count,
 		return -ENOBUFS;
 	cut.head = phys_to_virt(frags[0].addr);
 	read_headers(&cut);
-	put_packets(nic, &cut, frags);
 	e1000_stats.tx_cut++;
 	e1000_stats.tx_cut_frames += cut.frames;
 	e1000_stats.tx_packets++;
 	e1000_stats.tx_bytes += cut.payload + offload->header_bytes;
+	start = e1000_tx_plain_context(tx, first, offload);
+	last = put_all(tx, start & TX_MASK, &cut);
+	tx->ring[last].data.lower |= TXD_RS;
+	for (unsigned n = 0; n < count; n++)
+		tx->cookies[(start + n) & TX_MASK] = frags[n].cookie;
+	tx->last[first & TX_MASK] = (uint16_t)last;
+	tx->next = first + ((last - first) & TX_MASK) + 1;
+	if (UNLIKELY(nic->late))
+		late(nic, first & TX_MASK, start & TX_MASK, offload->header_bytes);
 	return 0;
 }

@@ -118,9 +118,9 @@ static void program_general(struct e1000 *nic)
 }
 
 // Section 14.4. Our own address, broadcast, and all multicast (neighbour discovery, RFC 4861, and
-// whatever the stack joins), so that the table of multicast hashes is not read; the FCS stripped; no
-// long frames; no checksum filter (QEMU's card has none, so the stack verifies in software on every
-// card). RCTL is written last.
+// whatever the stack joins), so that the table of multicast hashes is not read; the FCS stripped; long frames, so that
+// the link's MTU may change without a second in which QEMU's card is deaf: e1000_rx.c drops what is too long; no
+// checksum filter (QEMU's card has none, so the stack verifies in software on every card). RCTL is written last.
 static void program_receive(struct e1000 *nic)
 {
 	const uint8_t *mac = nic->dev.mac;
@@ -144,7 +144,7 @@ static void program_receive(struct e1000 *nic)
 	e1000_write(nic, E1000_RADV, 0);
 	e1000_write(nic, E1000_RXDCTL, TXDCTL_GRAN);
 	e1000_write(nic, E1000_RXCSUM, 0);
-	nic->rctl = RCTL_EN | RCTL_MPE | RCTL_BAM | RCTL_BSIZE_2048 | RCTL_SECRC;
+	nic->rctl = RCTL_EN | RCTL_MPE | RCTL_LPE | RCTL_BAM | RCTL_BSIZE_2048 | RCTL_SECRC;
 	e1000_write(nic, E1000_RCTL, nic->rctl);
 }
 
@@ -234,7 +234,7 @@ static void fill_netdev(struct e1000 *nic)
 {
 	nic->dev.name = nic->name;
 	nic->dev.model = model_name(nic->pci->device);
-	nic->dev.mtu = 1500;
+	nic->dev.mtu = E1000_MTU_MAX;
 	nic->dev.rx_buffer_bytes = E1000_RX_BYTES;
 	nic->dev.rx_ring_size = E1000_RX_RING;
 	nic->dev.tx_ring_size = E1000_TX_RING;
@@ -244,12 +244,16 @@ static void fill_netdev(struct e1000 *nic)
 	nic->dev.start = e1000_start;
 	nic->dev.stop = e1000_stop;
 	nic->dev.rx_refill = e1000_rx_refill;
+	nic->dev.set_mtu = e1000_rx_set_mtu;
 	nic->dev.driver = nic;
+	e1000_rx_set_mtu(&nic->dev, 1500);
 }
 
 // The 82544 hangs on PCI-X when a buffer ends badly aligned; nothing here guards against that.
 static int bring_up(struct e1000 *nic)
 {
+	// The reset lets it take effect and does not change it.
+	e1000_write(nic, E1000_PBA, E1000_PBA_RX << PBA_RXA_SHIFT);
 	e1000_quiesce(nic);
 	if (may_sleep())
 		thread_sleep_ns(RESET_SETTLE_NS);
@@ -317,7 +321,8 @@ static int e1000_probe(struct pci_device *pci)
 	if (!error)
 		error = bring_up(nic);
 	if (error) {
-		kprintf("%s: %s not usable, error %d\n", nic->name, model_name(pci->device), error);
+		kprintf("%s: %s not usable (error %d)\n", nic->name, model_name(pci->device),
+			-error);
 		forget(nic);
 		return error;
 	}

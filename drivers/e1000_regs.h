@@ -117,10 +117,14 @@ enum {
 enum {
 	RCTL_EN = BIT(1),
 	RCTL_MPE = BIT(4),  // all multicast
+	RCTL_LPE = BIT(5),  // long frames
 	RCTL_BAM = BIT(15), // broadcast
 	RCTL_BSIZE_2048 = 0,
 	RCTL_SECRC = BIT(26), // strip the FCS
 };
+
+// Section 13.4.16, Packet Buffer Allocation: KB of 64 for receiving, a multiple of eight; the rest is for sending.
+enum { PBA_RXA_SHIFT = 0 };
 
 // Section 13.4.33, Transmit Control
 enum {

@@ -69,29 +69,64 @@ void e1000_look(struct wtd_watch *watch)
 		e1000_stats.looked++;
 }
 
-// Section 3.2.3.2. Checksum bits are not errors here: the stack verifies in software. A frame that
-// goes on in the next buffer is longer than we take; its parts are dropped up to the last.
-static __attribute__((noinline)) void rx_refuse(struct e1000_rx *rx, uint64_t word)
+// Section 3.2.3.2: errors stand in a frame's last descriptor. Checksum bits are not errors here: the stack verifies in
+// software.
+static bool rx_wanted(const struct e1000_rx *rx, uint64_t word, uint32_t bytes)
 {
-	if (!(word & RX_WHOLE)) {
-		e1000_stats.rx_long += !rx->skipping;
-		rx->skipping = true;
-	} else if (rx->skipping) {
-		rx->skipping = false;
-	} else if (word & RX_BAD) {
+	if (word & RX_BAD)
 		e1000_stats.rx_error++;
-	} else if ((uint16_t)word > E1000_FRAME_MAX) {
+	else if (bytes > rx->frame_max)
 		e1000_stats.rx_long++;
-	} else {
+	else if (bytes < E1000_FRAME_MIN)
 		e1000_stats.rx_short++;
-	}
+	else
+		return true;
+	return false;
 }
 
-static inline bool rx_acceptable(const struct e1000_rx *rx, uint64_t word)
+// A part of a frame that spans buffers (section 3.2.3.1). With the FCS stripped, nothing may be left for the last.
+// Parts behind the one that made it too long are dropped up to the end, which says so to whoever has the others.
+static enum netbuf_part rx_part(struct e1000_rx *rx, uint64_t word, uint32_t bytes)
+{
+	bool last = word & RX_WHOLE;
+	if (!rx->inside)
+		rx->so_far = 0;
+	rx->inside = !last;
+	if (!rx->skipping) {
+		rx->so_far += bytes;
+		if (last)
+			return rx_wanted(rx, word, rx->so_far) ? NETBUF_LAST : NETBUF_NONE;
+		if (rx->so_far <= rx->frame_max && bytes == E1000_RX_BYTES)
+			return NETBUF_PART;
+		e1000_stats.rx_long++;
+	}
+	rx->skipping = !last;
+	return NETBUF_NONE;
+}
+
+// What is no whole frame of a usual length. Returns the bytes of one that is only longer; else the slot says what there
+// is of one.
+static __attribute__((noinline)) uint32_t rx_unusual(struct e1000_rx *rx, struct netbuf *slot,
+						     uint64_t word)
 {
 	uint32_t bytes = (uint16_t)word;
-	return (word & (RX_WHOLE | RX_BAD)) == RX_WHOLE && !rx->skipping &&
-	       bytes - E1000_FRAME_MIN <= E1000_FRAME_MAX - E1000_FRAME_MIN;
+	slot->part = NETBUF_NONE;
+	if (!rx->inside && word & RX_WHOLE)
+		return rx_wanted(rx, word, bytes) ? bytes : 0;
+	slot->part = rx_part(rx, word, bytes);
+	slot->part_bytes = (uint16_t)bytes;
+	if (slot->part == NETBUF_LAST) {
+		e1000_stats.rx_packets++;
+		e1000_stats.rx_bytes += rx->so_far;
+	}
+	return 0;
+}
+
+static inline bool rx_usual(const struct e1000_rx *rx, uint64_t word)
+{
+	uint32_t bytes = (uint16_t)word;
+	return (word & (RX_WHOLE | RX_BAD)) == RX_WHOLE && !rx->inside &&
+	       bytes - E1000_FRAME_MIN <= E1000_FRAME_USUAL - E1000_FRAME_MIN;
 }
 
 // What has come, in at most so many descriptors that lie behind each other: each slot gets its frame's length, and its
@@ -100,7 +135,7 @@ static inline uint32_t rx_measure(struct e1000_rx *rx, uint32_t most)
 {
 	volatile rx_word_t *at = rx_word(rx, rx->clean);
 	struct netbuf *first = &rx->slots[rx->clean & RX_MASK], *slot = first;
-	uint32_t refused = 0;
+	uint32_t none = 0;
 	uint64_t total = 0;
 	for (const struct netbuf *end = first + most; slot != end; slot++, at += 2) {
 		uint64_t word = *at;
@@ -108,15 +143,14 @@ static inline uint32_t rx_measure(struct e1000_rx *rx, uint32_t most)
 		if (!(word & RX_DONE))
 			break;
 		*at = 0;
-		if (UNLIKELY(!rx_acceptable(rx, word))) {
-			rx_refuse(rx, word);
-			bytes = 0;
-			refused++;
+		if (UNLIKELY(!rx_usual(rx, word))) {
+			bytes = rx_unusual(rx, slot, word);
+			none += !bytes;
 		}
 		slot->bytes = bytes;
 		total += bytes;
 	}
-	e1000_stats.rx_packets += (uint32_t)(slot - first) - refused;
+	e1000_stats.rx_packets += (uint32_t)(slot - first) - none;
 	e1000_stats.rx_bytes += total;
 	return (uint32_t)(slot - first);
 }
@@ -184,10 +218,10 @@ void e1000_fill(struct e1000 *nic)
 	uint32_t space = rx->room - (rx->fill - rx->clean), at = rx->fill, rest = rx->batch - 1;
 	if (space < rx->batch || nic->state != E1000_RUNNING)
 		return;
-	if (rx->clean != rx->fill)
-		space &= ~rest;
-	uint32_t end = at + space;
-	uint32_t bell = at;
+	uint32_t end = at + space, bell = at;
+	if (rx->clean !=
+	    rx->fill) // batches end before a multiple of their size, wherever the last one ended
+		end -= (end + 1) & rest;
 	while (at != end && at == bell) {
 		bell = end - ((end - at - 1) & ~rest);
 		at = rx_buffers(nic, at, bell);
@@ -220,6 +254,12 @@ void e1000_rx_refill(struct netdev *dev)
 		return;
 	wtd_cancel(&nic->rx.refill);
 	e1000_refill_late(&nic->rx.refill);
+}
+
+void e1000_rx_set_mtu(struct netdev *dev, uint32_t mtu)
+{
+	struct e1000 *nic = dev->driver;
+	nic->rx.frame_max = MAX(mtu + E1000_FRAME_EXTRA, E1000_FRAME_USUAL);
 }
 
 // Causes that came up while we polled are old news: ICR is read first, so that they do not
@@ -275,7 +315,11 @@ void e1000_rx_give_back(struct e1000 *nic)
 	struct e1000_rx *rx = &nic->rx;
 	wtd_cancel(&rx->refill);
 	rx->hungry = false;
-	rx->skipping = false;
+	if (rx->inside) { // its rest will not come
+		struct netbuf none = {.part = NETBUF_NONE};
+		nic->dev.client->rx_frames(nic->dev.client_ctx, &none, 1);
+	}
+	rx->inside = rx->skipping = false;
 	rx->clean = rx->fill;
 	for (struct netbuf *slot = rx->slots; slot < rx->slots + E1000_RX_RING; slot++) {
 		if (slot->cookie)

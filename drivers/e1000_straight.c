@@ -156,8 +156,16 @@ transmit_known(struct e1000 *nic, const struct netfrag *frags, unsigned count,
 	return true;
 }
 
-// The straightest of all: seeded headers and one piece behind them, in two descriptors and, if it is cut, a sentinel.
-// False: nothing is done, and transmit_known sees to it.
+static inline void put_at(union e1000_tx_desc *desc, void **cookies, const struct netfrag *frag,
+			  uint64_t what)
+{
+	desc->data.addr = frag->addr;
+	desc->words[1] = what;
+	*cookies = frag->cookie;
+}
+
+// The straightest of all: seeded headers and one piece behind them, in two descriptors and, if it is cut, a sentinel,
+// which lie behind each other. False: nothing is done, and transmit_known sees to it.
 static inline __attribute__((always_inline)) bool transmit_two(struct e1000 *nic,
 							       const struct netfrag *frags,
 							       const struct netoffload *offload,
@@ -165,12 +173,14 @@ static inline __attribute__((always_inline)) bool transmit_two(struct e1000 *nic
 {
 	const uint64_t what = (uint64_t)(ipv6 ? TXD_TXSM : TXD_IXSM | TXD_TXSM) << 32 |
 			      TXD_DTYP_DATA | TXD_DEXT | TXD_IFCS | (cut ? TXD_TSE : 0);
+	const uint64_t end = what | TXD_EOP | TXD_RS;
 	const uint32_t least = cut ? 2 * TX_SENTINEL + 1 : 1, last = cut ? TX_SENTINEL : 0;
 	struct e1000_tx *tx = &nic->tx;
 	uint32_t headers = offload->header_bytes, head = frags[0].bytes, body = frags[1].bytes;
-	uint32_t first = tx->next, at = first;
+	uint32_t first = tx->next, at = first, slot = first & TX_MASK;
 	if (head < headers || head > tx->first_max || body - least > E1000_TX_PIECE - least ||
-	    (!cut && head + body > E1000_FRAME_MAX) || e1000_tx_free(tx) < 4)
+	    (!cut && head + body > E1000_FRAME_MAX) || e1000_tx_free(tx) < 4 ||
+	    slot > E1000_TX_RING - 4)
 		return false;
 	e1000_stats.tx_bytes += head + body;
 	write_no_length(frags, offload, cut);
@@ -178,17 +188,21 @@ static inline __attribute__((always_inline)) bool transmit_two(struct e1000 *nic
 		at = put_tso_context(tx, at, head + body - headers);
 	else
 		e1000_stats.context_skipped++;
-	at = put(tx, at, frags[0].addr, what | head, frags[0].cookie);
-	at = put(tx, at, frags[1].addr, what | (body - last) | (cut ? 0 : TXD_EOP | TXD_RS),
-		 frags[1].cookie);
-	if (cut)
-		at = put(tx, at, frags[1].addr + body - last, what | last | TXD_EOP | TXD_RS, NULL);
-	tx->last[first & TX_MASK] = (uint16_t)((at - 1) & TX_MASK);
-	tx->next = at;
-	if (cut)
+	union e1000_tx_desc *desc = &tx->ring[slot + (at - first)];
+	void **cookies = &tx->cookies[slot + (at - first)];
+	put_at(desc, cookies, &frags[0], what | head);
+	put_at(desc + 1, cookies + 1, &frags[1], (cut ? what : end) | (body - last));
+	at += 2;
+	if (cut) {
+		const struct netfrag sentinel = {.addr = frags[1].addr + body - last};
+		put_at(desc + 2, cookies + 2, &sentinel, end | last);
 		tx->after_tso = true;
+		at++;
+	}
+	tx->last[slot] = (uint16_t)(slot + (at - first) - 1);
+	tx->next = at;
 	if (UNLIKELY(nic->late))
-		e1000_late_packet(nic, first & TX_MASK, &frags[0]);
+		e1000_late_packet(nic, slot, &frags[0]);
 	return true;
 }
 

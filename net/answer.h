@@ -22,8 +22,8 @@ struct answer {
 	struct page *made;  // all that answer_now makes with this page is there; null: it is not
 	uint64_t name;	    // of the head that lies in bytes; 0: none that anybody knows
 	uint16_t len;	    // of the segment as it was made; 0: a long piece
-	uint16_t header;    // TCP's, with which it was made
-	uint16_t shape;	    // the same and its flags, as they lie in it
+	uint16_t headers;   // bytes of all those with which it was made: they say of which family
+	uint16_t shape;	    // TCP's length and flags, as they lie in it
 	uint32_t parts;	    // of head, first and segment, those that somebody has
 	uint32_t pages;	    // of a long piece
 	struct page *page;  // the first's, one wire reference to each

@@ -5,48 +5,52 @@
 // and where that was of the same head and page, only what differs from client to client is written.
 //
 // What answer_fits(), answer_queue() and tcp_straight_send() do one after the other is the measure: the same bytes go
-// out and the connection is left in the same state (tests/host/test_straight_answers.c). Fast WTD context.
+// out and the connection is left in the same state (tests/host/test_straight_answers.c). The functions that know the
+// family are made once for each. Fast WTD context.
 #include "net/answer.h"
 #include "kernel/vmm.h"
-#include "lwip/etharp.h"
 #include "lwip/stats.h"
 #include "net/checksum.h"
 #include "net/iface.h"
+#include "tcp_neighbour.h"
 #include "tcp_rare.h"
 #include "tcp_straight.h"
 #include "tcp_timestamp.h"
 #include "tcp_wire.h"
 
-#define WIRE_HEAD sizeof(struct tcp_wire_head)
+#define EITHER inline __attribute__((always_inline))
 
 // Nothing waits or is under way, so that there is room in the send buffer; the windows have room, too, and neither they
 // nor the card make more than one segment of it.
-static inline bool may_leave(const struct tcp_pcb *pcb, uint32_t head, uint32_t bytes,
-			     const struct netif *netif)
+static EITHER bool may_leave(const struct tcp_pcb *pcb, uint32_t head, uint32_t bytes,
+			     const struct netif *netif, const bool ipv6)
 {
+	const tcpflags_t asked = UNUSUAL4 | TF_RARE | TF_NODELAY;
+
 	return pcb->state == ESTABLISHED &&
-	       (pcb->flags & (UNUSUAL4 | TF_RARE | TF_NODELAY)) == TF_NODELAY && !pcb->unacked &&
+	       (pcb->flags & asked) == (TF_NODELAY | (ipv6 ? TF_WIRE6 : 0)) && !pcb->unacked &&
 	       pcb->lastack == pcb->snd_lbb && bytes <= pcb->snd_wnd && bytes <= pcb->cwnd &&
 	       !tcp_path_expired(pcb) && pcb->snd_wnd_max / 2 >= pcb->mss && head <= pcb->mss &&
-	       bytes <= pcb->tso_limit && bytes + IP_HLEN + TIMES_HLEN <= netif->tso_max;
+	       bytes <= pcb->tso_limit && bytes + tcp_ip_head(ipv6) + TIMES_HLEN <= netif->tso_max;
 }
 _Static_assert(HEAD_MOST + PAGE_SIZE < TCP_SND_BUF, "fits an empty send buffer");
 
-// All that is the same for each client with such a TCP header.
+// All that is the same for each client with such headers.
 static __attribute__((noinline)) void make(struct answer *answer, const struct answer_head *head,
-					   struct page *page, uint16_t len, uint16_t header)
+					   struct page *page, uint16_t len, uint16_t headers,
+					   uint16_t header)
 {
-	uint8_t *data = answer->bytes + HEAD_ROOM, *start = data - header - WIRE_HEAD;
+	uint8_t *data = answer->bytes + HEAD_ROOM, *start = data - headers;
 	struct tcp_hdr *tcp = (void *)(data - header);
 	struct pbuf *first, *p;
 
 	first = custom_pbuf(&answer->first, answer_first_free, PBUF_ROM, page_virt(page), len);
 	p = custom_pbuf(&answer->head, answer_head_free, PBUF_RAM, start,
-			(uint16_t)(WIRE_HEAD + header + head->len));
+			(uint16_t)(headers + head->len));
 	p->next = first;
 	answer_put_head(answer, head);
 	answer->made = answer->page = page;
-	answer->header = header;
+	answer->headers = headers;
 	answer->shape = lwip_htons((uint16_t)(header / 4 << 12 | TCP_ACK | TCP_PSH));
 	answer->len = head->len + len;
 	answer->parts = 3;
@@ -60,37 +64,38 @@ static __attribute__((noinline)) void make(struct answer *answer, const struct a
 }
 
 // With both references to each part: TCP's and the card's.
-static inline struct answer *made(const struct answer_head *head, struct page *page, uint16_t len,
-				  uint16_t header)
+static EITHER struct answer *made(const struct answer_head *head, struct page *page, uint16_t len,
+				  uint16_t header, const bool ipv6)
 {
+	const uint16_t headers = (uint16_t)(tcp_wire_head(ipv6) + header);
 	struct answer *answer = head->len <= HEAD_MOST ? pool_alloc(&answers) : NULL;
 	uint16_t bytes = head->len + len;
 
 	if (UNLIKELY(!answer))
 		return NULL;
 	if (UNLIKELY(answer->made != page || answer->name != head->name ||
-		     answer->header != header || answer->len != bytes))
-		make(answer, head, page, len, header);
+		     answer->headers != headers || answer->len != bytes))
+		make(answer, head, page, len, headers, header);
 	answer->first.pbuf.ref = 2;
 	answer->head.pbuf.ref = 2;
 	return answer;
 }
 
 // What an earlier sending may have changed, and what differs from client to client.
-static inline void put_headers(struct tcp_pcb *pcb, struct answer *answer, struct netif *netif,
-			       const struct eth_addr *to, uint32_t frames)
+static EITHER void put_headers(struct tcp_pcb *pcb, struct answer *answer, struct netif *netif,
+			       const struct eth_addr *to, uint32_t header, uint32_t frames,
+			       const bool ipv6)
 {
-	uint32_t header = answer->header, bytes = header + answer->len;
+	uint32_t bytes = header + answer->len;
 	uint8_t *tcp_at = answer->bytes + HEAD_ROOM - header;
 	struct tcp_hdr *tcp = (void *)tcp_at;
 	struct pbuf *p = &answer->head.pbuf;
 
-	p->payload = tcp_at - WIRE_HEAD;
-	p->tot_len = (uint16_t)(WIRE_HEAD + bytes);
+	p->payload = tcp_at - tcp_wire_head(ipv6);
+	p->tot_len = (uint16_t)(tcp_wire_head(ipv6) + bytes);
 	p->len = (uint16_t)answer->frags[0].bytes;
 	p->tso_mss = frames > 1 ? pcb->mss : 0;
-	tcp_wire_put(p->payload, to, netif, pcb->tos, pcb->ttl, (uint16_t)bytes, pcb->ip_id,
-		     pcb->wire_addresses << 32 | pcb->wire_addresses >> 32); // theirs came first
+	tcp_wire_put_of(pcb, p->payload, to, netif, (uint16_t)bytes, frames, ipv6);
 	*(uint32_t *)(void *)&tcp->src = pcb->wire_ports << 16 | pcb->wire_ports >> 16;
 	tcp->seqno = lwip_htonl(pcb->snd_lbb);
 	tcp->ackno = lwip_htonl(pcb->rcv_nxt);
@@ -109,7 +114,6 @@ static inline void put_headers(struct tcp_pcb *pcb, struct answer *answer, struc
 static inline void under_way(struct tcp_pcb *pcb, struct tcp_seg *seg, uint32_t bytes,
 			     uint32_t frames)
 {
-	pcb->ip_id = (uint16_t)(pcb->ip_id + frames); // the card counts on from the first
 	pcb->rcv_ann_right_edge = pcb->rcv_nxt + pcb->rcv_ann_wnd;
 	pcb->ts_lastacksent = pcb->rcv_nxt;
 	pcb->snd_lbb += bytes;
@@ -119,9 +123,8 @@ static inline void under_way(struct tcp_pcb *pcb, struct tcp_seg *seg, uint32_t 
 	tcp_straight_out++;
 }
 
-// A function of its own: its registers are not those of whoever found out what to answer.
-__attribute__((noinline)) bool answer_now(struct tcp_pcb *pcb, const struct answer_head *head,
-					  struct page *page, uint16_t len)
+static EITHER bool leave(struct tcp_pcb *pcb, const struct answer_head *head, struct page *page,
+			 uint16_t len, const bool ipv6)
 {
 	uint16_t header = pcb->flags & TF_TIMESTAMP ? TIMES_HLEN : TCP_HLEN;
 	uint32_t bytes = (uint32_t)head->len + len, frames = 1;
@@ -130,10 +133,10 @@ __attribute__((noinline)) bool answer_now(struct tcp_pcb *pcb, const struct answ
 	struct answer *answer;
 	struct tcp_seg *seg;
 
-	if (UNLIKELY(!netif || !may_leave(pcb, head->len, bytes, netif)))
+	if (UNLIKELY(!netif || !may_leave(pcb, head->len, bytes, netif, ipv6)))
 		return false;
-	to = etharp_known(netif, ip_2_ip4(&pcb->remote_ip), pcb->netif_hints.addr_hint);
-	if (UNLIKELY(!to || !(answer = made(head, page, len, header))))
+	to = tcp_neighbour_known(netif, pcb, header, ipv6);
+	if (UNLIKELY(!to || !(answer = made(head, page, len, header, ipv6))))
 		return false;
 	if (bytes > pcb->mss)
 		frames = (bytes - 1) / pcb->mss + 1;
@@ -141,9 +144,11 @@ __attribute__((noinline)) bool answer_now(struct tcp_pcb *pcb, const struct answ
 	seg = &answer->segment;
 	seg->next = NULL;
 	tcp_segment_leaves(pcb, seg, pcb->snd_lbb);
-	put_headers(pcb, answer, netif, to, frames);
+	put_headers(pcb, answer, netif, to, header, frames, ipv6);
 	under_way(pcb, seg, bytes, frames);
-	if (UNLIKELY(iface_send_answer(netif, answer->frags, header, &answer->head.pbuf) !=
+	if (ipv6)
+		tcp_straight_out6++;
+	if (UNLIKELY(iface_send_answer(netif, answer->frags, header, &answer->head.pbuf, ipv6) !=
 		     ERR_OK)) {
 		pcb->unsent = seg; // as tcp_straight_send leaves it
 		tcp_set_flags(pcb, TF_NAGLEMEMERR);
@@ -153,4 +158,19 @@ __attribute__((noinline)) bool answer_now(struct tcp_pcb *pcb, const struct answ
 	pcb->snd_nxt = pcb->snd_lbb;
 	tcp_clear_flags(pcb, TF_ACK_DELAY | TF_ACK_NOW);
 	return true;
+}
+
+static __attribute__((noinline)) bool leave6(struct tcp_pcb *pcb, const struct answer_head *head,
+					     struct page *page, uint16_t len)
+{
+	return leave(pcb, head, page, len, true);
+}
+
+// A function of its own: its registers are not those of whoever found out what to answer.
+__attribute__((noinline)) bool answer_now(struct tcp_pcb *pcb, const struct answer_head *head,
+					  struct page *page, uint16_t len)
+{
+	if (UNLIKELY(pcb->flags & TF_WIRE6))
+		return leave6(pcb, head, page, len);
+	return leave(pcb, head, page, len, false);
 }

@@ -6,6 +6,7 @@
 #include "kernel/netdev.h"
 #include "kernel/wtd.h"
 #include "lwip/netif.h"
+#include "net/longframe.h"
 
 // Packets that found the ring full, oldest first. Each holds the card's references already.
 struct txqueue_packet;
@@ -30,6 +31,7 @@ struct iface {
 	bool kick;	 // descriptors were written since the last doorbell
 	bool announced;	 // the address hook knows
 	bool rows;	 // a connection acknowledged several times in a row, and may again
+	struct longframe arriving;		// of which parts have come
 	struct iface_segment segment, segment6; // over IPv4, IPv6
 	char hostname[32];
 	struct iface *next;
@@ -45,9 +47,9 @@ void iface_kick_all(void); // rings the doorbell of every card that was written 
 // extension headers, headers written, with IPv4's checksum 0 and TCP's the seed (struct netoffload), on its way to the
 // card (what netif->linkoutput does, with nothing left to find out). ERR_OK: the card has references of its own.
 err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16_t tcp_header, bool ipv6);
-// The same over IPv4 where the fragments are made already, and the packet's two pbufs have the card's references.
+// The same where the fragments are made already, and the packet's two pbufs have the card's references.
 err_t iface_send_answer(struct netif *netif, const struct netfrag frags[2], uint16_t tcp_header,
-			const struct pbuf *packet);
+			const struct pbuf *packet, bool ipv6);
 // The same for one over IPv4 that is nothing but headers, in one piece. ERR_OK: the caller's reference is the card's.
 err_t iface_give_tcp(struct netif *netif, struct pbuf *headers);
 

@@ -4,6 +4,8 @@
 
 #include "kernel/base.h"
 
+#define MTU_USUAL 1500U // RFC 894, 2464
+
 struct iface;
 // The card has its interface, and no address yet: what the command line says. Thread context with WTDs disabled.
 void mtu_begin(struct iface *iface);

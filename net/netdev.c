@@ -17,12 +17,14 @@
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
 #include "lwip/priv/tcp_priv.h"
-#include "netif/ethernet.h"
+#include "net/address_watch.h"
 #include "net/flow.h"
 #include "net/iface.h"
+#include "net/mtu.h"
 #include "net/rxpool.h"
 #include "net/stack.h"
 #include "net/straight.h"
+#include "tcp_label.h"
 #include "tcp_straight.h"
 
 // More cards than a PC has slots.
@@ -111,6 +113,14 @@ static __attribute__((noinline)) err_t send(struct iface *iface, struct pbuf *pa
 	return give(iface, packet->tot_len, frags, count, offload);
 }
 
+// lwIP leaves the label 0.
+static __attribute__((noinline)) void put_label(struct pbuf *packet)
+{
+	struct ip6_hdr *ip = (void *)((uint8_t *)packet->payload + SIZEOF_ETH_HDR);
+
+	ip->_v_tc_fl |= lwip_htonl(tcp_label(tcp_label_of(ip)));
+}
+
 // netif->linkoutput.
 static err_t link_output(struct netif *netif, struct pbuf *packet)
 {
@@ -120,6 +130,8 @@ static err_t link_output(struct netif *netif, struct pbuf *packet)
 		tx_unsendable++;
 		return ERR_VAL;
 	}
+	if (offload.ipv6 && offload.l4_csum && !offload.udp)
+		put_label(packet);
 	return send(netif->state, packet, &offload);
 }
 
@@ -143,12 +155,12 @@ ONE_CALLER err_t iface_send_tcp(struct netif *netif, struct pbuf *packet, uint16
 }
 
 ONE_CALLER err_t iface_send_answer(struct netif *netif, const struct netfrag frags[2],
-				   uint16_t tcp_header, const struct pbuf *packet)
+				   uint16_t tcp_header, const struct pbuf *packet, bool ipv6)
 {
 	struct iface *iface = netif->state;
-	struct iface_segment *out = &iface->segment;
+	struct iface_segment *out = ipv6 ? &iface->segment6 : &iface->segment;
 
-	out->offload.header_bytes = SIZEOF_ETH_HDR + IP_HLEN + tcp_header;
+	out->offload.header_bytes = SIZEOF_ETH_HDR + (ipv6 ? IP6_HLEN : IP_HLEN) + tcp_header;
 	out->offload.mss = packet->tso_mss;
 	return give(iface, packet->tot_len, frags, 2, &out->offload);
 }
@@ -251,6 +263,23 @@ static __attribute__((noinline)) void general_input(struct iface *iface, struct 
 		pbuf_free(p);
 }
 
+// A slot without a whole frame. True: its buffer is not the card's any more.
+static __attribute__((noinline)) bool part_input(struct iface *iface, struct netbuf *part)
+{
+	struct pbuf *p;
+	bool taken = longframe_part(&iface->arriving, part, &p);
+
+	if (!p) {
+		received--;
+		return taken;
+	}
+	rx_bytes += p->tot_len;
+	tcp_straight_settle(&iface->netif);
+	if (iface->netif.input(p, &iface->netif) != ERR_OK)
+		pbuf_free(p);
+	return taken;
+}
+
 static uint32_t rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 {
 	struct iface *iface = ctx;
@@ -261,33 +290,57 @@ static uint32_t rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 
 	received += count;
 	tcp_straight_batch(&iface->netif);
-	for (struct netbuf *frame = frames; frame < end; frame++) {
-		uint32_t bytes = frame->bytes;
+	for (struct netbuf *next = frames;;) {
+		struct netbuf *frame = next++;
+		bool waited = frame == end;
 		enum straight way;
 
-		if (UNLIKELY(!bytes)) {
-			received--;
+		if (waited) {
+			if (!(frame = straight_left()))
+				break;
+			next = end;
+			total -= frame->bytes; // counted when it came
+		} else if (UNLIKELY(!frame->bytes)) {
+			if (part_input(iface, frame)) {
+				frame->cookie = NULL;
+				kept++;
+			}
+			continue;
+		} else if (straight && straight_waits(frame)) {
+			total += frame->bytes;
 			continue;
 		}
 		if (UNLIKELY(iface->rows) && straight) {
-			uint32_t passed =
-			    straight_row(&iface->netif, frame, (uint32_t)(end - frame));
+			uint32_t most = waited ? 1 : (uint32_t)(end - frame);
+			uint32_t passed = straight_row(&iface->netif, frame, most);
 			iface->rows = passed;
 			frame += passed;
-			total += (uint64_t)passed * bytes;
+			next += passed;
+			total += (uint64_t)passed * frame->bytes;
 		}
-		total += bytes;
+		total += frame->bytes;
+	receive:
 		way = STRAIGHT_NOT;
 		if (LIKELY(straight))
-			way = straight_receive(&iface->netif, frame->cookie, bytes);
+			way = straight_receive(&iface->netif, frame->cookie, frame->bytes);
 		if (LIKELY(way == STRAIGHT_DONE))
 			continue;
 		if (way == STRAIGHT_ROW) {
 			iface->rows = true;
 			continue;
 		}
+		if (!waited) { // is there one that comes first after all?
+			struct netbuf *before = straight_before(way);
+			if (before) {
+				total -= frame->bytes;
+				next = frame;
+				frame = before;
+				waited = true;
+				goto receive;
+			}
+		}
 		if (way == STRAIGHT_NOT)
-			general_input(iface, frame->cookie, bytes);
+			general_input(iface, frame->cookie, frame->bytes);
 		frame->cookie = NULL;
 		kept++;
 	}
@@ -345,8 +398,8 @@ static err_t set_up_netif(struct netif *netif)
 	// The driver's limit counts the Ethernet header; IP's length field has 16 bits.
 	if (iface->dev->tso_max > SIZEOF_ETH_HDR)
 		netif->tso_max = MIN(iface->dev->tso_max - SIZEOF_ETH_HDR, UINT16_MAX);
-	netif->mtu = iface->dev->mtu;
-	netif->mtu6 = iface->dev->mtu;
+	netif->mtu = MTU_USUAL;
+	netif->mtu6 = MTU_USUAL;
 	netif->flags =
 	    NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET | NETIF_FLAG_MLD6;
 	netif->output = etharp_output;
@@ -383,13 +436,13 @@ struct iface *iface_add(struct netdev *dev)
 	rxpool_set_refill_hook(refill_all);
 	dev->client = &client;
 	dev->client_ctx = iface;
-	netif_add_noaddr(&iface->netif, iface, set_up_netif, ethernet_input);
+	netif_add_noaddr(&iface->netif, iface, set_up_netif, address_watch_input);
 	while (*end)
 		end = &(*end)->next;
 	*end = iface;
 	err = dev->start(dev);
 	if (err) {
-		kprintf("net: %s does not start: error %d\n", dev->name, -err);
+		kprintf("net: %s does not start (error %d)\n", dev->name, -err);
 		*end = NULL;
 		netif_remove(&iface->netif);
 		pool_free(&iface_pool, iface);

@@ -2,6 +2,7 @@
 // lwIP's own counters as metrics: pagewire_tcp_*, pagewire_ip_*, pagewire_arp_* and their like. Reads
 // only; any context.
 #include "kernel/kstat.h"
+#include "kernel/lock.h"
 #include "lwip/etharp.h"
 #include "lwip/priv/nd6_priv.h"
 #include "lwip/priv/tcp_priv.h"
@@ -38,12 +39,16 @@ static uint64_t in_time_wait(void)
 	return tcp_hash_count(TCP_HASH_PCB_TW) + tcp_hash_count(TCP_HASH_TW);
 }
 
+// Who reads statistics may be a worker or a thread, and a packet may end any connection of the list meanwhile: fast
+// WTDs are off for the walk, past MEMP_NUM_TCP_PCB of them at most.
 static uint64_t count_state(enum tcp_state state)
 {
 	uint64_t count = 0;
 
+	wtd_disable();
 	for (const struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next)
 		count += pcb->state == state;
+	wtd_enable();
 	return count;
 }
 
@@ -68,6 +73,10 @@ KSTAT_GAUGE_FN(tcp_tw, "pagewire_tcp_connections_time_wait", NULL, "Connections 
 COUNTER(tcp_opened, "pagewire_tcp_opened_total", "Connections that peers asked for.",
 	mib2.tcppassiveopens);
 KSTAT_COUNTER_FN(tcp_in, "pagewire_tcp_segments_in_total", NULL, "Segments received.", segments_in);
+KSTAT_COUNTER(
+    tcp_orphans_ended, "pagewire_tcp_orphans_ended_total",
+    "Connections given up after their application had closed them, because their peer took "
+    "nothing of what was left to send.");
 KSTAT_COUNTER_L(tcp_challenges, "pagewire_tcp_challenge_acks_total", "what=\"sent\"",
 		"Segments that only a mistaken or hostile host sends (RFC 5961), by whether they "
 		"were answered.",

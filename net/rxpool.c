@@ -194,12 +194,12 @@ uint32_t rxpool_window_limit(void)
 		tcp_rcvbuf_press();
 	pressed = true;
 	windows_kept++;
-	return 2 * TCP_MSS;
+	return 2U * TCP_MSS_OFFER;
 }
 
 uint64_t tcp_rcvbuf_most(void)
 {
-	return pressed ? 0 : (uint64_t)WINDOW_PART(held_maximum) * TCP_MSS;
+	return pressed ? 0 : (uint64_t)WINDOW_PART(held_maximum) * TCP_MSS_USUAL;
 }
 
 static struct pbuf *copy_aside(struct rxbuf *buf, uint32_t bytes)

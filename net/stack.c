@@ -17,6 +17,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/sys.h"
 #include "lwip/timeouts.h"
+#include "net/address_watch.h"
 #include "net/iface.h"
 #include "net/ipline.h"
 #include "net/loopback.h"
@@ -125,21 +126,35 @@ static bool iface_text(const struct iface *iface, char *out, size_t size)
 	return ip4addr_ntoa_r(netif_ip4_addr(netif), out, size);
 }
 
-static bool iface_text6(const struct iface *iface, char *out, size_t size)
+// The last of its addresses from number `least` on; 0 is the link-local one.
+static bool iface_text6(const struct iface *iface, unsigned least, char *out, size_t size)
 {
 	const struct netif *netif = &iface->netif;
 
-	for (unsigned i = LWIP_IPV6_NUM_ADDRESSES; i--;)
+	for (unsigned i = LWIP_IPV6_NUM_ADDRESSES; i-- > least;)
 		if (ip6_addr_isvalid(netif_ip6_addr_state(netif, i)))
 			return ip6addr_ntoa_r(netif_ip6_addr(netif, i), out, size);
 	return false;
 }
 
+// What stands in http://ADDRESS/: IPv4's; where there is to be none, that of IPv6 that a router gave.
+static bool ready_text(const struct iface *iface, char *out, size_t size)
+{
+	char text[IP6ADDR_STRLEN_MAX];
+
+	if (iface_text(iface, out, size))
+		return true;
+	if (ip_line.method != IP_OFF || !iface_text6(iface, 1, text, sizeof(text)))
+		return false;
+	ksnprintf(out, size, "[%s]", text);
+	return true;
+}
+
 static void announce(struct iface *iface)
 {
-	char text[IP4ADDR_STRLEN_MAX];
+	char text[IP6ADDR_STRLEN_MAX + 2];
 
-	if (!iface_text(iface, text, sizeof(text))) {
+	if (!ready_text(iface, text, sizeof(text))) {
 		iface->announced = false;
 		return;
 	}
@@ -169,7 +184,7 @@ bool stack_address_text(char *out, size_t size)
 		if (iface_text(iface, out, size))
 			return true;
 	for (struct iface *iface = iface_first(); iface; iface = iface->next)
-		if (iface_text6(iface, out, size))
+		if (iface_text6(iface, 0, out, size))
 			return true;
 	return false;
 }
@@ -233,10 +248,13 @@ void stack_init(void)
 		mtu_begin(iface);
 		give_address(iface, applies);
 	}
-	if (!index)
-		kprintf("net: no network card that we know\n");
-	else if (ip_line.device[0] && !line_used)
-		kprintf("net: ip= names %s, which is no card of ours\n", ip_line.device);
+	if (index)
+		address_watch_start();
+	else
+		kprintf("net: no network card that we know: nobody reaches this machine\n");
+	if (index && ip_line.device[0] && !line_used)
+		kprintf("net: ip= names %s, which is no card here; DHCP is asked\n",
+			ip_line.device);
 	stack_flush();
 	wtd_enable();
 }
@@ -253,6 +271,8 @@ static void show(void)
 			       iface->dev->link_up ? "up" : "down");
 		if (iface_text(iface, text, sizeof(text)))
 			console_printf("  IPv4 %s\n", text);
+		else if (netif_dhcp_data(&iface->netif))
+			console_printf("  IPv4 none yet: DHCP is asked\n");
 		for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++)
 			if (ip6_addr_isvalid(netif_ip6_addr_state(&iface->netif, i)) &&
 			    ip6addr_ntoa_r(netif_ip6_addr(&iface->netif, i), text, sizeof(text)))

@@ -195,6 +195,120 @@ established(struct netif *netif, struct tcp_pcb *pcb, struct rxbuf *buf, uint32_
 	return STRAIGHT_KEPT;
 }
 
+// ---- acknowledgements that wait for what comes behind them -------------------------------------------
+// A client that has got its answer acknowledges it and asks for more, and when we look at a batch both are there. The
+// request says all that the acknowledgement said, so a bare acknowledgement waits until the rest of the batch has been
+// looked at: when a segment of its connection comes that the straight way takes, it is passed over, as if it had been
+// lost on its way; when one comes that it does not take, it goes before that, and before what is no segment for the
+// straight way at all; else it is last.
+//
+//     straight_waits --> waits --a segment that is taken--> passed over
+//                         |  |---another, straight_before--> straight_receive, then that one
+//                         +------end of batch, straight_left--> straight_receive
+
+#define BARE	   PP_HTONS(TCP_HLEN / 4 << 12 | TCP_ACK)
+#define BARE_TIMES PP_HTONS((TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT) / 4 << 12 | TCP_ACK)
+#define TIMES_KIND PP_HTONL(0x0101080a) // two NOPs, RFC 7323's option
+#define BARE_MOST  (sizeof(struct headers) + LWIP_TCP_OPT_LEN_TS_OUT)
+
+typedef uint64_t word64 __attribute__((may_alias, aligned(1)));
+typedef uint32_t word32 __attribute__((may_alias, aligned(1)));
+
+// A segment that does nothing but acknowledge, with time stamps or without any option.
+static inline bool is_bare(const struct tcp_hdr *tcp, uint32_t segment)
+{
+	if (tcp->_hdrlen_rsvd_flags == BARE)
+		return segment == TCP_HLEN;
+	return tcp->_hdrlen_rsvd_flags == BARE_TIMES &&
+	       segment == TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT &&
+	       *(const word32 *)(tcp + 1) == TIMES_KIND;
+}
+
+// Of a batch, empty between two: a place for each value of the lower byte of the peer's port; and those where something
+// waits or did.
+#define WAITS 256U
+static struct netbuf *waits[WAITS], **came[WAITS];
+static uint32_t came_count;
+
+static inline const struct headers *headers_of(const struct netbuf *frame)
+{
+	const struct rxbuf *buf = frame->cookie;
+
+	return (const void *)buf->data;
+}
+
+static inline struct netbuf **place_of(const struct headers *h)
+{
+	return &waits[PP_NTOHL(h->ports) >> 16 & (WAITS - 1)];
+}
+
+ONE_CALLER bool straight_waits(struct netbuf *frame)
+{
+	const struct headers *h = headers_of(frame);
+	struct netbuf **place = place_of(h);
+
+	if (frame->bytes > BARE_MOST || (h->what & WHAT_MASK) != WHAT ||
+	    !is_bare(&h->tcp, PP_NTOHS(h->length) - (uint32_t)IP_HLEN) || *place ||
+	    came_count == WAITS || !tcp_is_guessed(h->addresses, h->ports))
+		return false;
+	*place = frame;
+	came[came_count++] = place;
+	return true;
+}
+
+struct netbuf *straight_left(void)
+{
+	while (came_count) {
+		struct netbuf **place = came[--came_count], *frame = *place;
+
+		*place = NULL;
+		if (frame)
+			return frame;
+	}
+	return NULL;
+}
+
+// A segment that is taken says all that the other did, which told of more than is known and of nothing else.
+static inline bool says_all(const struct headers *h, const struct headers *other,
+			    const struct tcp_pcb *pcb)
+{
+	uint32_t ack = PP_NTOHL(other->tcp.ackno);
+
+	return other->what == h->what && (other->whole & WHOLE_MASK) == WHOLE &&
+	       other->tcp.seqno == h->tcp.seqno && TCP_SEQ_GT(ack, pcb->lastack) &&
+	       TCP_SEQ_GEQ(PP_NTOHL(h->tcp.ackno), ack);
+}
+
+static struct netbuf *first; // of those that waited; see straight_before
+
+struct netbuf *straight_before(enum straight way)
+{
+	if (way == STRAIGHT_NEXT)
+		return first;
+	return way == STRAIGHT_NOT ? straight_left() : NULL;
+}
+
+enum before { NOTHING, PASSED, FIRST };
+// Something waits there: what becomes of it, if it is of the segment's connection, which takes the segment or not
+// (null).
+static inline enum before look_before(struct netbuf **place, const struct headers *h,
+				      const struct tcp_pcb *pcb)
+{
+	struct netbuf *frame = *place;
+	const struct headers *other = headers_of(frame);
+
+	if (other->addresses != h->addresses || other->ports != h->ports)
+		return NOTHING;
+	*place = NULL;
+	if (UNLIKELY(!pcb || !says_all(h, other, pcb))) {
+		first = frame;
+		return FIRST;
+	}
+	tcp_straight_in++;
+	passed_over++;
+	return PASSED;
+}
+
 // What is no plain IPv4 packet.
 static __attribute__((noinline)) enum straight receive6(struct netif *netif, struct rxbuf *buf,
 							uint32_t bytes)
@@ -219,14 +333,20 @@ ONE_CALLER enum straight straight_receive(struct netif *netif, struct rxbuf *buf
 	const struct headers *h = (const void *)buf->data;
 	uint32_t segment = PP_NTOHS(h->length) - IP_HLEN;
 	uint32_t payload = segment - tcp_straight_header(&h->tcp);
+	struct netbuf **place = place_of(h);
+	enum before before = NOTHING;
 	struct tcp_pcb *pcb;
 	struct pbuf *p;
 
 	if (!plain(h, bytes) || !sound(h, segment))
 		return receive6(netif, buf, bytes);
 	pcb = tcp_straight_takes(h->addresses, h->ports, &h->tcp, payload, netif);
-	if (LIKELY(pcb))
-		return established(netif, pcb, buf, bytes, segment, payload, false);
+	if (*place && (before = look_before(place, h, pcb)) == FIRST)
+		return STRAIGHT_NEXT;
+	if (LIKELY(pcb)) {
+		enum straight way = established(netif, pcb, buf, bytes, segment, payload, false);
+		return before == PASSED && !payload ? STRAIGHT_ROW : way;
+	}
 	if (!payload && tcp_leave(h->addresses, h->ports, &h->tcp, netif))
 		return STRAIGHT_DONE;
 	if (!from_a_station(h, netif))
@@ -247,13 +367,6 @@ ONE_CALLER enum straight straight_receive(struct netif *netif, struct rxbuf *buf
 // been lost on the way. What is left of them is that they came. None is passed over that tells of a gap, or of
 // anything else than how far everything has arrived.
 
-#define BARE	   PP_HTONS(TCP_HLEN / 4 << 12 | TCP_ACK)
-#define BARE_TIMES PP_HTONS((TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT) / 4 << 12 | TCP_ACK)
-#define TIMES_KIND PP_HTONL(0x0101080a) // two NOPs, RFC 7323's option
-
-typedef uint64_t word64 __attribute__((may_alias, aligned(1)));
-typedef uint32_t word32 __attribute__((may_alias, aligned(1)));
-
 static inline const uint8_t *frame_of(const struct netbuf *frame)
 {
 	return phys_to_virt(frame->addr);
@@ -267,16 +380,6 @@ static inline uint64_t word_at(const uint8_t *f)
 static inline uint32_t half_at(const uint8_t *f)
 {
 	return *(const word32 *)(const void *)f;
-}
-
-// A segment that does nothing but acknowledge, with time stamps or without any option.
-static inline bool is_bare(const struct tcp_hdr *tcp, uint32_t segment)
-{
-	if (tcp->_hdrlen_rsvd_flags == BARE)
-		return segment == TCP_HLEN;
-	return tcp->_hdrlen_rsvd_flags == BARE_TIMES &&
-	       segment == TCP_HLEN + LWIP_TCP_OPT_LEN_TS_OUT &&
-	       *(const word32 *)(tcp + 1) == TIMES_KIND;
 }
 
 // How many behind the first are of the same connection and shape, have the same sequence number, and each acknowledges
@@ -347,11 +450,13 @@ pass_over(const struct netif *netif, const struct netbuf *frames, uint32_t count
 	if (bytes < tcp_at + TCP_HLEN || !is_bare((const void *)(f + tcp_at), segment))
 		return 0;
 	last = count_more(frames, count, ipv6);
-	if (!last || !goes_on(f, netif, ipv6))
+	if (!last)
 		return 0;
 	f = frame_of(frames + last);
 	if (ipv6 ? !plain6((const void *)f, bytes) || !sound6((const void *)f, segment)
 		 : !plain((const void *)f, bytes) || !sound((const void *)f, segment))
+		return 0;
+	if (!goes_on(frame_of(frames), netif, ipv6)) // may wake one that is parked: after the sum
 		return 0;
 	tcp_straight_in += last;
 	tcp_straight_in6 += ipv6 ? last : 0;

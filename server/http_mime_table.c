@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Media types by file name extension (the registrations at IANA, and what is in common use beside
 // them). For each top-level type one text: "subtype ext ext;subtype ext;". An extension stands once in
-// the whole table; test_http_mime.c checks that. Read by http_mime.c, which indexes it at start.
+// the whole table; http_mime_init checks that. Read by http_mime.c, which indexes it at start.
 #include "server/http_mime.h"
 
 // clang-format off: the texts are packed by hand.

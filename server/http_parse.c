@@ -15,7 +15,7 @@ enum state {
 	BLANK_LF,
 	METHOD,
 	TARGET,
-	VERSION, // with the digits' places counted by version_at
+	VERSION, // and so on: VERSION + n after n bytes of "HTTP/1.1"
 	VERSION_LAST = VERSION + 7,
 	LINE_CR,
 	LINE_LF,

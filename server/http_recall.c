@@ -228,16 +228,22 @@ static void go_on(struct http_conn *conn, const struct remembered *r, const char
 	x->stage = HTTP_STAGE_SEND;
 }
 
+static __attribute__((noinline)) const struct http_file *head_anew(const struct remembered *r)
+{
+	struct http_file *file = http_file_of(r->inode, r->mime);
+	uint16_t len;
+
+	http_file_head(file, &len);
+	return file;
+}
+
 // The head of the answer, with the date of now.
 static inline const struct http_file *head_of(const struct remembered *r, uint64_t now)
 {
-	struct http_file *file = r->inode->server_data;
-	uint16_t len;
+	const struct http_file *file = r->inode->server_data;
 
-	if (UNLIKELY(!file || file->type != r->mime || file->head_second != http_now_at(now))) {
-		file = http_file_of(r->inode, r->mime);
-		http_file_head(file, &len);
-	}
+	if (UNLIKELY(!file || file->type != r->mime || file->head_second != http_now_at(now)))
+		return head_anew(r);
 	return file;
 }
 

@@ -15,8 +15,10 @@ struct kstat {
 	const char *labels; // "site=\"other\"" or null
 	const char *help;
 	enum kstat_type type;
-	const uint64_t *value;	// one of these two
-	uint64_t (*read)(void); // any context, must not sleep
+	const uint64_t *value; // one of these two
+	// Any context, must not sleep. Who reads may be a worker: what fast WTDs change is looked at with them
+	// off, or is a number.
+	uint64_t (*read)(void);
 };
 
 // static uint64_t frames_dropped; KSTAT_COUNTER(frames_dropped, "pagewire_rx_dropped_total",
@@ -54,5 +56,6 @@ void kstat_each(void (*visit)(const struct kstat *row, void *ctx), void *ctx);
 // Value of the row with that name and labels (null: none), for tests; panics if there is no such
 // row.
 uint64_t kstat_get(const char *name, const char *labels);
-// The whole exposition (Prometheus text format 0.0.4): rows, then families. Any context.
+// The whole exposition (Prometheus text format 0.0.4): rows, then families. Not of one moment: packets come in
+// between. Any context.
 void kstat_write(void (*emit)(void *ctx, const char *format, ...), void *ctx);

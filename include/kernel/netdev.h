@@ -41,11 +41,16 @@ struct netoffload {
 	    seeded; // of TCP over IPv4 (4) or IPv6 (6): the seed is there, and IPv4's checksum 0
 };
 
-// A receive buffer that the card has.
+// A receive buffer that the card has. A frame longer than a buffer is shown as its parts, in order, nothing of another
+// frame between them, not always in one batch; all but the last fill their buffers. A part of NETBUF_NONE instead of
+// the next one says that the frame is none that anybody wants after all.
+enum netbuf_part { NETBUF_NONE, NETBUF_PART, NETBUF_LAST };
 struct netbuf {
 	void *cookie; // null: no buffer
 	paddr_t addr;
-	uint32_t bytes; // of the frame in it, without FCS; 0: it is none that anybody wants
+	uint32_t bytes;	     // of the whole frame in it, without FCS; 0: there is none, and
+	uint16_t part_bytes; // so many of a longer one (none may be left for the last)
+	uint8_t part;	     // enum netbuf_part; NETBUF_NONE: nothing that anybody wants
 };
 
 struct netdev;
@@ -68,7 +73,7 @@ struct netdev {
 	const char *model; // "82540EM"
 	uint8_t mac[6];
 	bool link_up;
-	uint32_t mtu;		  // 1500
+	uint32_t mtu;		  // the largest there is; set_mtu says which is used
 	uint32_t rx_buffer_bytes; // 2048
 	uint32_t rx_ring_size, tx_ring_size;
 	uint32_t tso_max;		    // largest TSO payload + headers, 0: none
@@ -82,6 +87,9 @@ struct netdev {
 	int (*start)(
 	    struct netdev *dev); // fills the ring from client->rx_buffer, enables interrupts
 	void (*stop)(struct netdev *dev); // quiesces DMA, gives every buffer and cookie back
+	// Frames for packets of up to so many bytes are taken from now on, longer ones dropped; 1500 at first. What is
+	// sent may have any length up to `mtu`.
+	void (*set_mtu)(struct netdev *dev, uint32_t mtu);
 	void (*rx_refill)(
 	    struct netdev *dev); // the pool has buffers again after rx_buffer had none
 	void *driver;

@@ -47,10 +47,10 @@ bool answer_queue(struct tcp_pcb *pcb, const struct answer_head *head, struct pa
 // The same of a head with a name and up to a page of file, for a server that takes a request in place (tcp_take) and
 // has no other answer to it: it leaves at once. The caller's reference to the page goes with it. False: nothing
 // changed; it may not leave now, or memory is short.
-// Over IPv4, to another machine, only.
+// To another machine only.
 static inline bool answer_now_may(const struct tcp_pcb *pcb)
 {
-	return pcb->wire_addresses;
+	return pcb->wire_ports;
 }
 bool answer_now(struct tcp_pcb *pcb, const struct answer_head *head, struct page *page,
 		uint16_t len);

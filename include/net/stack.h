@@ -7,7 +7,8 @@
 
 void stack_init(
     void); // boot: lwIP, one interface per netdev, DHCP or the `ip=` line; thread context
-// Called (fast WTD context) each time an interface gets its first IPv4 address, and for the ready line.
+// Called (fast WTD context) when an interface gets its first IPv4 address, and again when it gets one after it had
+// none; with ip=off its first IPv6 address that is not link-local, in brackets as in a URL. For the ready line.
 void stack_set_address_hook(void (*fn)(const char *address_text));
 bool stack_address_text(char *out,
 			size_t size); // first interface's IPv4, else IPv6; false: none yet

@@ -47,6 +47,8 @@ void tcp_path_link(const struct netif *netif);
 #define LWIP_HOOK_ND6_TOO_BIG(p, arrival) path_mtu_too_big(p, arrival)
 #define LWIP_HOOK_ND6_LINK_MTU(netif)	  tcp_path_link(netif)
 
+// net/mtu.c: TCP_MSS_OFFER.
+extern uint16_t tcp_mss_offer;
 // net/mtu.c: an option of a DHCP server's message that lwIP does not know; `bytes` of it at `at`.
 void mtu_dhcp_option(struct netif *netif, uint8_t message, uint8_t option, uint8_t bytes,
 		     struct pbuf *p, uint16_t at);

@@ -71,7 +71,7 @@ static struct pool classes[] = {
     SIZE_CLASS("lwip_mem_192", 192, MEMP_NUM_TCP_SEG + 4096),
     SIZE_CLASS("lwip_mem_512", 512, 32768),
     SIZE_CLASS("lwip_mem_1024", 1024, 16384),
-    SIZE_CLASS("lwip_mem_2048", 2048, 64 * (TCP_SND_BUF / TCP_MSS) + 1024),
+    SIZE_CLASS("lwip_mem_2048", 2048, 64 * (TCP_SND_BUF / TCP_MSS_USUAL) + 1024),
 };
 
 // Echo replies to pings of more than a frame: nobody needs many at once.

@@ -309,8 +309,10 @@ void tcp_path_woken(struct tcp_pcb *pcb, const struct netif *netif)
 #define TIMEOUTS_PROVEN 4U
 #define LEAST_MS	1000U // RFC 6298, 2.1: before, a path may just have become slow
 #define LONG_PAYLOAD	1024U // what is no longer than that gets through nearly everywhere
-#define STEP_FIRST	1280U // what tunnels take
-#define STEP_SECOND	576U  // what everybody takes (RFC 9293, 3.7.1)
+
+// What is tried, the next smaller one each time: what a switch takes where only the ends take jumbo frames, what
+// tunnels take, what everybody takes (RFC 9293, 3.7.1).
+static const uint16_t steps[] = {1500, 1280, 576};
 
 static bool long_ones_got_through(const struct tcp_pcb *pcb)
 {
@@ -329,13 +331,15 @@ static uint32_t first_packet(const struct tcp_pcb *pcb)
 bool tcp_path_silent(struct tcp_pcb *pcb, unsigned timeouts, bool *worth_it)
 {
 	bool proven = long_ones_got_through(pcb);
-	uint32_t packet, step;
+	uint32_t packet, step, n = 0;
 
 	if (timeouts < (proven ? TIMEOUTS_PROVEN : TIMEOUTS) || !pcb->unacked || !pcb->snd_wnd ||
 	    tcp_now() - pcb->unacked->sent_at < LEAST_MS)
 		return false;
 	packet = first_packet(pcb);
-	step = packet > STEP_FIRST ? STEP_FIRST : STEP_SECOND;
+	while (n < ARRAY_SIZE(steps) - 1 && steps[n] >= packet)
+		n++;
+	step = steps[n];
 	if (packet <= LONG_PAYLOAD + headers(pcb) ||
 	    (step < TCP_PATH_LEAST6 && IP_IS_V6_VAL(pcb->remote_ip)) || !fit(pcb, step))
 		return false;

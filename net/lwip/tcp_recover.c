@@ -134,9 +134,13 @@ static void take_duplicates(struct tcp_pcb *pcb, struct tcp_recovery *r, bool du
 	bool partial = r->phase == TCP_RECOVERING && !duplicate && !r->count &&
 		       TCP_SEQ_LT(pcb->lastack, r->point);
 
+	// What F-RTO sent counts as under way until it is acknowledged, and may fill the window meanwhile.
+	bool waits = r->phase == TCP_LOST && pcb->lastack != r->acked && r->count &&
+		     r->holes[0].next == pcb->lastack;
+
 	if (first || partial)
 		tcp_holes_first(pcb, tcp_seg_unit(pcb));
-	r->at_once |= partial;
+	r->at_once |= partial || waits;
 }
 
 static void recover(struct tcp_pcb *pcb, struct tcp_recovery *r)
@@ -194,16 +198,22 @@ static void take_smaller(const struct tcp_pcb *pcb, struct tcp_recovery *r)
 		tcp_path_got_through(pcb);
 }
 
-// Something got through though more is missing: the time-outs were for loss, not for a path slower than was known, so
-// that the back-off need not wait for a sample (Karn), which there may be none of for long.
-static void ease(struct tcp_pcb *pcb, struct tcp_recovery *r)
+// Without back-off, in ticks.
+static int16_t usual_rto(const struct tcp_pcb *pcb)
 {
 	int32_t ms = pcb->srtt ? (pcb->srtt >> TCP_RTT_SHIFT) +
 				     MAX(pcb->rttvar >> (TCP_RTT_SHIFT - 2), TCP_RTO_MIN)
 			       : LWIP_TCP_RTO_TIME;
 
+	return TCP_RTO_TICKS(MIN(ms, TCP_RTO_MAX));
+}
+
+// Something got through though more is missing: the time-outs were for loss, not for a path slower than was known, so
+// that the back-off need not wait for a sample (Karn), which there may be none of for long.
+static void ease(struct tcp_pcb *pcb, struct tcp_recovery *r)
+{
 	if (r->phase != TCP_WATCHING && pcb->lastack != r->acked)
-		pcb->rto = MAX(pcb->rto / 2, TCP_RTO_TICKS(MIN(ms, TCP_RTO_MAX)));
+		pcb->rto = MAX(pcb->rto / 2, usual_rto(pcb));
 	r->acked = pcb->lastack;
 }
 
@@ -288,6 +298,21 @@ void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate)
 		recovered(pcb, r);
 	ease(pcb, r);
 	judge(pcb, r);
+}
+
+void tcp_recover_opened(struct tcp_pcb *pcb, uint32_t before)
+{
+	struct tcp_recovery *r = pcb->recovery;
+	struct tcp_hole *first = r->holes;
+
+	if (before >= tcp_seg_unit(pcb) || !r->count || first->start != pcb->lastack ||
+	    !first->lost || first->next == first->start)
+		return;
+	first->next = first->start;
+	r->at_once = true;
+	pcb->dupacks = 0; // answers to what had no room
+	pcb->rto = usual_rto(pcb);
+	pcb->rtime = 0;
 }
 
 // ---- sending --------------------------------------------------------------------------------------------

@@ -30,6 +30,9 @@ struct tcp_pcb;
 // An acknowledgement has been taken (lastack, unacked and dupacks say so), which was a duplicate, carried SACK
 // blocks, or came while TF_INFR is set.
 void tcp_recover_ack(struct tcp_pcb *pcb, bool duplicate);
+// TF_INFR: the peer's window was `before` and is larger now. If that had no room for what was sent again first, it was
+// not lost by the way, and goes once more. The caller calls tcp_output, after the rest of the acknowledgement.
+void tcp_recover_opened(struct tcp_pcb *pcb, uint32_t before);
 // What tcp_overdue_in was asked for: the answer to something is overdue, or nothing more is to be told.
 void tcp_recover_overdue(struct tcp_pcb *pcb);
 // The retransmission timer has run out. ERR_OK, or ERR_MEM: nothing changed, try again soon.

@@ -52,6 +52,14 @@ static inline uint16_t tcp_guess_of(uint32_t ports)
 	return lwip_ntohs((uint16_t)ports) % TCP_HASH_GUESSES; // the peer's
 }
 
+// The guess is a connection that is between these.
+static inline bool tcp_is_guessed(uint64_t addresses, uint32_t ports)
+{
+	struct tcp_hash_node *node = tcp_hash_guesses[tcp_guess_of(ports)];
+
+	return node && tcp_is_between(CONTAINER_OF(node, struct tcp_pcb, node), addresses, ports);
+}
+
 // Null: none.
 static inline struct tcp_pcb *tcp_find(uint64_t addresses, uint32_t ports)
 {

@@ -4,13 +4,12 @@
 // the measure (tests/host/test_straight_stream.c); what may leave is its own policy. The functions that know the
 // family are made once for each.
 #include "hooks.h"
-#include "lwip/etharp.h"
 #include "lwip/ip.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/stats.h"
 #include "net/checksum.h"
 #include "net/iface.h"
-#include "tcp_neighbour6.h"
+#include "tcp_neighbour.h"
 #include "tcp_rare.h"
 #include "tcp_straight.h"
 #include "tcp_timestamp.h"
@@ -39,11 +38,8 @@ static EITHER const struct eth_addr *ways_out(const struct tcp_pcb *pcb, const s
 		return NULL;
 	if (!tcp_straight_card)
 		return NULL;
-	if (ipv6)
-		return tcp_neighbour6_known(
-		    netif, ip_2_ip6(&pcb->remote_ip), pcb->netif_hints.addr_hint,
-		    IP6_HLEN + pcb->mss + (pcb->flags & TF_TIMESTAMP ? TIMES_HLEN : TCP_HLEN));
-	return etharp_known(netif, ip_2_ip4(&pcb->remote_ip), pcb->netif_hints.addr_hint);
+	return tcp_neighbour_known(netif, pcb, pcb->flags & TF_TIMESTAMP ? TIMES_HLEN : TCP_HLEN,
+				   ipv6);
 }
 
 // Where others are under way or wait: the first segment that waits is new and goes out whole. What it may wait for is
@@ -71,10 +67,9 @@ static EITHER bool leaves(const struct tcp_pcb *pcb, const struct netif *netif, 
 	if (seg->flags & ~(TF_SEG_OPTS_TS | TF_SEG_LENT) || !seg->len || seg->p->ref != 1 ||
 	    seg->p->payload != seg->tcphdr)
 		return false;
-	if (seg->len > pcb->mss &&
-	    (seg->len > pcb->tso_limit ||
-	     seg->len + (ipv6 ? IP6_HLEN : IP_HLEN) + TIMES_HLEN > netif->tso_max ||
-	     pcb->snd_wnd_max / 2 < pcb->mss))
+	if (seg->len > pcb->mss && (seg->len > pcb->tso_limit ||
+				    seg->len + tcp_ip_head(ipv6) + TIMES_HLEN > netif->tso_max ||
+				    pcb->snd_wnd_max / 2 < pcb->mss))
 		return false;
 	if (UNLIKELY(seg->next || pcb->unacked))
 		return next_fits(pcb, seg, waits);
@@ -85,18 +80,10 @@ static EITHER bool leaves(const struct tcp_pcb *pcb, const struct netif *netif, 
 static EITHER void put_headers(struct tcp_pcb *pcb, struct pbuf *p, const struct netif *netif,
 			       const struct eth_addr *to, uint32_t frames, const bool ipv6)
 {
-	const uint16_t bytes = ipv6 ? sizeof(struct tcp_wire_head6) : sizeof(struct tcp_wire_head);
+	const uint16_t bytes = tcp_wire_head(ipv6);
 	void *h = (uint8_t *)p->payload - bytes;
 
-	if (ipv6) {
-		tcp_wire_put6(h, to, netif, pcb->tos, pcb->ttl, p->tot_len,
-			      ip_2_ip6(&pcb->local_ip), ip_2_ip6(&pcb->remote_ip));
-	} else {
-		tcp_wire_put(h, to, netif, pcb->tos, pcb->ttl, p->tot_len, pcb->ip_id,
-			     pcb->wire_addresses << 32 |
-				 pcb->wire_addresses >> 32);  // theirs came first
-		pcb->ip_id = (uint16_t)(pcb->ip_id + frames); // the card counts on from the first
-	}
+	tcp_wire_put_of(pcb, h, to, netif, p->tot_len, frames, ipv6);
 	p->payload = h;
 	p->len += bytes;
 	p->tot_len += bytes;

@@ -92,7 +92,7 @@ static void send_syn_ack(const struct tcp_tuple *tuple, const struct tcp_syn_off
 				   .window = TCPWND_MIN16(TCP_WND),
 				   .flags = TCP_SYN | TCP_ACK,
 				   .netif_idx = netif_idx,
-				   .mss = TCP_MSS,
+				   .mss = TCP_MSS_OFFER,
 				   .scale = offer->scaled,
 				   .sack = offer->sack,
 				   .timestamps = offer->timestamps,
@@ -147,7 +147,9 @@ void tcp_syn_forget_all(void)
 #define PERIOD_SHIFT 15
 #define PERIOD_MASK  (UINT32_MAX >> PERIOD_SHIFT)
 #define NO_SCALE     0xff
-static const uint16_t sizes[8] = {TCP_MIN_MSS, 536, 1200, 1300, 1400, 1440, 1452, TCP_MSS};
+static const uint16_t sizes[8] = {
+    TCP_MIN_MSS, 536,  1200,	      1400,
+    1440,	 1452, TCP_MSS_USUAL, 8940}; // packets of 9,000 bytes over IPv6
 static const uint8_t shifts[8] = {NO_SCALE, 0, 2, 4, 6, 7, 8, 10};
 static uint32_t last_cookie; // sys_now
 static bool any_cookie;

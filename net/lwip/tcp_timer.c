@@ -105,20 +105,13 @@ static uint32_t silent_for(const struct tcp_pcb *pcb, uint32_t ms)
 // The end that the state comes to if the peer says nothing.
 static uint32_t state_ends(const struct tcp_pcb *pcb)
 {
-	switch (pcb->state) {
-	case SYN_RCVD:
-		return silent_for(pcb, TCP_SYN_RCVD_TIMEOUT);
-	case FIN_WAIT_2:
-		return pcb->flags & TF_RXCLOSED ? silent_for(pcb, TCP_FIN_WAIT_TIMEOUT) : NEVER;
-	case LAST_ACK:
-		return silent_for(pcb, 2 * TCP_MSL);
-	case ESTABLISHED:
-	case CLOSE_WAIT:
-		return ip_get_option(pcb, SOF_KEEPALIVE) ? silent_for(pcb, tcp_keepalive_ms(pcb))
-							 : NEVER;
-	default:
+	uint32_t ms = tcp_end_ms(pcb);
+
+	if (ms)
+		return silent_for(pcb, ms);
+	if (pcb->state != ESTABLISHED && pcb->state != CLOSE_WAIT)
 		return NEVER;
-	}
+	return ip_get_option(pcb, SOF_KEEPALIVE) ? silent_for(pcb, tcp_keepalive_ms(pcb)) : NEVER;
 }
 
 // ---- the user's time-out --------------------------------------------------------------------------------

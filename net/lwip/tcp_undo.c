@@ -94,8 +94,11 @@ static bool new_segments_tell(const struct tcp_pcb *pcb, struct tcp_recovery *r)
 	if (was == TCP_FRTO_NOT)
 		return false;
 	r->frto = TCP_FRTO_NOT;
-	if (r->phase != TCP_LOST || pcb->lastack == r->acked)
-		return false; // step 2a, 3a
+	if (r->phase != TCP_LOST || pcb->lastack == r->acked) {
+		r->at_once |=
+		    was == TCP_FRTO_NEW; // 3a: a window of three, of which the new ones are two
+		return false;		 // or 2a
+	}
 	if (was == TCP_FRTO_NEW)
 		return true; // 3b
 	if (TCP_SEQ_GEQ(pcb->lastack, r->point) || !pcb->unsent ||

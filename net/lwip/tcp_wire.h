@@ -9,6 +9,8 @@
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/ip6.h"
 #include "lwip/prot/tcp.h"
+#include "lwip/tcp.h"
+#include "tcp_label.h"
 
 struct tcp_wire_head {
 	struct eth_addr to, from;
@@ -45,18 +47,47 @@ struct tcp_wire_head6 {
 } __attribute__((packed));
 _Static_assert(sizeof(struct tcp_wire_head6) == SIZEOF_ETH_HDR + IP6_HLEN, "as on the wire");
 
-// The same over IPv6; the flow label is 0.
+// The same over IPv6.
 static inline void tcp_wire_put6(struct tcp_wire_head6 *h, const struct eth_addr *to,
 				 const struct netif *netif, uint8_t tos, uint8_t ttl,
-				 uint16_t bytes, const ip6_addr_t *source, const ip6_addr_t *dest)
+				 uint16_t bytes, uint32_t label, const ip6_addr_t *source,
+				 const ip6_addr_t *dest)
 {
 	h->to = *to;
 	h->from = *(const struct eth_addr *)netif->hwaddr;
-	h->what = PP_HTONL((uint32_t)ETHTYPE_IPV6 << 16 | 0x6000) | lwip_htonl((uint32_t)tos << 4);
-	h->flow = 0;
+	h->what =
+	    lwip_htonl((uint32_t)ETHTYPE_IPV6 << 16 | 0x6000 | (uint32_t)tos << 4 | label >> 16);
+	h->flow = lwip_htons((uint16_t)label);
 	h->length = lwip_htons(bytes);
 	h->next = IP_PROTO_TCP;
 	h->hops = ttl;
 	__builtin_memcpy(h->source, source->addr, sizeof(h->source));
 	__builtin_memcpy(h->dest, dest->addr, sizeof(h->dest));
+}
+
+// Bytes of IP's header, and of it and Ethernet's.
+static inline uint32_t tcp_ip_head(const bool ipv6)
+{
+	return ipv6 ? IP6_HLEN : IP_HLEN;
+}
+
+static inline uint32_t tcp_wire_head(const bool ipv6)
+{
+	return ipv6 ? sizeof(struct tcp_wire_head6) : sizeof(struct tcp_wire_head);
+}
+
+// Those of a connection's segment of so many bytes, of which the card makes so many frames.
+static inline __attribute__((always_inline)) void
+tcp_wire_put_of(struct tcp_pcb *pcb, void *h, const struct eth_addr *to, const struct netif *netif,
+		uint16_t bytes, uint32_t frames, const bool ipv6)
+{
+	if (ipv6) {
+		tcp_wire_put6(h, to, netif, pcb->tos, pcb->ttl, bytes,
+			      tcp_label(tcp_label_known(pcb)), ip_2_ip6(&pcb->local_ip),
+			      ip_2_ip6(&pcb->remote_ip));
+		return;
+	}
+	tcp_wire_put(h, to, netif, pcb->tos, pcb->ttl, bytes, pcb->ip_id,
+		     pcb->wire_addresses << 32 | pcb->wire_addresses >> 32); // theirs came first
+	pcb->ip_id = (uint16_t)(pcb->ip_id + frames); // the card counts on from the first
 }

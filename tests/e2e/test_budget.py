@@ -15,17 +15,17 @@ from relay import Peer
 from tcp_peer import ACK, FIN, MSS_SACK_SCALE, PSH, SYN, Connection, Segment, mod
 from vm import PATIENCE, ROOT, VM, make_volume
 
-# Measured 1,540; and for each byte of the large file, to a client that acknowledges 64 KB at a time, 0.034 to 0.039 instructions
+# Measured 1,430; and for each byte of the large file, to a client that acknowledges 64 KB at a time, 0.034 to 0.039 instructions
 # and 0.045 to 0.051 bytes loaded, or 0.067 and 0.101 where each acknowledgement finds the processor halted, which no host can
 # make worse.
-SMALL_ANSWER = 1700
-# Of 4 KB over IPv6, where the driver cuts the answer into four packets; measured 2,700.
-SMALL_ANSWER6 = 3110
+SMALL_ANSWER = 1670
+# Of 4 KB over IPv6, where the driver cuts the answer into four packets; measured 2,250.
+SMALL_ANSWER6 = 2600
 LARGE_INSTRUCTIONS, LARGE_LOADS = 0.08, 0.115
 NEW_CONNECTION = 8500  # for one request; measured 7,700, with a client without time stamps
-# From kernel entry to the ready line with 1 GB, an address given and a small volume; measured 225,000. On a host that is so
+# From kernel entry to the ready line with 1 GB, an address given and a small volume; measured 190,000. On a host that is so
 # slow that a second goes by meanwhile, the screen is painted in it, for 85,000.
-BOOT = 340_000
+BOOT = 300_000
 STEP = 1.35  # dearest to cheapest answer of one to three segments; two bring a bare acknowledgement, a fifth of all
 # What an idle processor calls over and over until something comes, and hardly anything else does.
 WAITING = {"sched_switch", "e1000_look", "wtd_pending", "clock_ns"}

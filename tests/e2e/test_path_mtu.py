@@ -39,9 +39,9 @@ def advertise(tap, mtu=None):
 
 
 class Client:
-    """A namespace behind this one. mtu: of the link in between; silent: nobody says so."""
+    """A namespace behind this one. mtu: of the link in between; silent: nobody says so; most: what both ends take to be its MTU."""
 
-    def __init__(self, tap, mtu, silent):
+    def __init__(self, tap, mtu, silent, most=1500):
         for path in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
             with open("/proc/sys/" + path, "w") as f:
                 f.write("1")
@@ -50,14 +50,14 @@ class Client:
                                         stdout=subprocess.PIPE)
         assert self.process.stdout.readline() == b"up\n"
         run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", str(self.process.pid))
-        for inside, name, last, own in ((False, "near", 1, 1500 if silent else mtu), (True, "far", 2, mtu if silent else 1500)):
+        for inside, name, last, own in ((False, "near", 1, most if silent else mtu), (True, "far", 2, mtu if silent else most)):
             do = self.run if inside else run
             do("ip", "link", "set", name, "mtu", str(own), "up")
             do("ip", "addr", "add", f"10.78.0.{last}/24", "dev", name)
             do("ip", "addr", "add", f"fd78::{last}/64", "dev", name, "nodad")
-        # The client's own link takes 1500, as far as it knows.
-        self.run("ip", "route", "add", "default", "via", "10.78.0.1", "advmss", "1460")
-        self.run("ip", "route", "add", "default", "via", "fd78::1", "advmss", "1440")
+        # As far as the client knows.
+        self.run("ip", "route", "add", "default", "via", "10.78.0.1", "advmss", str(most - 40))
+        self.run("ip", "route", "add", "default", "via", "fd78::1", "advmss", str(most - 60))
 
     def run(self, *command):
         return run("nsenter", "-t", str(self.process.pid), "-n", *command)
@@ -82,8 +82,8 @@ class Client:
 
 
 @contextlib.contextmanager
-def client(*arguments):
-    made = Client(*arguments)
+def client(*arguments, **options):
+    made = Client(*arguments, **options)
     try:
         yield made
     finally:
@@ -237,9 +237,9 @@ class Dhcp(threading.Thread):
 def test_a_link_that_takes_less_says_dhcp(tap, tree, tree_image):
     """What no card takes is refused with a word about it, and DHCP's word counts."""
     dhcp = Dhcp(tap, 1200)
-    with VM(disks=[tree_image], address=Tap.GUEST, append="cache=unmapped mtu=9000", mem=512,
+    with VM(disks=[tree_image], address=Tap.GUEST, append="cache=unmapped mtu=16111", mem=512,
             net=["-netdev", f"tap,id=net,ifname={tap.name},script=no,downscript=no"]) as vm:
-        assert "mtu=576 to 1500" in vm.serial()
+        assert "mtu=576 to 16110" in vm.serial()
         assert dhcp.asked and "MTU 1200" in vm.command("CONFIG")
         with socket.create_connection(vm.peer, timeout=PATIENCE) as s:
             assert s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1160

@@ -11,9 +11,10 @@
 
 // ---- the card ----
 
+#define FAKE_FRAME_MAX 16124 // without FCS
 struct fake_frame {
 	uint32_t bytes;
-	uint8_t data[2048];
+	uint8_t data[FAKE_FRAME_MAX + 4];
 };
 
 void fake_plug(uint16_t device); // finds the driver's row and lets it probe
@@ -29,7 +30,8 @@ void fake_finish_all(void);  // what was fetched before link loss or TCTL.EN 0 g
 void fake_set_hung(bool on); // the card fetches nothing, link or not
 
 // A frame from the wire: written to memory, or kept in a queue while the ring has no buffer.
-// parts > 1: spread over so many descriptors. errors: the descriptor's error bits.
+// What is longer than a buffer is spread over as many as it takes. errors: the last descriptor's error bits; parts: of
+// how many descriptors the card says that they belong to it (0: as many as it takes), the last with what is left.
 void fake_receive(const void *data, uint32_t bytes);
 void fake_receive_odd(const void *data, uint32_t bytes, uint8_t errors, unsigned parts);
 unsigned fake_waiting(void); // frames in the queue
@@ -54,7 +56,8 @@ struct client {
 	unsigned out;	// buffers the driver has
 	unsigned asked; // times the driver asked for a buffer
 	unsigned unused, batches, shows, inputs, rooms, link_calls;
-	bool leaves; // the buffers it is shown to the driver
+	unsigned broken; // frames of which parts were shown, but not the last
+	bool leaves;	 // the buffers it is shown to the driver
 	bool link;
 	uint64_t bytes;
 	unsigned released; // cookies given back

@@ -68,7 +68,7 @@ static void rx_unused(void *ctx, void *cookie)
 static void rx_input(void *cookie, uint32_t bytes)
 {
 	struct buffer *buffer = cookie;
-	assert_in_range(bytes, 14, 1518);
+	assert_in_range(bytes, 14, 2048);
 	struct fake_frame *frame = &inputs[client.inputs++ % ARRAY_SIZE(inputs)];
 	memcpy(frame->data, page_virt(buffer->page), bytes);
 	frame->bytes = bytes;
@@ -79,15 +79,48 @@ static void rx_input(void *cookie, uint32_t bytes)
 		client.on_input(frame->data, bytes);
 }
 
+// Of a frame longer than a buffer.
+static struct fake_frame begun;
+
+static bool rx_part(struct netbuf *part)
+{
+	struct buffer *buffer = part->cookie;
+	struct fake_frame *frame;
+	if (part->part == NETBUF_NONE) {
+		client.broken += begun.bytes != 0;
+		begun.bytes = 0;
+		return false;
+	}
+	assert_true(part->part_bytes == 2048 || part->part == NETBUF_LAST);
+	assert_in_range(begun.bytes + part->part_bytes, 14, FAKE_FRAME_MAX);
+	memcpy(begun.data + begun.bytes, page_virt(buffer->page), part->part_bytes);
+	begun.bytes += part->part_bytes;
+	if (part->part != NETBUF_LAST)
+		goto kept;
+	frame = &inputs[client.inputs++ % ARRAY_SIZE(inputs)];
+	memcpy(frame->data, begun.data, begun.bytes);
+	frame->bytes = begun.bytes;
+	client.bytes += begun.bytes;
+	begun.bytes = 0;
+kept:
+	if (!part->part_bytes)
+		return false;
+	take_back(buffer);
+	part->cookie = NULL;
+	return true;
+}
+
 static uint32_t rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 {
 	uint32_t kept = 0;
 	assert_in_range(count, 1, CLIENT_BUFFERS);
 	client.shows++;
 	for (struct netbuf *frame = frames; frame < frames + count; frame++) {
-		assert_true(((const struct buffer *)frame->cookie)->out);
-		if (!frame->bytes)
+		assert_true(!frame->cookie || ((const struct buffer *)frame->cookie)->out);
+		if (!frame->bytes) {
+			kept += rx_part(frame);
 			continue;
+		}
 		rx_input(frame->cookie, frame->bytes);
 		if (client.leaves)
 			continue;

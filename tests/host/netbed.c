@@ -35,6 +35,7 @@
 #define FRAMES	4096 // 16 MB
 
 struct bed bed;
+const char *bed_mtu;
 unsigned bed_pages_released;
 
 static struct bed_packet *packets; // ring of PACKETS, by number
@@ -68,46 +69,6 @@ unsigned bed_outstanding(void)
 	for (uint64_t n = completed_low; n < bed.handed; n++)
 		count += !packet_at(n)->done;
 	return count;
-}
-
-static uint32_t sum16(const uint8_t *data, uint32_t len, uint32_t sum)
-{
-	for (uint32_t i = 0; i < len; i++)
-		sum += i & 1 ? data[i] : data[i] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
-// The checksums a card makes.
-static void make_checksums(struct bed_packet *packet)
-{
-	const struct netoffload *offload = &packet->offload;
-	uint8_t *ip = packet->frame + offload->l3_offset, *l4 = packet->frame + offload->l4_offset;
-	uint32_t len = packet->bytes - offload->l4_offset, sum;
-	unsigned at = offload->udp ? 6 : 16;
-
-	if (offload->ip_csum) {
-		ip[10] = ip[11] = 0;
-		sum = ~sum16(ip, offload->l4_offset - offload->l3_offset, 0);
-		ip[10] = sum >> 8;
-		ip[11] = sum;
-	}
-	if (!offload->l4_csum)
-		return;
-	if (offload->seeded) {
-		assert_true(offload->ip_csum != offload->ipv6 && !offload->udp);
-		assert_int_equal(offload->seeded, offload->ipv6 ? 6 : 4);
-		sum = sum16(ip + (offload->ipv6 ? 8 : 12), offload->ipv6 ? 32 : 8,
-			    6 + (offload->mss ? 0 : len));
-		assert_int_equal(l4[at] << 8 | l4[at + 1], sum);
-	}
-	l4[at] = l4[at + 1] = 0;
-	sum = (offload->udp ? 17 : 6) + len;
-	sum = offload->ipv6 ? sum16(ip + 8, 32, sum) : sum16(ip + 12, 8, sum);
-	sum = ~sum16(l4, len, sum);
-	l4[at] = sum >> 8;
-	l4[at + 1] = sum;
 }
 
 static void gather(const struct bed_packet *packet, uint8_t *out)
@@ -151,14 +112,16 @@ static int transmit(struct netdev *dev, const struct netfrag *frags, unsigned co
 		assert_true(payload > offload->mss && !offload->udp);
 		assert_true(offload->ip_csum != offload->ipv6 && offload->l4_csum);
 	} else {
-		assert_true(packet->bytes <= 1514);
+		assert_true(packet->bytes <= iface_first()->netif.mtu + 14U);
 	}
 	assert_true(frags[0].bytes >= offload->header_bytes);
 	packet->frame = malloc(packet->bytes);
 	packet->lent = malloc(packet->bytes);
 	gather(packet, packet->lent);
 	memcpy(packet->frame, packet->lent, packet->bytes);
-	make_checksums(packet);
+	if (offload->ipv6 && offload->l4_csum && !offload->udp)
+		bed_check_label(packet->frame);
+	bed_make_checksums(packet);
 	bed.handed++;
 	return 0;
 }
@@ -266,6 +229,47 @@ static void show_frames(void)
 	waiting_count = 0;
 }
 
+// A buffer of the ring with so many bytes in it is among those that are shown next.
+static struct netbuf *arrives(const void *bytes, uint32_t count)
+{
+	struct netbuf *shown = &waiting[waiting_count++];
+
+	for (unsigned i = 0; i < RX_RING; i++) {
+		if (!rx_ring[i].cookie)
+			continue;
+		shim_dma_fill(rx_ring[i].addr, 0xee, RXBUF_BYTES);
+		shim_dma_write(rx_ring[i].addr, bytes, count);
+		*shown = rx_ring[i];
+		shown->bytes = count;
+		rx_ring[i].cookie = NULL;
+		return shown;
+	}
+	fail_msg("the card has no receive buffer");
+	return shown;
+}
+
+static void shown(void)
+{
+	if (!bed.batch || waiting_count == BATCH)
+		show_frames();
+	refill(&bed.card);
+	if (!bed.batch)
+		bed_batch_end();
+}
+
+void bed_receive_parts(const void *frame, uint32_t bytes, unsigned parts, bool whole)
+{
+	for (unsigned part = 0; part < parts; part++) {
+		uint32_t at = part * RXBUF_BYTES, n = MIN(bytes - at, (uint32_t)RXBUF_BYTES);
+		struct netbuf *buf = arrives((const uint8_t *)frame + at, n);
+
+		buf->bytes = 0;
+		buf->part_bytes = (uint16_t)n;
+		buf->part = part + 1 < parts ? NETBUF_PART : whole ? NETBUF_LAST : NETBUF_NONE;
+		shown();
+	}
+}
+
 void bed_receive(const void *frame, uint32_t bytes)
 {
 	uint8_t harmed[BED_FRAME_MAX];
@@ -275,23 +279,12 @@ void bed_receive(const void *frame, uint32_t bytes)
 		bytes = bed_harm(harmed, bytes);
 		frame = harmed;
 	}
-
-	for (unsigned i = 0; i < RX_RING; i++) {
-		if (!rx_ring[i].cookie)
-			continue;
-		shim_dma_fill(rx_ring[i].addr, 0xee, RXBUF_BYTES);
-		shim_dma_write(rx_ring[i].addr, frame, bytes);
-		waiting[waiting_count] = rx_ring[i];
-		waiting[waiting_count++].bytes = bytes;
-		rx_ring[i].cookie = NULL;
-		if (!bed.batch || waiting_count == BATCH)
-			show_frames();
-		refill(&bed.card);
-		if (!bed.batch)
-			bed_batch_end();
+	if (bytes > RXBUF_BYTES) {
+		bed_receive_parts(frame, bytes, (bytes - 1) / RXBUF_BYTES + 1, true);
 		return;
 	}
-	fail_msg("the card has no receive buffer");
+	arrives(frame, bytes);
+	shown();
 }
 
 void bed_batch_end(void)
@@ -381,7 +374,7 @@ int bed_group_setup(void **state)
 	bed.card = (struct netdev){.name = "fake.0",
 				   .model = "fake",
 				   .link_up = true,
-				   .mtu = 1500,
+				   .mtu = 16110,
 				   .rx_buffer_bytes = RXBUF_BYTES,
 				   .rx_ring_size = RX_RING,
 				   .tx_ring_size = 256,
@@ -392,6 +385,8 @@ int bed_group_setup(void **state)
 	memcpy(bed.card.mac, mac, sizeof(mac));
 	bed.ring_room = 1000;
 	netdev_register(&bed.card);
+	if (bed_mtu)
+		say("mtu", bed_mtu);
 	say("ip", "10.0.0.1::10.0.0.254:255.255.255.0:::off");
 	stack_init();
 	shim_run();

@@ -12,7 +12,7 @@
 #include "kernel/page.h"
 #include "lwip/tcp.h"
 
-#define BED_FRAME_MAX 2048
+#define BED_FRAME_MAX 16128
 
 struct bed_packet {
 	struct netfrag frags[NETDEV_MAX_FRAGS];
@@ -65,6 +65,7 @@ extern struct bed bed;
 
 // cmocka group fixtures: the shim's RAM and the stack, once for all tests of the file.
 int bed_group_setup(void **state);
+extern const char *bed_mtu; // the command line's word, null: none; set before
 int bed_group_teardown(void **state);
 // Each test: the pools' use is noted, and at the end everything is aborted and completed; fails if a page
 // is pinned or a pool is not back.
@@ -80,7 +81,10 @@ void bed_complete(struct bed_packet *packet);
 void bed_complete_oldest(void);
 void bed_complete_all(void);
 unsigned bed_outstanding(void);
-void bed_receive(const void *frame, uint32_t bytes); // a frame arrives, as a batch of its own
+// A frame arrives, as a batch of its own; what is longer than a buffer in as many as it takes.
+void bed_receive(const void *frame, uint32_t bytes);
+// The first buffers of one that turns out to be none, if it is not `whole`, each as a batch of its own.
+void bed_receive_parts(const void *frame, uint32_t bytes, unsigned parts, bool whole);
 void bed_batch_end(void);
 extern uint32_t (*bed_harm)(uint8_t *frame,
 			    uint32_t bytes); // changes frames on their way; their new length

@@ -85,15 +85,16 @@ void bed_fold_state(uint64_t *digest, const struct tcp_pcb *pcb, uint32_t iss, u
 	fold_segments(digest, pcb->unacked, iss);
 }
 
-// Ethernet's and IP's headers, but for what is the packet's own: length, identification, checksum.
+// Ethernet's and IP's headers, but for what is the packet's own: length, identification, checksum; and the flow label,
+// which goes with the ports (bed_check_label).
 static void fold_head(uint64_t *digest, const struct bed_packet *packet)
 {
 	const uint8_t *frame = packet->frame;
 	unsigned end = bed_tcp_at(frame);
 
 	for (unsigned i = 0; i < end; i++)
-		if (end == 34 ? (i < 16 || i > 19) && i != 24 && i != 25 : i != 18 && i != 19)
-			bed_fold_value(digest, frame[i]);
+		if (end == 34 ? (i < 16 || i > 19) && i != 24 && i != 25 : i < 16 || i > 19)
+			bed_fold_value(digest, end == 54 && i == 15 ? frame[i] & 0xf0 : frame[i]);
 }
 
 void bed_fold(uint64_t *digest, const struct bed_peer *peer, uint32_t iss, uint32_t irs,

@@ -407,3 +407,69 @@ uint32_t bed_iss(struct bed_peer *peer)
 {
 	return peer->ack;
 }
+
+static uint32_t sum16(const uint8_t *data, uint32_t len, uint32_t sum)
+{
+	for (uint32_t i = 0; i < len; i++)
+		sum += i & 1 ? data[i] : data[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+// ---- the card's checksums -------------------------------------------------------------------------------
+
+void bed_make_checksums(struct bed_packet *packet)
+{
+	const struct netoffload *offload = &packet->offload;
+	uint8_t *ip = packet->frame + offload->l3_offset, *l4 = packet->frame + offload->l4_offset;
+	uint32_t len = packet->bytes - offload->l4_offset, sum;
+	unsigned at = offload->udp ? 6 : 16;
+
+	if (offload->ip_csum) {
+		ip[10] = ip[11] = 0;
+		sum = ~sum16(ip, offload->l4_offset - offload->l3_offset, 0);
+		ip[10] = sum >> 8;
+		ip[11] = sum;
+	}
+	if (!offload->l4_csum)
+		return;
+	if (offload->seeded) {
+		assert_true(offload->ip_csum != offload->ipv6 && !offload->udp);
+		assert_int_equal(offload->seeded, offload->ipv6 ? 6 : 4);
+		sum = sum16(ip + (offload->ipv6 ? 8 : 12), offload->ipv6 ? 32 : 8,
+			    6 + (offload->mss ? 0 : len));
+		assert_int_equal(l4[at] << 8 | l4[at + 1], sum);
+	}
+	l4[at] = l4[at + 1] = 0;
+	sum = (offload->udp ? 17 : 6) + len;
+	sum = offload->ipv6 ? sum16(ip + 8, 32, sum) : sum16(ip + 12, 8, sum);
+	sum = ~sum16(l4, len, sum);
+	l4[at] = sum >> 8;
+	l4[at + 1] = sum;
+}
+
+// RFC 6437, 3: one label for all packets between the same addresses and ports, whoever sends them; not 0, and hardly
+// ever another's.
+void bed_check_label(const uint8_t *frame)
+{
+	static struct {
+		uint8_t ends[36];
+		uint32_t label;
+	} seen[4096];
+	static unsigned others, same;
+	uint32_t label = (frame[15] & 15U) << 16 | frame[16] << 8 | frame[17];
+	unsigned at = (frame[56] << 8 | frame[57]) % ARRAY_SIZE(seen), before;
+
+	assert_int_not_equal(label, 0);
+	if (!memcmp(seen[at].ends, frame + 22, sizeof(seen[at].ends))) {
+		assert_int_equal(label, seen[at].label);
+		return;
+	}
+	before = (at + ARRAY_SIZE(seen) - 1) % ARRAY_SIZE(seen);
+	others += seen[before].label != 0;
+	same += seen[before].label == label;
+	assert_true(same <= 3 + others / 1000);
+	memcpy(seen[at].ends, frame + 22, sizeof(seen[at].ends));
+	seen[at].label = label;
+}

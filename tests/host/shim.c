@@ -18,6 +18,8 @@
 #include "kernel/kstat.h"
 #include "kernel/lock.h"
 #include "kernel/panic.h"
+#include "kernel/pmm.h"
+#include "kernel/pool.h"
 #include "kernel/trace.h"
 
 #define WEAK __attribute__((weak))
@@ -137,4 +139,25 @@ WEAK uint64_t kstat_get(const char *name, const char *labels)
 		if (!strcmp(row->name, name) && !strcmp(row->labels ?: "", labels ?: ""))
 			return kstat_value(row);
 	PANIC("no statistic %s{%s}", name, labels ?: "");
+}
+
+WEAK void *kpages_alloc_bare(size_t bytes)
+{
+	return kpages_alloc_raw(bytes);
+}
+
+WEAK void kpages_free_bare(void *p, size_t bytes)
+{
+	kpages_free(p, bytes);
+}
+
+// The shim's pools give no pages back, and nobody asks for theirs but who prints them.
+WEAK uint64_t pool_frames(void)
+{
+	return 0;
+}
+
+WEAK uint64_t pool_frames_given(void)
+{
+	return 0;
 }

@@ -122,6 +122,11 @@ WEAK void spin_unlock_irq(struct spinlock *lock)
 	spin_unlock_wtd(lock);
 }
 
+WEAK uint32_t spin_rank_held(void)
+{
+	return host_cpu.locks ? host_cpu.locks->rank : 0;
+}
+
 WEAK bool spin_held(const struct spinlock *lock)
 {
 	return lock->held;

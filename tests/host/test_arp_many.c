@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Thousands of neighbours on one link.
+// Thousands of neighbours on one link, and one that has our address.
 // SOURCES: tests/host/netbed.c tests/host/netbed_peer.c kernel/netdev_list.c kernel/string.c
 // SOURCES: net/netstat.c net/lwip/memory.c
 // ARCHIVES: build/host/libnet.a
@@ -176,6 +176,60 @@ static void a_connection_knows_where_its_neighbour_stands(void **state)
 	    etharp_known(netif, ip_2_ip4(&peer->pcb->remote_ip), peer->pcb->netif_hints.addr_hint));
 }
 
+// A machine of another MAC says that our address is its own (RFC 5227, 2.4): asking, announcing, or in an answer.
+static void who_else_has_our_address_is_told_of(void **state)
+{
+	static const uint8_t us[] = {10, 0, 0, 1};
+	uint64_t before = kstat_get("pagewire_arp_conflicts_total", NULL);
+	uint8_t frame[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, [12] = 8, 6,
+			     0,	   1,	 8,    0,    6,	   4,	 0,	   1};
+	struct bed_packet *packet;
+
+	put_mac(frame + 6, 9);
+	put_mac(frame + 22, 9);
+	memcpy(frame + 28, us, 4);
+	memcpy(frame + 38, us, 4);
+	bed_skip();
+	bed_receive(frame, sizeof(frame));
+	assert_int_equal(kstat_get("pagewire_arp_conflicts_total", NULL) - before, 1);
+	packet = bed_next(); // ours is announced again
+	assert_non_null(packet);
+	assert_memory_equal(packet->frame + 22, iface_first()->netif.hwaddr, 6);
+	assert_memory_equal(packet->frame + 28, us, 4);
+	assert_memory_equal(packet->frame + 38, us, 4);
+	frame[21] = 2; // within ten seconds it is counted, and no more
+	bed_receive(frame, sizeof(frame));
+	assert_int_equal(kstat_get("pagewire_arp_conflicts_total", NULL) - before, 2);
+	assert_null(bed_next());
+	shim_advance(11 * NS_PER_SEC);
+	bed_skip();
+	bed_receive(frame, sizeof(frame));
+	assert_non_null(bed_next());
+}
+
+static void our_own_announcement_and_a_probe_for_our_address_are_no_conflict(void **state)
+{
+	static const uint8_t us[] = {10, 0, 0, 1};
+	uint64_t before = kstat_get("pagewire_arp_conflicts_total", NULL);
+	uint8_t frame[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, [12] = 8, 6,
+			     0,	   1,	 8,    0,    6,	   4,	 0,	   1};
+
+	memcpy(frame + 6, iface_first()->netif.hwaddr, 6);
+	memcpy(frame + 22, iface_first()->netif.hwaddr, 6);
+	memcpy(frame + 28, us, 4);
+	memcpy(frame + 38, us, 4);
+	bed_receive(frame, sizeof(frame));
+	put_mac(frame + 6, 9);
+	put_mac(frame + 22, 9);
+	memset(frame + 28, 0, 4); // a probe (2.1.1) has no sender's address, and is answered
+	bed_skip();
+	bed_receive(frame, sizeof(frame));
+	assert_non_null(bed_next());
+	bed_receive(frame, 14 + 20); // cut short
+	says(9, 1);
+	assert_int_equal(kstat_get("pagewire_arp_conflicts_total", NULL) - before, 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, bed_setup, bed_teardown)
 
 int main(void)
@@ -186,6 +240,8 @@ int main(void)
 	    T(the_unanswered_are_not_asked_for_in_one_burst),
 	    T(a_waiting_packet_goes_out_with_the_answer),
 	    T(a_connection_knows_where_its_neighbour_stands),
+	    T(who_else_has_our_address_is_told_of),
+	    T(our_own_announcement_and_a_probe_for_our_address_are_no_conflict),
 	};
 
 	return cmocka_run_group_tests(tests, bed_group_setup, bed_group_teardown);

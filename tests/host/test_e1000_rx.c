@@ -64,8 +64,8 @@ static void the_card_is_set_up_as_the_manual_says(void **state)
 	assert_string_equal(dev->model, "82545EM");
 	assert_true(dev->link_up);
 	assert_int_equal(client.link_calls, 1);
-	// EN, MPE, BAM, SECRC; 2048-byte buffers, no long frames
-	assert_int_equal(fake_register(0x100), 0x04008012);
+	// EN, MPE, LPE, BAM, SECRC; 2048-byte buffers
+	assert_int_equal(fake_register(0x100), 0x04008032);
 	assert_int_equal(fake_register(0x400), 0x400fa); // EN, PSP, CT 15, COLD 64
 	assert_int_equal(fake_register(0x410), 0x60200a);
 	assert_int_equal(fake_register(0xd0), 0x84); // RXT0, LSC
@@ -269,7 +269,7 @@ static void bad_frames_are_dropped_and_counted_and_the_card_has_their_buffers_ag
 	uint32_t bytes = frame(data, 0);
 	fake_receive_odd(data, bytes, 0x01, 1); // CRC
 	fake_receive_odd(data, bytes, 0x80, 1); // data
-	fake_receive_odd(data, 2000, 0, 3);	// three buffers
+	fake_receive_odd(data, 2000, 0, 2);	// two buffers
 	fake_receive_odd(data, 1519, 0, 1);
 	fake_receive_odd(data, 13, 0, 1);
 	receive(0);

@@ -203,8 +203,8 @@ static void payload_in_the_first_fragment_is_cut_over_ipv6(void **state)
 	}
 }
 
-// A page goes when the last of it is out, the headers when all is.
-static void a_packet_cut_over_ipv6_is_released_piece_by_piece(void **state)
+// As one that the card cuts is: nothing of it before all of it is out, and in its turn.
+static void a_packet_cut_over_ipv6_is_released_when_all_is_out(void **state)
 {
 	const unsigned pages = 4, frames = (4 * PAGE_SIZE + 1427) / 1428;
 	struct packet packet;
@@ -213,7 +213,7 @@ static void a_packet_cut_over_ipv6_is_released_piece_by_piece(void **state)
 	packet.offload.mss = 1428;
 	packet_send_and_kick(&packet);
 	for (unsigned n = 0; n < frames; n++) {
-		assert_int_equal(client_cookies_out(), pages - n * 1428 / PAGE_SIZE + 1);
+		assert_int_equal(client_cookies_out(), pages + 1);
 		assert_int_equal(fake_transmit(1), 1);
 		e1000_tx_reclaim(dev->driver);
 	}
@@ -249,6 +249,27 @@ static void super_segments_over_ipv6_fill_the_ring_and_wait(void **state)
 	assert_int_equal(fake_sent() - sent, 44 * taken);
 	for (unsigned n = sent; n < fake_sent(); n++)
 		packet_assert_sums(fake_frame(n));
+}
+
+// The ring's end lies anywhere in them, and right behind them.
+static void packets_cut_over_ipv6_end_anywhere_in_the_ring(void **state)
+{
+	for (unsigned n = 0; n < 4 * E1000_TX_RING; n++) {
+		struct packet packet;
+		unsigned sent = fake_sent(), segments = 1 + n % 7;
+		packet_make(&packet, true, false, segments * 536 - n % 5, 300 + n % 300);
+		packet.offload.mss = 536;
+		if (n & 8) { // without options
+			packet.offload.header_bytes = packet.frags[0].bytes = 54 + 20;
+			packet.header[54 + 12] = 5 << 4;
+		}
+		packet_send_and_kick(&packet);
+		assert_int_equal(fake_sent() - sent, segments);
+		assert_int_equal(client_cookies_out(), 0);
+		for (unsigned i = sent; i < fake_sent(); i++)
+			packet_assert_sums(fake_frame(i));
+		fake_forget_counts();
+	}
 }
 
 // Errata: see tx_plan.
@@ -311,7 +332,7 @@ static void packets_that_make_no_sense_are_refused_and_nothing_is_taken(void **s
 	packet.offload.l4_offset = 30;
 	assert_int_equal(packet_send(&packet), -EINVAL);
 	packet = good;
-	packet.frags[1].bytes = 1453; // 1519
+	packet.frags[1].bytes = 16059; // 16125
 	assert_int_equal(packet_send(&packet), -EINVAL);
 	packet = good;
 	packet.offload.mss = 1448;
@@ -363,7 +384,8 @@ int main(void)
 	    TEST(a_segmentation_context_does_not_disturb_the_plain_one),
 	    TEST(super_segments_are_cut_right),
 	    TEST(payload_in_the_first_fragment_is_cut_over_ipv6),
-	    TEST(a_packet_cut_over_ipv6_is_released_piece_by_piece),
+	    TEST(packets_cut_over_ipv6_end_anywhere_in_the_ring),
+	    TEST(a_packet_cut_over_ipv6_is_released_when_all_is_out),
 	    TEST(super_segments_over_ipv6_fill_the_ring_and_wait),
 	    TEST(a_sentinel_follows_segmented_data_and_the_next_plain_packet),
 	    TEST(fragments_over_a_descriptors_limit_are_cut),

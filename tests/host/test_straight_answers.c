@@ -49,6 +49,7 @@ static uint16_t length(void)
 
 // Heads have names: the same bytes, the same name. Where one answer is all, it may leave at once.
 static bool alone = true;
+static unsigned at_once[2]; // over IPv4, over IPv6
 static bool write_answer(struct tcp_pcb *pcb, uint16_t len)
 {
 	const struct answer_head named = {head, 200, 1}, shorter = {head, 100, 2};
@@ -56,8 +57,10 @@ static bool write_answer(struct tcp_pcb *pcb, uint16_t len)
 
 	if (!alone || bed_draw(4) == 0)
 		return answer_write(pcb, head, 200, file, len);
-	if (len && len <= PAGE_SIZE && answer_now(pcb, of, file[0], len))
+	if (len && len <= PAGE_SIZE && answer_now(pcb, of, file[0], len)) {
+		at_once[IP_IS_V6_VAL(pcb->remote_ip)]++;
 		return true;
+	}
 	return answer_fits(pcb, of->len, len) && answer_queue(pcb, of, file, len);
 }
 
@@ -275,6 +278,7 @@ static void both_ways_leave_the_same_bytes_and_state(void **state)
 
 	assert_true(bed_both_ways(dialogue, 160, "pagewire_net_straight_established_total") > 7000);
 	assert_true(tcp_straight_in6 - in > 2000 && tcp_straight_out6 - out > 300);
+	assert_true(at_once[0] > 15 && at_once[1] > 15);
 	assert_true(in_place_taken > 1000 && offered > in_place_taken + 1000);
 	for (unsigned i = 0; i < PAGES; i++)
 		bed_page_done(file[i]);

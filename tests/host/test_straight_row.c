@@ -2,7 +2,7 @@
 // Acknowledgements in a row (straight_row, net/straight.c): all but the last are passed over, and nothing is that says
 // anything which a later one does not.
 // SOURCES: tests/host/netbed.c tests/host/netbed_peer.c tests/host/netbed_digest.c kernel/netdev_list.c
-// SOURCES: kernel/string.c net/netstat.c
+// SOURCES: tests/host/netbed_park.c kernel/string.c net/netstat.c
 // ARCHIVES: build/host/libnet.a
 // CFLAGS: -Inet/lwip -Inet/lwip/port -Ibuild/lwip/src/include -fno-sanitize=alignment
 #include <setjmp.h>
@@ -19,6 +19,7 @@
 #include "net/straight.h"
 #include "netbed.h"
 #include "netbed_digest.h"
+#include "netbed_park.h"
 #include "shim.h"
 #include "tcp_straight.h"
 
@@ -300,6 +301,29 @@ static void a_row_of_a_connection_is_one_acknowledgement(void **state)
 	assert_int_equal(peer->pcb->snd_wnd, 50010);
 }
 
+static void serve(struct tcp_pcb *pcb)
+{
+	from->pcb = pcb;
+}
+
+// A record becomes a connection again for what is sound only: anybody can send the other.
+static void a_row_that_is_not_sound_wakes_nobody(void **state)
+{
+	uint32_t lastack = from->pcb->lastack;
+
+	bed_park_start(serve);
+	make(PLAIN);
+	from->pcb->lastack = lastack;
+	shim_advance(2 * NS_PER_SEC);
+	assert_int_equal(bed_park_of(from), TCP_PARKED);
+	data[ROW - 1][SUM] ^= 1;
+	assert_int_equal(in_a_row(ROW), 0);
+	assert_true(bed_park.parked);
+	data[ROW - 1][SUM] ^= 1;
+	in_a_row(ROW);
+	assert_false(bed_park.parked);
+}
+
 static void connect_to_peer(void)
 {
 	frames = pmm_alloc(3);
@@ -345,6 +369,8 @@ int main(void)
 	    BOTH(what_acknowledges_no_more_ends_the_row),
 	    BOTH(nothing_is_passed_over_of_a_connection_that_lacks_something),
 	    BOTH(a_row_of_a_connection_is_one_acknowledgement),
+	    cmocka_unit_test_setup_teardown(a_row_that_is_not_sound_wakes_nobody, over_ipv4,
+					    teardown),
 	};
 	return cmocka_run_group_tests_name("straight row", tests, bed_group_setup,
 					   bed_group_teardown);

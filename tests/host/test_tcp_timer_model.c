@@ -49,7 +49,9 @@ static void nothing_is_overdue(void)
 			continue;
 		assert_false(pcb->flags & (TF_ACK_DELAY | TF_CLOSEPEND | TF_NAGLEMEMERR));
 		assert_null(pcb->refused_data);
-		if (pcb->rtime >= 0 && !pcb->persist_backoff) {
+		if (pcb->rtime >= pcb->rto && tcp_given_up(pcb)) {
+			assert_true(at_once);
+		} else if (pcb->rtime >= 0 && !pcb->persist_backoff) {
 			uint32_t left = pcb->timers.fast.at - pcb->timers.fast.seen;
 
 			assert_non_null(pcb->timers.fast.link);
@@ -65,8 +67,8 @@ static void nothing_is_overdue(void)
 			assert_true(at_once || silent <= tcp_keepalive_ms(pcb) + TCP_SLOW_INTERVAL);
 		if (pcb->ooseq)
 			assert_true(at_once || silent <= TCP_OOSEQ_TIMEOUT);
-		if (pcb->state == LAST_ACK)
-			assert_true(at_once || silent <= 2 * TCP_MSL + TCP_SLOW_INTERVAL);
+		if (tcp_end_ms(pcb))
+			assert_true(at_once || silent <= tcp_end_ms(pcb) + TCP_SLOW_INTERVAL);
 	}
 }
 

@@ -27,6 +27,9 @@
 #undef PBUF_POOL_BUFSIZE
 #define PBUF_POOL_SIZE	  400
 #define PBUF_POOL_BUFSIZE 600 // pbuf: 1,024 bytes must not fit into one
+// All: segments of the usual size, in few buffers
+#undef TCP_MSS
+#define TCP_MSS TCP_MSS_USUAL
 // timers: eight timeouts of the test's own
 #undef MEMP_NUM_SYS_TIMEOUT
 #define MEMP_NUM_SYS_TIMEOUT (LWIP_NUM_SYS_TIMEOUT_INTERNAL + 8)

@@ -150,6 +150,8 @@ int icmp_error_allowed(void)
 	return 1;
 }
 
+uint16_t tcp_mss_offer = TCP_MSS;
+
 uint32_t rxpool_window_limit(void);
 uint32_t rxpool_window_limit(void)
 {

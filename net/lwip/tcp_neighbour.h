@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the straight way asks nd6 about a connection's peer, and tells it, through the place that an earlier packet left
-// in the pcb: RFC 4861, 7.2 and 7.3. Whatever takes more than a look is nd6's, by the general way. Fast WTD context.
+// What the straight way asks ARP and nd6 about a connection's peer, and tells nd6, through the place that an earlier
+// packet left in the pcb: RFC 826; RFC 4861, 7.2 and 7.3. Whatever takes more than a look is theirs, by the general
+// way. Fast WTD context.
 //
 //     destination --next hop--> neighbour: REACHABLE, DELAY, PROBE    its Ethernet address is good
 //                                          STALE                      its delay begins with the next packet: nd6's
 //                                          INCOMPLETE, none           the packet waits there
 #pragma once
 
+#include "lwip/etharp.h"
 #include "lwip/nd6.h"
 #include "lwip/priv/nd6_priv.h"
 #include "lwip/prot/ethernet.h"
+#include "lwip/tcp.h"
 
 static inline bool tcp_same6(const ip6_addr_t *one, const ip6_addr_t *other)
 {
@@ -59,4 +62,17 @@ static inline void tcp_neighbour6_reached(const ip6_addr_t *peer, netif_addr_idx
 	}
 	neighbour->state = ND6_REACHABLE;
 	neighbour->counter.reachable_time = reachable_time;
+}
+
+// Where the connection's segments go, with a TCP header of so many bytes; null: that is for lwIP's layers to find out.
+static inline __attribute__((always_inline)) const struct eth_addr *
+tcp_neighbour_known(const struct netif *netif, const struct tcp_pcb *pcb, uint32_t header,
+		    const bool ipv6)
+{
+	netif_addr_idx_t hint = pcb->netif_hints.addr_hint;
+
+	if (ipv6)
+		return tcp_neighbour6_known(netif, ip_2_ip6(&pcb->remote_ip), hint,
+					    IP6_HLEN + header + pcb->mss);
+	return etharp_known(netif, ip_2_ip4(&pcb->remote_ip), hint);
 }
