@@ -27,6 +27,7 @@ import waiting
 from machines import OUT
 
 FRAME = 4096
+WAITING, SPARE = 128, 1 << 20  # bytes: of a connection that waits (server/http_park.c), and what pools keep in reserve
 PARTS = ["held", "active", "flood", "slow", "short", "many"]
 DEARER = 1.05  # more than this many times the instructions of the start: the path grew
 DEARER_NEW = 1.10  # the same for a connection of one request, whose frames come less evenly
@@ -147,6 +148,12 @@ class Soak:
             self.say("held", open_ >= count and taken <= 64 << 20 and seconds < 1, "64 MB, a request within 1 s",
                      f"{open_:.0f} connections in {taken / (1 << 20):.1f} MB over the idle system, "
                      f"{taken / count:.0f} bytes each; a request takes {seconds * 1000:.0f} ms")
+            end = time.monotonic() + 60
+            while (later := before - self.free()) > count * WAITING and time.monotonic() < end:
+                time.sleep(1)
+            parked = self.machine.metrics()["pagewire_tcp_connections_parked"]
+            self.say("held for a while", parked >= count and later <= count * WAITING + SPARE, "128 bytes each, and 1 MB",
+                     f"{parked:.0f} connections in {later / (1 << 20):.1f} MB over the idle system, {later / count:.0f} bytes each")
 
     def active(self):
         requests, bad = self.wrk(5000 // self.scale, 10)
@@ -208,8 +215,8 @@ def run(machine, tap, counter, options):
              f"{new_at_first:,.0f} instructions a connection of one request at first, {new_at_last:,.0f} at last")
     soak.say("lent", all(value <= before.get(name, 0) for name, value in after.items()), "nothing is missing",
              f"at first {lent_text(before)}; at last {lent_text(after)}")
-    soak.save([f"Memory free before and after: {free / (1 << 20):.1f} and {soak.free() / (1 << 20):.1f} MB (pools keep the pages "
-               "they have had).",
+    soak.save([f"Memory free before and after: {free / (1 << 20):.1f} and {soak.free() / (1 << 20):.1f} MB: pools give back what they do "
+               "not need, seconds later.",
                f"It ran under the counting plugin, which makes everything slower; {os.cpu_count()} processors."])
     return soak.failed
 

@@ -64,7 +64,7 @@ int transaction_forget(struct transaction *t, uint64_t block, uint64_t count,
 bool transaction_freed_recently(struct volume *volume, uint64_t block, uint64_t *until);
 
 // File data written to blocks that transaction `t` (still open) allocated: its commit waits for the
-// matching data_done, from any context but interrupt, with the ticket that data_begin gave.
+// matching transaction_data_done, from any context but interrupt, with the ticket that _begin gave.
 uint64_t transaction_data_begin(struct transaction *t);
 void transaction_data_done(struct volume *volume, uint64_t ticket);
 

@@ -152,7 +152,7 @@ int volume_mount(struct block_device *dev, const struct filesystem *fs)
 	if (!error && v->root->type != INODE_DIRECTORY)
 		error = -EUCLEAN;
 	if (error) {
-		kprintf("%s: the root directory cannot be read (error %d)\n", dev->name, error);
+		kprintf("%s: the root directory cannot be read (error %d)\n", dev->name, -error);
 		if (v->root)
 			inode_put(v->root);
 		inode_drop_unused(SIZE_MAX);
@@ -192,7 +192,9 @@ unsigned volume_mount_all(void)
 			refused++;
 	}
 	if (!mounted)
-		kprintf("no volume: no disk here holds a file system that we know\n");
+		kprintf(block_first()
+			    ? "no volume: no disk here holds a file system that can be served\n"
+			    : "no volume: no disk was found\n");
 	return (unsigned)mounted;
 }
 

@@ -24,6 +24,7 @@ static struct verified table_of[SETS][WAYS];
 static uint8_t key[32]; // of the tags
 static struct siphash_key name_key;
 static uint32_t current; // the table that counts
+static bool learnt;	 // there is something in table_of
 
 // What stands in for the hash of a user that is not there, so that the time does not tell: of a random
 // password that nobody kept.
@@ -43,7 +44,9 @@ void auth_start(void)
 
 void auth_forget(uint32_t table)
 {
-	memset(table_of, 0, sizeof(table_of));
+	if (learnt)
+		memset(table_of, 0, sizeof(table_of));
+	learnt = false;
 	digest_forget();
 	current = table;
 }
@@ -84,6 +87,7 @@ void auth_learn(const struct verify_request *r, int result)
 	memcpy(v->tag, r->tag, VERIFY_TAG);
 	v->user = r->user;
 	v->used = clock_ns();
+	learnt = true;
 }
 
 void auth_verified(struct http_exchange *x, const struct verify_request *r, int result)

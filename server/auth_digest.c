@@ -27,6 +27,7 @@ struct used_nonce {
 	uint32_t top;  // 0: free
 };
 static struct used_nonce used[NONCES];
+static bool noted;	  // there is something in it
 static uint64_t floor_ns; // nonces made until then are stale: their counts may have been forgotten
 static uint64_t serial;
 static uint8_t key[32];
@@ -128,7 +129,9 @@ void digest_start(void)
 
 void digest_forget(void)
 {
-	memset(used, 0, sizeof(used));
+	if (noted)
+		memset(used, 0, sizeof(used));
+	noted = false;
 	floor_ns = clock_ns();
 }
 
@@ -175,6 +178,7 @@ static struct used_nonce *nonce_place(const struct nonce *n)
 	}
 	if (oldest->top)
 		floor_ns = MAX(floor_ns, oldest->made);
+	noted = true;
 	*oldest = (struct used_nonce){.made = n->made, .serial = n->serial};
 	return oldest;
 }

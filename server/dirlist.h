@@ -83,7 +83,7 @@ static inline void listing_return_to(struct listing *l, struct listing_place pla
 }
 void listing_piece(struct listing *l, struct text *t, bool chunked);
 
-// dirlist_html.c, dirlist_json.c: one part of the text. A part that does not fit leaves t->full set.
+// dirlist_write.c: one part of the text. A part that does not fit leaves t->full set.
 void listing_html_part(const struct listing *l, struct text *t);
 void listing_json_part(const struct listing *l, struct text *t);
 

@@ -27,7 +27,7 @@ static bool set_write(const char *value)
 	volume_set_write(writing);
 	return writing || (value && strcmp(value, "off") == 0);
 }
-CMDLINE_OPTION(write, "write", "write=on  clients may change files", set_write);
+CMDLINE_OPTION(write, "write", "write=on | write=off  whether clients may change files", set_write);
 
 bool rights_writing(void)
 {

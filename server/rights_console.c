@@ -39,20 +39,27 @@ static bool store(const char *text, size_t len)
 	int status;
 
 	if (!users) {
-		console_printf("line %u of the file: %s\n", error.line, error.reason);
+		console_printf("Not changed: line %u of the users file would be wrong, %s.\n",
+			       error.line, error.reason);
 		return false;
 	}
 	users_free(users);
 	status = rights_file_write(text, len);
-	if (status)
-		console_printf(status == -EROFS ? "The volume is read-only (write=on).\n"
-						: "The file cannot be written (%d).\n",
-			       status);
+	if (status == -EROFS)
+		console_printf(
+		    "Not changed: the volume is read-only, or write=on was not given.\n");
+	else if (status == -ENODEV)
+		console_printf("Not changed: there is no volume for the users file.\n");
+	else if (status == -ENOSPC)
+		console_printf("Not changed: the volume is full.\n");
+	else if (status)
+		console_printf("The users file cannot be written (error %d).\n", -status);
 	return status == 0;
 }
 
-// One edit after the other. `least`: lines that must go, or it fails.
-static bool change(const struct rights_edit *edits, unsigned count, unsigned least)
+// One edit after the other. missing: what to say, and to change nothing, where the edits found no line of theirs; null:
+// lines may be new.
+static bool change(const struct rights_edit *edits, unsigned count, const char *missing)
 {
 	char *text = NULL, *to = kpages_alloc(USERS_FILE_MAX);
 	unsigned taken = 0;
@@ -75,9 +82,12 @@ static bool change(const struct rights_edit *edits, unsigned count, unsigned lea
 		to = from;
 	}
 	if (status)
-		console_printf("The file cannot be read or is too long (%d).\n", status);
-	else if (taken < least)
-		console_printf("There is no such line.\n");
+		console_printf(status == -EFBIG
+				   ? "Not changed: the users file would be too long.\n"
+				   : "Not changed: the users file cannot be read (error %d).\n",
+			       -status);
+	else if (missing && !taken)
+		console_printf("%s\n", missing);
 	else
 		good = store(text, len);
 	if (to)
@@ -112,7 +122,9 @@ static bool user_line(const char *name, const char *password, bool digest, bool 
 	    password_hash(password, strlen(password), (const uint8_t *)salt, hash, sizeof(hash));
 
 	if (status) {
-		console_printf("The password cannot be hashed (%d).\n", status);
+		console_printf(status == -ENOMEM ? "There is no memory to hash the password.\n"
+						 : "That password cannot be hashed (error %d).\n",
+			       -status);
 		return false;
 	}
 	if (digest || md5)
@@ -126,6 +138,8 @@ static bool user_line(const char *name, const char *password, bool digest, bool 
 	return true;
 }
 
+static const char no_user[] = "There is no such user; USERS lists them.";
+
 // USER ADD|PASSWORD name [password] [DIGEST|MD5]
 static void set_user(int argc, char **argv, bool add)
 {
@@ -136,9 +150,13 @@ static void set_user(int argc, char **argv, bool add)
 	wtd_disable();
 	known = users_find(rights_users(), name, strlen(name)) >= 0;
 	wtd_enable();
-	if (!users_name_ok(name, strlen(name)) || known == add) {
-		console_printf(known == add && add ? "That user is there already.\n"
-						   : "There is no such user, or no such name.\n");
+	if (known == add) {
+		console_printf(add ? "That user is there already; USER PASSWORD sets a password.\n"
+				   : "There is no such user; USERS lists them.\n");
+		return;
+	}
+	if (!users_name_ok(name, strlen(name))) {
+		console_printf("A user's name is UTF-8, with none of : \" \\ * + / in it.\n");
 		return;
 	}
 	if (argc > 3 && kstrcasecmp(argv[3], "DIGEST") != 0 && kstrcasecmp(argv[3], "MD5") != 0)
@@ -150,7 +168,7 @@ static void set_user(int argc, char **argv, bool add)
 	const struct rights_edit edit = {.kind = "user", .first = name, .line = line};
 	if (user_line(name, password, has_wish(argc, argv, 3, "DIGEST"),
 		      has_wish(argc, argv, 3, "MD5"), line) &&
-	    change(&edit, 1, add ? 0 : 1)) {
+	    change(&edit, 1, add ? NULL : no_user)) {
 		console_printf("User %s.", name);
 		console_printf(password == random ? " The password is %s\n" : "\n", random);
 	}
@@ -170,7 +188,7 @@ static void user_command(int argc, char **argv)
 		    {.kind = "user", .first = argv[2]},
 		    {.kind = "trustee", .second = argv[2]},
 		};
-		if (change(edits, ARRAY_SIZE(edits), 1))
+		if (change(edits, ARRAY_SIZE(edits), no_user))
 			console_printf("User %s is removed.\n", argv[2]);
 	} else {
 		console_printf(
@@ -179,7 +197,7 @@ static void user_command(int argc, char **argv)
 	}
 }
 CONSOLE_COMMAND(user, "USER", "USER ADD|PASSWORD|REMOVE name [password] [DIGEST|MD5]",
-		"Adds or removes a user, or sets a password (without one: a random one)",
+		"Adds or removes a user, or sets a password (without one: a random one).",
 		user_command);
 
 static void print_trustee(const struct trustee *t, const struct users *users)
@@ -221,7 +239,7 @@ static void users_command(int argc, char **argv)
 			       u.sha256 ? "digest " : "", u.md5 ? "md5" : "");
 	}
 }
-CONSOLE_COMMAND(users, "USERS", "USERS", "Lists the users", users_command);
+CONSOLE_COMMAND(users, "USERS", "USERS", "Lists the users.", users_command);
 
 // ---- rights ------------------------------------------------------------------------------------------
 
@@ -239,14 +257,16 @@ static void rights_command(int argc, char **argv)
 	users = users_parse(text, len, &error);
 	kpages_free(text, USERS_FILE_MAX);
 	if (!users) {
-		console_printf("line %u of the file: %s\n", error.line, error.reason);
+		console_printf("Line %u of the users file is wrong: %s.\n", error.line,
+			       error.reason);
 		return;
 	}
 	for (uint32_t i = 0; i < users->trustee_count; i++)
 		print_trustee(&users->trustees[i], users);
 	users_free(users);
 }
-CONSOLE_COMMAND(rights, "RIGHTS", "RIGHTS", "Lists the trustees: Read, List, Write, Create, Erase",
+CONSOLE_COMMAND(rights, "RIGHTS", "RIGHTS",
+		"Lists the trustees and their rights: Read, List, Write, Create, Erase.",
 		rights_command);
 
 // GRANT rights FOR path TO user; REVOKE FOR path FROM user
@@ -264,11 +284,11 @@ static void grant_command(int argc, char **argv)
 	}
 	ksnprintf(line, sizeof(line), "trustee %s %s %s", argv[3], argv[5], argv[1]);
 	const struct rights_edit edit = {"trustee", argv[3], argv[5], line};
-	if (change(&edit, 1, 0))
+	if (change(&edit, 1, NULL))
 		console_printf("%s has %s for %s.\n", argv[5], argv[1], argv[3]);
 }
 CONSOLE_COMMAND(grant, "GRANT", "GRANT rights FOR path TO user",
-		"Makes a user a trustee of a directory (* anybody, + any known user)",
+		"Makes a user a trustee of a directory (* anybody, + any known user).",
 		grant_command);
 
 static void revoke_command(int argc, char **argv)
@@ -278,8 +298,8 @@ static void revoke_command(int argc, char **argv)
 		return;
 	}
 	const struct rights_edit edit = {"trustee", argv[2], argv[4], NULL};
-	if (change(&edit, 1, 1))
+	if (change(&edit, 1, "There is no such trustee; RIGHTS lists them."))
 		console_printf("%s is no trustee of %s any more.\n", argv[4], argv[2]);
 }
 CONSOLE_COMMAND(revoke, "REVOKE", "REVOKE FOR path FROM user",
-		"Takes a trustee's rights for a directory back", revoke_command);
+		"Takes a trustee's rights for a directory back.", revoke_command);

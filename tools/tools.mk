@@ -27,14 +27,16 @@ $(B)/tools/password: tools/password.c server/password.c server/password.h $(CRYP
 	$(HOST_CC) -std=gnu11 -O2 -Wall -Wextra -Werror -Wno-unused-parameter -DPAGEWIRE_HOST -DPAGEWIRE_HOST_PROGRAM \
 		-Iinclude -I. $(CRYPTO_CFLAGS) -o $@ tools/password.c server/password.c $(CRYPTO_HOST_LIB)
 
+# Unless the caller said how many.
+EVERY_PROCESSOR = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 run:
 	@tools/deps build run
-	@$(MAKE) --no-print-directory all $(if $(WRITE),$(B)/tools/password)
+	@$(MAKE) --no-print-directory $(EVERY_PROCESSOR) all $(if $(WRITE),$(B)/tools/password)
 	@tools/run
 
 debug:
 	@tools/deps build run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(EVERY_PROCESSOR) all
 	@tools/debug
 
 test:

@@ -43,6 +43,24 @@ def test_the_iso_boots_as_a_usb_stick(firmware):
         pass
 
 
+def test_a_machine_check_says_which_bank_and_stops():
+    """The processor would reset, and nobody knew why, where the kernel did not ask for it."""
+    with VM(name="mce", cpu="max") as vm:
+        vm.qmp("human-monitor-command", **{"command-line": "mce 0 3 0xbe00000000000136 0x4 0x12345000 0x8c"})
+        vm.wait_for(r"stopped\.")
+        vm.stopped = True
+        assert "machine check: bank 3, status 0xbe00000000000136, address 0x12345000" in vm.serial()
+
+
+def test_a_panic_in_a_panic_says_what_the_first_was_about():
+    with VM(name="twice", cpu="max") as vm:
+        vm.qmp("inject-nmi")
+        vm.wait_for(r"stopped\.")
+        vm.stopped = True
+        vm.qmp("human-monitor-command", **{"command-line": "mce 0 3 0xbe00000000000136 0x4 0x12345000 0x8c"})
+        vm.wait_for(r"PANIC in [^\n]*: machine check[^\n]*\s+The panic before it: non-maskable interrupt")
+
+
 def test_a_panic_names_function_file_and_line():
     with VM(name="panic") as vm:
         vm.qmp("inject-nmi")

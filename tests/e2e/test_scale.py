@@ -19,6 +19,8 @@ MANY = 5000
 FRAME = 4096
 HALF_OPEN_LIFE = 62  # seconds: the SYN-ACK is repeated after 1, 2, 4, 8 and 16, and 32 later the entry goes
 HELD_BYTES = (64 << 20) // 20000  # of memory, a connection: 20,000 in 64 MB
+WAITING_BYTES = 128  # of one that has waited for a while (server/http_park.c), and the rest of its page
+SPARE_BYTES = 1 << 20  # what all pools keep in reserve, and the receive buffers of a burst
 
 
 @pytest.fixture
@@ -55,6 +57,20 @@ def pools(machine):
     return {k: v for k, v in machine.metrics().items() if k.startswith("pagewire_pool_used")}
 
 
+def until_memory_is_back(machine, free, waiting):
+    """Until what is taken of `free` frames is no more than so many waiting connections need, and no pool has objects for
+    as many that do not wait."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        values = machine.metrics()
+        taken = (free - values["pagewire_pmm_frames_free"]) * FRAME
+        pools = [values[f'pagewire_pool_objects{{pool="{pool}"}}'] for pool in ("lwip_TCP_PCB", "http_conn")]
+        if taken <= waiting * WAITING_BYTES + SPARE_BYTES and max(pools) < MANY / 10:
+            return taken
+        assert time.monotonic() < end, f"{taken:.0f} bytes are not given back; objects in pools: {pools}"
+        time.sleep(0.5)
+
+
 def test_5000_idle_connections(machine):
     before = pools(machine)
     free = machine.metrics()["pagewire_pmm_frames_free"]
@@ -75,6 +91,9 @@ def test_5000_idle_connections(machine):
     print(f"bytes an idle connection holds: {taken:.0f}")
     assert taken <= HELD_BYTES
     assert held["lwip_TCP_PCB"] <= 1.01 and held["lwip_TCP_SEG"] <= 0.01, held
+    taken = until_memory_is_back(machine, free, MANY)
+    print(f"after a while: {taken / MANY:.0f}")
+    assert machine.metrics()["pagewire_tcp_connections_parked"] >= MANY
     assert_quick(machine)
     steps, segments = "pagewire_tcp_lookup_steps_total", "pagewire_tcp_segments_in_total"
     start = machine.metrics()
@@ -87,6 +106,7 @@ def test_5000_idle_connections(machine):
     assert (end[steps] - start[steps]) / (end[segments] - start[segments]) < 3
     for s in clients:
         s.close()
+    until_memory_is_back(machine, free, 0)
 
 
 def test_5000_keepalive_connections_under_load(machine):

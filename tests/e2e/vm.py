@@ -264,10 +264,11 @@ class VM:
 
     def lent(self):
         values = self.metrics_at_rest()
-        # A connection that the server closed first stays for TIME_WAIT, which is nobody's leak.
+        # A connection that the server closed first stays for TIME_WAIT, which is nobody's leak. A page of metrics is not
+        # of one moment: where some of them ended between its two lines the difference is no less than none.
         blocks = 'pagewire_pool_used{pool="tcp_tw"}'
         if blocks in values:
-            values[blocks] -= values.get("pagewire_tcp_connections_time_wait", 0)
+            values[blocks] = max(0, values[blocks] - values.get("pagewire_tcp_connections_time_wait", 0))
         return {k: v for k, v in values.items() if self.LENT.match(k) and not self.CACHES.search(k)}
 
     @staticmethod

@@ -308,8 +308,8 @@ struct tcp_pcb *world_connect(unsigned host)
 		pcb->remote_ip.u.ip6.addr[3] = host & 0xff;
 	} else {
 		pcb->remote_ip.u.ip4 = 10 | host << 24;
-		pcb->wire_addresses = pcb->remote_ip.u.ip4;
 	}
+	pcb->wire_ports = 1;
 	err_t err = listening->accept(NULL, pcb, ERR_OK);
 	assert_true((err == ERR_ABRT) == pcb->aborted);
 	return pcb;
