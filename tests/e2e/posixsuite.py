@@ -19,8 +19,10 @@ from vm import BUILD, ROOT, VM, make_volume
 
 BEGIN, END = "<!-- posix-list: made by `make abi-list` -->", "<!-- posix-list end -->"
 BESIDE, SECONDS = 16, 30
-# One makes eight million calls; one wants the overruns of a timer of 2 ns to the hundredth, which is chance.
-NOT_RUN = {"clock.1-1", "timer_getoverrun.2-3"}
+# One makes eight million calls; one wants the overruns of a timer of 2 ns to the hundredth, which is chance; one cancels a
+# thread that never looks for as long as a second has calls: musl's signals for it wait, and are refused when RLIMIT_SIGPENDING
+# is reached, here and on Linux.
+NOT_RUN = {"clock.1-1", "timer_getoverrun.2-3", "pthread_cancel.5-2"}
 # They say themselves that they tested nothing.
 UNTESTED = ("4", "5")
 TRIES = 3
