@@ -263,12 +263,14 @@ static __attribute__((noinline)) void general_input(struct iface *iface, struct 
 		pbuf_free(p);
 }
 
-// A slot without a whole frame. True: its buffer is not the card's any more.
-static __attribute__((noinline)) bool part_input(struct iface *iface, struct netbuf *part)
+// A slot without a whole frame. 1: its buffer is not the card's any more.
+static __attribute__((noinline)) uint32_t part_input(struct iface *iface, struct netbuf *part)
 {
 	struct pbuf *p;
-	bool taken = longframe_part(&iface->arriving, part, &p);
+	uint32_t taken = longframe_part(&iface->arriving, part, &p);
 
+	if (taken)
+		part->cookie = NULL;
 	if (!p) {
 		received--;
 		return taken;
@@ -280,70 +282,84 @@ static __attribute__((noinline)) bool part_input(struct iface *iface, struct net
 	return taken;
 }
 
+// What the straight way said of a frame that it left to us. 1: its buffer is not the card's any more.
+static inline uint32_t keep(struct iface *iface, struct netbuf *frame, enum straight way)
+{
+	if (way == STRAIGHT_NOT)
+		general_input(iface, frame->cookie, frame->bytes);
+	frame->cookie = NULL;
+	return 1;
+}
+
+// The same of one that waited, or of one before which such a one has been received.
+static __attribute__((noinline)) uint32_t receive_late(struct iface *iface, struct netbuf *frame)
+{
+	enum straight way = straight_receive(&iface->netif, frame->cookie, frame->bytes);
+
+	if (way == STRAIGHT_ROW)
+		iface->rows = true;
+	return way == STRAIGHT_DONE || way == STRAIGHT_ROW ? 0 : keep(iface, frame, way);
+}
+
+// The straight way does not take a frame as things are: first those that must be received before it. How many buffers
+// are not the card's any more.
+static __attribute__((noinline)) uint32_t receive_in_order(struct iface *iface,
+							   struct netbuf *frame, enum straight way)
+{
+	struct netbuf *before = straight_before(way);
+	uint32_t kept = 0;
+
+	if (!before)
+		return keep(iface, frame, way);
+	if (way == STRAIGHT_NEXT)
+		return receive_late(iface, before) + receive_late(iface, frame);
+	for (; before; before = straight_before(way))
+		kept += receive_late(iface, before);
+	return kept + receive_late(iface, frame);
+}
+
 static uint32_t rx_frames(void *ctx, struct netbuf *frames, uint32_t count)
 {
 	struct iface *iface = ctx;
-	struct netbuf *end = frames + count;
+	struct netbuf *frame, *end = frames + count;
 	const bool straight = straight_on && netif_is_up(&iface->netif);
 	uint64_t total = 0;
 	uint32_t kept = 0;
 
 	received += count;
 	tcp_straight_batch(&iface->netif);
-	for (struct netbuf *next = frames;;) {
-		struct netbuf *frame = next++;
-		bool waited = frame == end;
+	for (frame = frames; frame < end; frame++) {
 		enum straight way;
 
-		if (waited) {
-			if (!(frame = straight_left()))
-				break;
-			next = end;
-			total -= frame->bytes; // counted when it came
-		} else if (UNLIKELY(!frame->bytes)) {
-			if (part_input(iface, frame)) {
-				frame->cookie = NULL;
-				kept++;
-			}
+		if (UNLIKELY(!frame->bytes)) {
+			kept += part_input(iface, frame);
 			continue;
-		} else if (straight && straight_waits(frame)) {
-			total += frame->bytes;
-			continue;
-		}
-		if (UNLIKELY(iface->rows) && straight) {
-			uint32_t most = waited ? 1 : (uint32_t)(end - frame);
-			uint32_t passed = straight_row(&iface->netif, frame, most);
-			iface->rows = passed;
-			frame += passed;
-			next += passed;
-			total += (uint64_t)passed * frame->bytes;
 		}
 		total += frame->bytes;
-	receive:
-		way = STRAIGHT_NOT;
-		if (LIKELY(straight))
-			way = straight_receive(&iface->netif, frame->cookie, frame->bytes);
+		if (UNLIKELY(!straight)) {
+			kept += keep(iface, frame, STRAIGHT_NOT);
+			continue;
+		}
+		if (straight_waits(frame))
+			continue;
+		if (UNLIKELY(iface->rows)) {
+			uint32_t passed =
+			    straight_row(&iface->netif, frame, (uint32_t)(end - frame));
+
+			iface->rows = passed;
+			total += (uint64_t)passed * frame->bytes; // of the same length
+			frame += passed;
+		}
+		way = straight_receive(&iface->netif, frame->cookie, frame->bytes);
 		if (LIKELY(way == STRAIGHT_DONE))
 			continue;
-		if (way == STRAIGHT_ROW) {
+		if (way == STRAIGHT_ROW)
 			iface->rows = true;
-			continue;
-		}
-		if (!waited) { // is there one that comes first after all?
-			struct netbuf *before = straight_before(way);
-			if (before) {
-				total -= frame->bytes;
-				next = frame;
-				frame = before;
-				waited = true;
-				goto receive;
-			}
-		}
-		if (way == STRAIGHT_NOT)
-			general_input(iface, frame->cookie, frame->bytes);
-		frame->cookie = NULL;
-		kept++;
+		else
+			kept += receive_in_order(iface, frame, way);
 	}
+	while ((frame = straight_left()))
+		kept += receive_late(iface, frame);
 	rx_bytes += total;
 	return kept;
 }
