@@ -15,7 +15,7 @@ from client import Load, Probe, Uploads, fetch, wrk
 from machines import CROWD, GUEST, processor_time
 
 COLD_FILES, COLD_SIZE, COLD_LARGE = 1500, 16384, 64 << 20
-HELD = CROWD
+HELD, REST = CROWD, 10
 MANY = CROWD - 10  # that ask, all of them: wrk has files of its own, and 20,000 often are all that may be open
 LATE = 0.01  # seconds by which the relay may be late without its being said
 # Bodies; with their heads of 200 to 300 bytes the answers are of one, two and three segments.
@@ -102,14 +102,18 @@ def steps(machine, seconds):
 
 
 def held(machine, seconds):
-    """Connections that have had one answer and wait; memory over the machine without them, and how it serves the while."""
+    """Connections that have had one answer and wait; memory over the machine without them, at once and when they have waited,
+    and how it serves the while."""
     from crowd import Crowd
     fetch("4096.bin")
     before = machine.free()
     with Crowd((GUEST, 80), HELD):
-        each = (before - machine.free()) / HELD
+        taken = before - machine.free()
+        time.sleep(REST)
+        later = before - machine.free()
         got = wrk("4096.bin", 16, seconds)
-    return got | {"memory": each, "also": f"{each * HELD / (1 << 20):.1f} MB over the idle system"}
+    return got | {"memory": taken / HELD,
+                  "also": f"{taken / (1 << 20):.1f} MB over the idle system, {later / (1 << 20):.1f} MB {REST} s later"}
 
 
 class Path:
