@@ -67,41 +67,6 @@ static void a_slow_answer_to_one_that_half_closed_is_whole(void **state)
 	assert_int_equal(connections(), 0);
 }
 
-// Its own FIN may be later than ours, however long ours took.
-static void the_time_to_close_counts_from_our_fin(void **state)
-{
-	struct bed_peer *peer = bed_connect(MSS, MSS);
-	struct bed_segment segment;
-
-	answer_and_close(peer);
-	assert_true(take_slowly(peer));
-	shim_advance(15 * NS_PER_SEC);
-	bed_skip();
-	bed_send(peer, TCP_ACK | TCP_FIN, "", 0);
-	segment = bed_next_tcp();
-	assert_int_equal(segment.ack, peer->seq);
-	assert_false(segment.flags & TCP_RST);
-	shim_advance(60 * NS_PER_SEC); // TIME_WAIT
-}
-
-static void and_not_from_when_something_came_last(void **state)
-{
-	struct bed_peer *peer = bed_connect(MSS, MSS);
-	struct bed_segment segment;
-
-	shim_advance(300 * NS_PER_SEC);
-	bed_skip();
-	assert_int_equal(tcp_close(peer->pcb), ERR_OK);
-	stack_flush();
-	segment = bed_next_tcp();
-	assert_true(segment.flags & TCP_FIN);
-	bed_ack(peer, segment.seq + 1);
-	shim_advance(15 * NS_PER_SEC);
-	assert_int_equal(connections(), 1);
-	shim_advance(10 * NS_PER_SEC);
-	assert_int_equal(connections(), 0);
-}
-
 // Seconds until it is given up, while the peer answers all that comes and takes nothing.
 static unsigned seconds_held(struct bed_peer *peer)
 {
@@ -121,6 +86,73 @@ static unsigned seconds_held(struct bed_peer *peer)
 		}
 	}
 	return 1000;
+}
+
+// Its own FIN may be later than ours, however long ours took.
+static void the_time_to_close_counts_from_our_fin(void **state)
+{
+	struct bed_peer *peer = bed_connect(MSS, MSS);
+	struct bed_segment segment;
+
+	answer_and_close(peer);
+	assert_true(take_slowly(peer));
+	shim_advance(15 * NS_PER_SEC);
+	bed_skip();
+	bed_send(peer, TCP_ACK | TCP_FIN, "", 0);
+	segment = bed_next_tcp();
+	assert_int_equal(segment.ack, peer->seq);
+	assert_false(segment.flags & TCP_RST);
+	shim_advance(60 * NS_PER_SEC); // TIME_WAIT
+}
+
+// What it took whole is no loss: nothing is left to send, and there is nothing to reset.
+static void who_took_all_and_never_closes_is_let_go(void **state)
+{
+	uint64_t before = kstat_get("pagewire_tcp_orphans_ended_total", NULL);
+	struct bed_peer *peer = bed_connect(MSS, MSS);
+
+	answer_and_close(peer);
+	assert_true(take_slowly(peer));
+	assert_int_equal(peer->pcb->state, FIN_WAIT_2);
+	bed_skip();
+	shim_advance(25 * NS_PER_SEC);
+	assert_int_equal(connections(), 0);
+	assert_null(bed_next_tcp().packet);
+	assert_int_equal(kstat_get("pagewire_tcp_orphans_ended_total", NULL), before);
+}
+
+// However little it is, it is not a FIN.
+static void the_last_byte_has_the_time_that_all_have(void **state)
+{
+	for (unsigned half_closed = 0; half_closed < 2; half_closed++) {
+		struct bed_peer *peer = bed_connect(MSS, MSS);
+
+		peer->window = 0;
+		bed_send(peer, half_closed ? TCP_ACK | TCP_FIN : TCP_ACK, "x", 1);
+		bed_skip();
+		assert_int_equal(tcp_write(peer->pcb, "y", 1, TCP_WRITE_FLAG_COPY), ERR_OK);
+		assert_int_equal(tcp_close(peer->pcb), ERR_OK);
+		stack_flush();
+		assert_in_range(seconds_held(peer), 115, 130);
+	}
+}
+
+static void and_not_from_when_something_came_last(void **state)
+{
+	struct bed_peer *peer = bed_connect(MSS, MSS);
+	struct bed_segment segment;
+
+	shim_advance(300 * NS_PER_SEC);
+	bed_skip();
+	assert_int_equal(tcp_close(peer->pcb), ERR_OK);
+	stack_flush();
+	segment = bed_next_tcp();
+	assert_true(segment.flags & TCP_FIN);
+	bed_ack(peer, segment.seq + 1);
+	shim_advance(15 * NS_PER_SEC);
+	assert_int_equal(connections(), 1);
+	shim_advance(10 * NS_PER_SEC);
+	assert_int_equal(connections(), 0);
 }
 
 static void nobody_holds_what_was_closed_by_a_closed_window(void **state)
@@ -199,6 +231,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(a_slow_answer_to_one_that_half_closed_is_whole),
 	    T(the_time_to_close_counts_from_our_fin),
+	    T(who_took_all_and_never_closes_is_let_go),
+	    T(the_last_byte_has_the_time_that_all_have),
 	    T(and_not_from_when_something_came_last),
 	    T(nobody_holds_what_was_closed_by_a_closed_window),
 	    T(who_is_still_there_holds_what_it_likes),
