@@ -117,12 +117,29 @@ static int still_there(struct http_change *c, const char **name, size_t *len)
 	return dir == c->dir ? 0 : -ENOENT;
 }
 
+// RFC 4918 section 9.7.1: a PUT leaves the properties of what it replaces alone, so they go over to the new file.
+// Links are followed, as by who sets properties and asks for them.
+static int keep_properties(const struct http_change *c)
+{
+	struct inode *old;
+	int error = name_find_wait(http_root, c->path, c->path_len, &old);
+
+	if (error)
+		return error == -ENOENT ? 0 : error;
+	if (old->type == INODE_FILE)
+		error = http_properties_copy(old, c->file);
+	inode_put(old);
+	return error;
+}
+
 static void run_link(struct http_change *c)
 {
 	const char *name;
 	size_t len;
 
 	c->error = still_there(c, &name, &len);
+	if (c->error == 0)
+		c->error = keep_properties(c);
 	if (c->error == 0 && c->has_mtime)
 		c->error = inode_set_attributes(c->file, INODE_SET_MTIME, 0, c->mtime, 0);
 	if (c->error)

@@ -147,6 +147,11 @@ static void properties_are_set_kept_and_copied(void **state)
 	client_ask("COPY /old" H "Destination: /copy\r\n\r\n", 201);
 	pcb = ask("PROPFIND /copy", "Depth: 0\r\n", "", 207);
 	client_says(pcb, "<a xmlns=\"u\">v<b/></a>");
+	// What replaces the bytes leaves them alone (section 9.7.1).
+	client_ask("PUT /old" H "Content-Length: 3\r\n\r\nabc", 204);
+	assert_int_equal(world_find("old")->size, 3);
+	pcb = ask("PROPFIND /old", "Depth: 0\r\n", "", 207);
+	client_says(pcb, "<a xmlns=\"u\">v<b/></a>");
 	pcb = ask("PROPPATCH /old", "", UPDATE("<c/><D:getetag/>"), 207);
 	client_says(pcb, "cannot-modify-protected-property");
 	client_says(pcb, "HTTP/1.1 424");
