@@ -197,6 +197,7 @@ struct http_exchange {
 	char *path_text;    // path.len bytes, with room for HTTP_PATH_ROOM more
 	struct http_path path;
 	bool parsed;	       // request is valid (an error may come before)
+	bool recalled;	       // it is http_recall.c's: nobody decoded a path
 	bool all_kept;	       // head and path lie in `kept`
 	bool index_now;	       // the look-up under way is for the directory's index file
 	bool index_used;       // ... and it was found
@@ -411,6 +412,7 @@ void http_answer_closing(struct http_exchange *x, uint16_t status, const char *r
 void http_decide_head(struct http_exchange *x);
 // The file is found: conditions, ranges.
 void http_decide_file(struct http_exchange *x);
+void http_decide_content(struct http_exchange *x); // the same where `mime` is known
 // The name that says what type the file has.
 const char *http_last_segment(const struct http_exchange *x, size_t *len);
 void http_decide_directory(struct http_exchange *x);

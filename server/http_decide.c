@@ -150,10 +150,14 @@ void http_decide_file(struct http_exchange *x)
 {
 	size_t name_len;
 	const char *name = http_last_segment(x, &name_len);
-	const struct http_file *file;
 
 	x->mime = http_mime_find(name, name_len);
-	file = http_file_of(x->inode, x->mime);
+	http_decide_content(x);
+}
+
+void http_decide_content(struct http_exchange *x)
+{
+	const struct http_file *file = http_file_of(x->inode, x->mime);
 	const struct http_validators v = {file->etag, file->etag_len, file->modified};
 
 	switch (http_condition(x->head, &x->request, &v, http_now())) {

@@ -333,7 +333,7 @@ static void decide_again(struct http_exchange *x)
 	if (x->page)
 		page_wire_put(x->page);
 	x->page = NULL;
-	http_decide_file(x);
+	http_decide_content(x);
 }
 
 // ---- the run -----------------------------------------------------------------------------------------

@@ -14,9 +14,12 @@
 #define SETS	  256
 #define WAYS	  4
 #define HEAD_MOST 1024 // a browser's head has 400 to 800 bytes
-#define PAGES	  16 // of a file that counts as small; an answer of that size fits any send buffer
 #define CLOSING	  "Connection: close\r\n\r\n"
 #define HEAD_ROOM (HTTP_FILE_HEAD_MAX + sizeof(CLOSING))
+#define SMALL                                                                                      \
+	(UINT16_MAX - HEAD_ROOM) // of which the answer may be one segment, which the card cuts
+#define PAGES 16		 // of a small file
+_Static_assert(SMALL <= PAGES * PAGE_SIZE, "fits");
 
 struct remembered {
 	uint64_t names;	     // name_generation when the path was looked up
@@ -135,18 +138,17 @@ static struct remembered *find(struct http_conn *conn, const char *bytes, size_t
 	return NULL;
 }
 
-static bool whole_small_file(const struct http_exchange *x)
+static bool whole_file(const struct http_exchange *x)
 {
 	const struct http_request *r = &x->request;
 
-	return x->status == 200 && x->body == HTTP_BODY_FILE && !x->all_kept &&
+	return x->status == 200 && x->body == HTTP_BODY_FILE && !x->recalled &&
 	       x->keep_alive == r->keep_alive &&	       // as it was asked for
 	       x->who.state == WHO_UNASKED && !r->dav_if.at && // what anybody may read
 	       r->method == HTTP_GET && r->minor && !r->content_length && !r->chunked &&
 	       !r->range.at && !r->if_range.at && !r->if_modified_since.at &&
 	       !r->if_unmodified_since.at && !r->has_if_match && !r->has_if_none_match &&
-	       x->inode->size <= PAGES * PAGE_SIZE && x->parser.pos <= HEAD_MOST &&
-	       x->names == name_generation();
+	       x->parser.pos <= HEAD_MOST && x->names == name_generation();
 }
 
 void http_remember(const struct http_exchange *x)
@@ -155,9 +157,13 @@ void http_remember(const struct http_exchange *x)
 	uint64_t hash;
 	unsigned set, slot;
 
-	if (!whole_small_file(x) || !(hash = hash_of(x->head, x->parser.pos)))
+	if (!whole_file(x) || !(hash = hash_of(x->head, x->parser.pos)))
 		return;
 	set = hash % SETS;
+	for (unsigned i = 0; i < WAYS;
+	     i++) // it came in pieces, or there was no memory for an exchange
+		if (table[set * WAYS + i] && same(table[set * WAYS + i], x->head, x->parser.pos))
+			return;
 	if (seen[set] != hash) { // once is no habit
 		seen[set] = hash;
 		return;
@@ -203,28 +209,44 @@ static inline bool find_pages(struct inode *inode, unsigned count, struct page *
 	return LIKELY(pages[0]) && (count == 1 || find_more_pages(inode, count, pages));
 }
 
-// Memory ran out between the head and the last page. The request becomes an exchange after all, one that
-// has got as far as its answer's byte `sent`.
-static void go_on(struct http_conn *conn, const struct remembered *r, const char *bytes,
-		  uint64_t sent)
+// The request becomes an exchange that has got as far as its answer, all but the parser's work. Null: no memory.
+static struct http_exchange *begin_exchange(struct http_conn *conn, const struct remembered *r,
+					    const char *bytes, uint64_t started)
 {
-	struct http_exchange *x = conn->x = http_exchange_new(conn);
+	struct http_exchange *x = http_exchange_new(conn);
+
+	if (!x)
+		return NULL;
+	x->recalled = true;
+	x->head = bytes;
+	x->parser.pos = r->len;
+	x->request = r->request;
+	x->parsed = true;
+	x->keep_alive = r->whole > 0;
+	x->started = started;
+	inode_get(r->inode);
+	x->inode = r->inode;
+	x->mime = r->mime;
+	http_decide_content(x);
+	conn->x = x;
+	recalled++;
+	return x;
+}
+
+// Memory ran out between the head and the last page: the rest is an exchange's, one that has got as far as its answer's
+// byte `sent`.
+static void go_on(struct http_conn *conn, const struct remembered *r, const char *bytes,
+		  uint64_t started, uint64_t sent)
+{
+	struct http_exchange *x = begin_exchange(conn, r, bytes, started);
 
 	if (!x) {
 		http_count_refusal(HTTP_REFUSED_MEMORY);
 		http_conn_doom(conn);
 		return;
 	}
-	http_exchange_feed(x, bytes, r->len);
-	ASSERT(x->stage == HTTP_STAGE_ADMIT && x->keep_alive == (r->whole > 0));
-	inode_get(r->inode);
-	x->inode = r->inode;
-	x->mime = r->mime;
-	x->status = 200;
-	x->body = HTTP_BODY_FILE;
 	x->head_queued = true;
 	x->at = x->sent = sent;
-	x->end = r->inode->size;
 	x->stage = HTTP_STAGE_SEND;
 }
 
@@ -268,13 +290,12 @@ static inline bool wire_pages(const struct remembered *r, struct page **pages)
 	       (http_pages_allowed() && find_pages(r->inode, pages_of(r), pages));
 }
 
-// Whether there is room for the answer; its pages are wired.
+// Whether the answer is small and there is room for it; its pages are wired.
 static inline bool ready(struct http_conn *conn, const struct remembered *r, struct page **pages)
 {
 	uint64_t size = r->inode->size;
 
-	return size <= PAGES * PAGE_SIZE && tcp_sndbuf(conn->pcb) >= size + HEAD_ROOM &&
-	       wire_pages(r, pages);
+	return size <= SMALL && tcp_sndbuf(conn->pcb) >= size + HEAD_ROOM && wire_pages(r, pages);
 }
 
 static inline void queued(struct http_conn *conn, uint64_t bytes)
@@ -289,8 +310,7 @@ static bool send_at_once(struct http_conn *conn, const struct remembered *r, con
 {
 	uint64_t size = r->inode->size;
 
-	if (UNLIKELY(size > UINT16_MAX ||
-		     !answer_write(conn->pcb, head, head_len, pages, (uint16_t)size)))
+	if (UNLIKELY(!answer_write(conn->pcb, head, head_len, pages, (uint16_t)size)))
 		return false;
 	queued(conn, head_len + size);
 	return true;
@@ -357,13 +377,12 @@ size_t http_recall(struct http_conn *conn, const char *bytes, size_t len)
 	}
 	started = clock_cycles();
 	if (!ready(conn, r, pages))
-		return 0;
+		return begin_exchange(conn, r, bytes, started) ? r->len : 0;
 	sent = answer(conn, r, started, pages, &head_len);
 	if (!sent)
 		return 0;
 	if (UNLIKELY(sent < head_len + r->inode->size)) {
-		recalled++;
-		go_on(conn, r, bytes, sent - head_len);
+		go_on(conn, r, bytes, started, sent - head_len);
 		return r->len;
 	}
 	count(conn, r, started);
@@ -394,7 +413,7 @@ static __attribute__((noinline)) bool queue(struct http_conn *conn, const struct
 {
 	struct page *pages[PAGES];
 
-	if (size > UINT16_MAX || !answer_fits(conn->pcb, file->answer.len, (uint16_t)size) ||
+	if (size > SMALL || !answer_fits(conn->pcb, file->answer.len, (uint16_t)size) ||
 	    !wire_pages(r, pages))
 		return false;
 	if (LIKELY(answer_queue(conn->pcb, &file->answer, pages, (uint16_t)size)))

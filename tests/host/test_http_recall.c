@@ -46,6 +46,7 @@ static int setup(void **state)
 	world_file("b.html", 12, 4096);
 	world_file("big", 13, 16 * 4096 + 1);
 	world_file("full", 14, 16 * 4096);
+	world_file("long", 15, 100 * 4096 + 7);
 	world_directory("d", 20);
 	world_file("d/index.html", 21, 4097);
 	world.snd_buf = 262144;
@@ -122,10 +123,9 @@ static void a_head_that_only_begins_like_a_remembered_one_is_parsed(void **state
 	assert_int_equal(recalled(), before);
 }
 
-static void what_is_not_a_whole_small_file_is_never_remembered(void **state)
+static void what_is_not_a_whole_file_is_never_remembered(void **state)
 {
 	static const char *const requests[] = {
-	    "GET /big HTTP/1.1\r\nHost: x\r\n\r\n",
 	    "GET /absent HTTP/1.1\r\nHost: x\r\n\r\n",
 	    "GET /d HTTP/1.1\r\nHost: x\r\n\r\n",
 	    "HEAD /a.txt HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -141,6 +141,51 @@ static void what_is_not_a_whole_small_file_is_never_remembered(void **state)
 		say(world_connect(1 + i), requests[i], 4);
 	assert_int_equal(recalled(), before);
 	assert_int_equal(kstat_get("pagewire_http_remembered_heads", NULL), 0);
+}
+
+static void a_large_file_needs_no_parser_either(void **state)
+{
+	static const char *const paths[] = {"/full", "/big", "/long"};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(paths); i++) {
+		struct tcp_pcb *pcb = world_connect(1);
+		uint64_t before = recalled();
+		char request[64];
+
+		sprintf(request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", paths[i]);
+		say(pcb, request, 3);
+		size_t one = pcb->out_len / 3;
+		assert_int_equal(recalled(), before + 1);
+		world.page_miss = 30;
+		world_say(pcb, request, 0);
+		world_say(pcb, request, 0);
+		world_settle();
+		world.page_miss = 0;
+		assert_int_equal(recalled(), before + 3);
+		assert_int_equal(pcb->out_len, 5 * one);
+		for (unsigned k = 1; k < 5; k++)
+			assert_memory_equal(pcb->out, pcb->out + k * one, one);
+		assert_int_equal(kstat_get("pagewire_http_remembered_heads", NULL), i + 1);
+		world_reset(pcb);
+	}
+}
+
+static void a_head_is_remembered_once_however_it_comes(void **state)
+{
+	struct tcp_pcb *pcb = world_connect(1);
+
+	for (unsigned i = 0; i < 20; i++) {
+		world_say_bytes(pcb, PLAIN, 20, 0);
+		world_say_bytes(pcb, PLAIN + 20, sizeof(PLAIN) - 21, 0);
+		world_settle();
+	}
+	assert_int_equal(kstat_get("pagewire_http_remembered_heads", NULL), 1);
+	uint64_t before = recalled();
+	say(pcb, PLAIN, 1);
+	assert_int_equal(recalled(), before + 1);
+	size_t one = pcb->out_len / 21;
+	assert_int_equal(pcb->out_len, 21 * one);
+	assert_memory_equal(pcb->out, pcb->out + 20 * one, one);
 }
 
 static void a_changed_name_makes_what_was_remembered_void(void **state)
@@ -280,7 +325,9 @@ int main(void)
 	    T(the_third_time_needs_no_parser_and_answers_the_same),
 	    T(a_pipeline_of_remembered_requests_is_answered_in_one_pass),
 	    T(a_head_that_only_begins_like_a_remembered_one_is_parsed),
-	    T(what_is_not_a_whole_small_file_is_never_remembered),
+	    T(what_is_not_a_whole_file_is_never_remembered),
+	    T(a_large_file_needs_no_parser_either),
+	    T(a_head_is_remembered_once_however_it_comes),
 	    T(a_changed_name_makes_what_was_remembered_void),
 	    T(the_date_is_that_of_the_second),
 	    T(memory_that_runs_out_within_an_answer_only_delays_it),
