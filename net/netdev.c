@@ -263,25 +263,6 @@ static __attribute__((noinline)) void general_input(struct iface *iface, struct 
 		pbuf_free(p);
 }
 
-// A slot without a whole frame. 1: its buffer is not the card's any more.
-static __attribute__((noinline)) uint32_t part_input(struct iface *iface, struct netbuf *part)
-{
-	struct pbuf *p;
-	uint32_t taken = longframe_part(&iface->arriving, part, &p);
-
-	if (taken)
-		part->cookie = NULL;
-	if (!p) {
-		received--;
-		return taken;
-	}
-	rx_bytes += p->tot_len;
-	tcp_straight_settle(&iface->netif);
-	if (iface->netif.input(p, &iface->netif) != ERR_OK)
-		pbuf_free(p);
-	return taken;
-}
-
 // What the straight way said of a frame that it left to us. 1: its buffer is not the card's any more.
 static inline uint32_t keep(struct iface *iface, struct netbuf *frame, enum straight way)
 {
@@ -299,6 +280,29 @@ static __attribute__((noinline)) uint32_t receive_late(struct iface *iface, stru
 	if (way == STRAIGHT_ROW)
 		iface->rows = true;
 	return way == STRAIGHT_DONE || way == STRAIGHT_ROW ? 0 : keep(iface, frame, way);
+}
+
+// A slot without a whole frame. What waits comes before one that is whole with it. How many buffers are not the card's
+// any more.
+static __attribute__((noinline)) uint32_t part_input(struct iface *iface, struct netbuf *part)
+{
+	struct netbuf *before;
+	struct pbuf *p;
+	uint32_t taken = longframe_part(&iface->arriving, part, &p);
+
+	if (taken)
+		part->cookie = NULL;
+	if (!p) {
+		received--;
+		return taken;
+	}
+	rx_bytes += p->tot_len;
+	while ((before = straight_left()))
+		taken += receive_late(iface, before);
+	tcp_straight_settle(&iface->netif);
+	if (iface->netif.input(p, &iface->netif) != ERR_OK)
+		pbuf_free(p);
+	return taken;
 }
 
 // The straight way does not take a frame as things are: first those that must be received before it. How many buffers

@@ -219,6 +219,23 @@ static void it_comes_before_the_end_of_its_connection(void **state)
 	assert_int_equal(peer->sent, 3 * 1448);
 }
 
+// Which lies in several buffers, and is lwIP's layers': behind it the acknowledgement would be one from before the
+// window, which has to be answered.
+static void it_comes_before_a_long_frame(void **state)
+{
+	uint32_t iss;
+	struct bed_peer *peer = with_answer(&iss);
+
+	bed_skip();
+	bed_ack(peer, iss + 1448);
+	bed_send(peer, TCP_ACK, body, 5000);
+	batch_over(0);
+	assert_int_equal(peer->received, 5000);
+	assert_int_equal(peer->pcb->lastack, iss + 1448);
+	assert_int_equal(peer->pcb->dupacks, 0);
+	assert_null(bed_next_tcp().packet); // the frame's own may wait
+}
+
 static void a_segment_that_is_not_sound_makes_nothing_superfluous(void **state)
 {
 	uint32_t iss;
@@ -285,6 +302,7 @@ int main(void)
 	    TEST(a_segment_out_of_order_behind_it_makes_nothing_superfluous),
 	    TEST(an_older_segment_behind_it_does_not_either),
 	    TEST(it_comes_before_the_end_of_its_connection),
+	    TEST(it_comes_before_a_long_frame),
 	    TEST(a_segment_that_is_not_sound_makes_nothing_superfluous),
 	    TEST(one_that_is_not_sound_does_no_harm),
 	    TEST(connections_with_one_place_do_not_mix),
