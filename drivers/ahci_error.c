@@ -3,7 +3,8 @@
 // which request did it, and puts the others back as if nothing had been; the culprit is tried again,
 // alone, up to AHCI_RETRIES times and then fails with -EIO. Where the disk cannot say which it was, all
 // of them are suspects and run one at a time, so that the next error names its command. A disk that is
-// gone, or needs reset after reset and does nothing in between, fails everything with -ENODEV.
+// gone, or needs reset after reset and does nothing in between, fails everything with -ENODEV. A flush is tried again
+// only when it was not the disk that failed it.
 #include "drivers/ahci.h"
 #include "kernel/kprintf.h"
 #include "kernel/kstring.h"
@@ -115,8 +116,11 @@ static void fail(struct ahci_port *port, struct block_request *r, int status)
 	request_push(&port->over, r);
 }
 
-// (D held) What becomes of a request whose command was outstanding.
-static void put_back(struct ahci_port *port, struct block_request *r, bool blamed, bool suspect)
+// (D held) What becomes of a request whose command was outstanding. A flush that the disk itself ends with an error is
+// not tried again: the sector that it could not write has left the disk's cache, and the next flush goes on behind it
+// as if nothing had been (ATA/ATAPI-6, 8.12.6).
+static void put_back(struct ahci_port *port, struct block_request *r, bool blamed, bool suspect,
+		     bool refused)
 {
 	if (blamed) {
 		kprintf("%s: %s of sector %lu failed, try %u\n", port->name,
@@ -124,7 +128,7 @@ static void put_back(struct ahci_port *port, struct block_request *r, bool blame
 			: r->op == BLOCK_READ ? "read"
 					      : "write",
 			(unsigned long)r->disk_lba, r->tries);
-		if (r->tries > AHCI_RETRIES) {
+		if (r->tries > AHCI_RETRIES || (refused && port->flushing)) {
 			fail(port, r, -EIO);
 			return;
 		}
@@ -139,14 +143,14 @@ static void put_back(struct ahci_port *port, struct block_request *r, bool blame
 		elevator_add(&port->waiting, r);
 }
 
-static void put_all_back(struct ahci_port *port, int culprit)
+static void put_all_back(struct ahci_port *port, int culprit, bool refused)
 {
 	for (uint32_t left = port->issued; left; left &= left - 1) {
 		int slot = __builtin_ctz(left);
 		struct block_request *r = port->slot[slot], *next;
 		for (; r; r = next) {
 			next = port->flushing ? r->next : NULL;
-			put_back(port, r, slot == culprit, culprit < 0 || slot == culprit);
+			put_back(port, r, slot == culprit, culprit < 0 || slot == culprit, refused);
 		}
 		port->slot[slot] = NULL;
 	}
@@ -191,12 +195,13 @@ void ahci_recover(struct wtd *work)
 	spin_unlock_wtd(&port->lock);
 
 	trace(TRACE_DISK_TROUBLE, (uint64_t)port->name, (uint64_t)why, outstanding);
+	bool refused = port_read(port, AHCI_PXTFD) & PXTFD_ERR; // the disk's word, not the link's
 	bool alive = revive(port, outstanding, link_reset, &culprit);
 
 	spin_lock_wtd(&port->lock);
 	__atomic_store_n(&port->note, 0, __ATOMIC_RELAXED);
 	if (alive) {
-		put_all_back(port, culprit);
+		put_all_back(port, culprit, refused);
 		port->state = AHCI_RUNNING;
 		port_write(port, AHCI_PXIS, ~0u);
 		port_write(port, AHCI_PXIE, PXIE_WANTED);
