@@ -97,36 +97,62 @@ static bool busy_since(const struct writeback *wb, uint64_t ns)
 	return false;
 }
 
-static void wait_written(struct writeback *wb)
+// Lock held. Of that, something failed and waits for its next attempt.
+static bool failed_since(const struct writeback *wb, uint64_t ns)
+{
+	for (struct page_owner *o = wb->later_first; o; o = o->changes.next)
+		if (o->changes.failures && dirty_before(&o->changes, ns))
+			return true;
+	return false;
+}
+
+static int wait_written(struct writeback *wb)
 {
 	uint64_t now = clock_ns();
 	assert_may_sleep("writing everything behind");
 	spin_lock_wtd(&cache.lock);
+	uint64_t lost = wb->lost;
 	wb->hurry_ns = now;
 	writeback_kick(wb);
 	while (busy_since(wb, now))
 		waitq_sleep(&wb->waitq, &cache.lock);
+	bool sound = lost == wb->lost && !failed_since(wb, now);
 	spin_unlock_wtd(&cache.lock);
+	return sound ? 0 : -EIO;
 }
 
-void writeback_all(struct volume *volume)
+int writeback_all(struct volume *volume)
 {
-	wait_written(writeback_of(volume));
+	return wait_written(writeback_of(volume));
+}
+
+// After writing was given up nothing is kept, whatever else there is to be seen; where it never began, all is.
+int inode_durable_wait(struct inode *inode)
+{
+	struct volume *v = inode->volume;
+	if (!volume_writable(v))
+		return volume_private(v)->failed ? -EIO : 0;
+	int error = inode->type == INODE_FILE ? file_sync_wait(inode) : 0;
+	return error ? error : durable_wait_sync(v, volume_ticket(v));
+}
+
+int volume_durable_wait(struct volume *volume)
+{
+	if (!volume_writable(volume))
+		return volume_private(volume)->failed ? -EIO : 0;
+	int error = writeback_all(volume),
+	    failed = durable_wait_sync(volume, volume_ticket(volume));
+	return error ? error : failed;
 }
 
 int writeback_close(struct volume *volume)
 {
 	struct writeback *wb = writeback_of(volume);
 	spin_lock_wtd(&cache.lock);
-	uint64_t lost = wb->lost;
 	wb->closed = true;
 	dirty_wake_room();
 	spin_unlock_wtd(&cache.lock);
-	wait_written(wb);
-	spin_lock_wtd(&cache.lock);
-	bool sound = lost == wb->lost;
-	spin_unlock_wtd(&cache.lock);
-	return sound ? 0 : -EIO;
+	return wait_written(wb);
 }
 
 void writeback_open(struct volume *volume)
@@ -143,15 +169,13 @@ static void run_sync(int argc, char **argv)
 	bool any = false;
 	for (struct volume *v = volume_first(); v; v = v->next) {
 		struct writeback *wb = writeback_of(v);
-		uint64_t pages = wb->dirty, lost = wb->lost;
+		uint64_t pages = wb->dirty;
 		if (!volume_writable(v))
 			continue;
 		any = true;
-		writeback_all(v);
-		int error = durable_wait_sync(v, volume_ticket(v));
-		console_printf(
-		    "%-16s %lu pages written%s\n", v->name, (unsigned long)pages,
-		    error || lost != wb->lost || wb->dirty ? "; not everything: see the log" : "");
+		int error = volume_durable_wait(v);
+		console_printf("%-16s %lu pages written%s\n", v->name, (unsigned long)pages,
+			       error ? "; not everything: see the log" : "");
 	}
 	if (!any)
 		console_printf("No volume is writable.\n");

@@ -108,8 +108,8 @@ void writeback_stop(struct writeback *wb); // thread context, may sleep; nothing
 int writeback_close(struct volume *volume);
 void writeback_open(
     struct volume *volume); // takes the closing back, for a mount that failed; tests
-// Everything that was dirty when it was called is with the disk, or has failed once more. Sleeps.
-void writeback_all(struct volume *volume);
+// Everything that was dirty when it was called is with the disk, or has failed once more: -EIO. Sleeps.
+int writeback_all(struct volume *volume) MUST_CHECK;
 
 // ---- pagecache_dirty.c ----
 #define WRITE_DELAY_NS                                                                             \

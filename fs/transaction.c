@@ -240,11 +240,12 @@ bool transaction_freed_recently(struct volume *volume, uint64_t block, uint64_t 
 uint64_t transaction_data_begin(struct transaction *t)
 {
 	struct volume_log *log = open_log(t);
+	struct transaction_group *group = running_group(log);
 	spin_lock_wtd(&log->lock);
-	running_group(log)->data_pending++;
-	uint64_t number = running_group(log)->number;
+	group->data_pending++;
+	group->changed = true; // bytes over blocks that are there need the commit's flush no less
 	spin_unlock_wtd(&log->lock);
-	return number;
+	return group->number;
 }
 
 void transaction_data_done(struct volume *volume, uint64_t ticket)
@@ -273,10 +274,9 @@ void transaction_end(struct transaction *t)
 {
 	struct volume_log *log = open_log(t);
 	struct transaction_group *group = running_group(log);
-	if (t->first || log->open_runs) {
-		group->changed = true;
+	group->changed |= t->first || log->open_runs;
+	if (group->changed)
 		commit_soon(log);
-	}
 	if (group->count > log->group_max / 2 || group->freed.runs > GROUP_RUNS_MAX / 2)
 		commit_request(log);
 	for (struct transaction_block *b = t->first, *next; b; b = next) {

@@ -63,8 +63,9 @@ int transaction_forget(struct transaction *t, uint64_t block, uint64_t count,
 // *until: the first block for which the answer is another one (UINT64_MAX: none).
 bool transaction_freed_recently(struct volume *volume, uint64_t block, uint64_t *until);
 
-// File data written to blocks that transaction `t` (still open) allocated: its commit waits for the
-// matching transaction_data_done, from any context but interrupt, with the ticket that _begin gave.
+// File data written to blocks that transaction `t` (still open) allocated, or that were there: its commit waits for the
+// matching transaction_data_done, from any context but interrupt, with the ticket that _begin gave. There is a commit
+// even if nothing else changed, for its flush is what makes that data durable.
 uint64_t transaction_data_begin(struct transaction *t);
 void transaction_data_done(struct volume *volume, uint64_t ticket);
 

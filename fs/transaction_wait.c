@@ -37,7 +37,10 @@ uint64_t volume_ticket(const struct volume *volume)
 		return 0;
 	spin_lock_wtd(&log->lock);
 	const struct transaction_group *group = running_group(log);
-	uint64_t ticket = group->changed ? group->number : group->number - 1;
+	// After an error that of a group that never gets to the disk: what was changed since the last commit may be
+	// gone from memory, too, and with it what would tell.
+	bool open = group->changed || log->error;
+	uint64_t ticket = open ? group->number : group->number - 1;
 	spin_unlock_wtd(&log->lock);
 	return ticket;
 }

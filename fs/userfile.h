@@ -37,7 +37,6 @@ int userfile_sync(struct stream *s);
 int userfile_sync_all(void); // name_provider
 // A page is DIRTY, as if its own bytes had been written to it; sleeps. -ENOSPC, -EIO, -ERANGE.
 int userfile_touch(struct inode *inode, uint64_t index) MUST_CHECK;
-int userfile_sync_inode(struct inode *inode) MUST_CHECK; // sleeps; durable when it returns
 
 // ---- userfile_map.c: stream_ops ----
 struct uspace_backing *userfile_backing(struct stream *s);

@@ -48,7 +48,7 @@ static int backing_touch(struct uspace_backing *backing, uint64_t index)
 
 static int backing_sync(struct uspace_backing *backing)
 {
-	return userfile_sync_inode(inode_of(backing));
+	return inode_durable_wait(inode_of(backing));
 }
 
 static void backing_release(struct uspace_backing *backing)

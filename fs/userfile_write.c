@@ -134,17 +134,7 @@ int userfile_punch(struct stream *s, uint64_t offset, uint64_t bytes, bool keep_
 
 int userfile_sync(struct stream *s)
 {
-	return userfile_sync_inode(userfile_of(s)->inode);
-}
-
-int userfile_sync_inode(struct inode *inode)
-{
-	int error;
-
-	if (!volume_writable(inode->volume))
-		return 0;
-	error = inode->type == INODE_FILE ? file_sync_wait(inode) : 0;
-	return error ? error : durable_wait_sync(inode->volume, volume_ticket(inode->volume));
+	return inode_durable_wait(userfile_of(s)->inode);
 }
 
 int userfile_sync_all(void)
@@ -152,10 +142,7 @@ int userfile_sync_all(void)
 	int error = 0, failed;
 
 	for (struct volume *v = volume_first(); v; v = v->next) {
-		if (!volume_writable(v))
-			continue;
-		writeback_all(v);
-		failed = durable_wait_sync(v, volume_ticket(v));
+		failed = volume_durable_wait(v);
 		error = error ? error : failed;
 	}
 	return error;

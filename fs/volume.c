@@ -226,8 +226,8 @@ void volume_unmount_all(void)
 static void drop_caches(void)
 {
 	for (struct volume *v = volumes; v; v = v->next) {
-		writeback_all(v);
-		if (volume_writable(v) && transaction_settle(v))
+		int error = writeback_all(v);
+		if (volume_writable(v) && (transaction_settle(v) || error))
 			kprintf("volume %s: not everything got home\n", v->name);
 	}
 	pagecache_drop();

@@ -99,6 +99,10 @@ struct durable {
 void durable_wait(struct durable *durable); // fast WTD or thread context
 int durable_wait_sync(struct volume *volume,
 		      uint64_t ticket) MUST_CHECK; // thread or worker context
+// What fsync promises: bytes, size and names. 0 also on a volume that nobody writes; -EIO once writing was given up,
+// however often it is asked, or what file_sync says. The other one: of all files. Thread or worker context.
+int inode_durable_wait(struct inode *inode) MUST_CHECK;
+int volume_durable_wait(struct volume *volume) MUST_CHECK;
 
 // ---- names and inodes; thread or worker context, all of them may sleep --------------------------------
 

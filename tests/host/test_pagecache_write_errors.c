@@ -167,7 +167,7 @@ static void small_files_share_commands(void **state)
 		inode[i] = new_file();
 		assert_int_equal(write_at(inode[i], 0, bytes + i, 1000), 0);
 	}
-	writeback_all(volume);
+	assert_int_equal(writeback_all(volume), 0);
 	assert_int_equal(cache.dirty, 0);
 	assert_int_equal(fake_writes.requests, 1);
 	assert_int_equal(fake_writes.transactions, 1);
@@ -186,7 +186,7 @@ static void a_small_log_takes_it_in_parts(void **state)
 		inode[i] = new_file();
 		assert_int_equal(write_at(inode[i], 0, bytes + i, 30000), 0);
 	}
-	writeback_all(volume);
+	assert_int_equal(writeback_all(volume), 0);
 	assert_int_equal(cache.dirty, 0);
 	assert_true(fake_writes.transactions > 2);
 	for (unsigned i = 0; i < 20; i++) {
