@@ -186,7 +186,8 @@ class Run:
         """From the entry of the card's interrupt to the first instruction of its WTD, under full load."""
         at = waiting.symbols()
         words = (f",entry={at['irq_stubs']:x}:{at['irq_stubs'] + 224 * 16:x},handler={at['e1000_interrupt']:x},"
-                 f"other={at['e1000_look']:x},post={at['wtd_post_fast']:x},work={at['e1000_poll']:x}")
+                 f"other={at['e1000_look']:x},post={at['wtd_post_interrupt']:x},"
+                 f"run={at['wtd_run_fast']:x},work={at['e1000_poll']:x}")
         with Pagewire(counted=True, words=words) as machine:
             rows = []
             for title, path, connections in LOADS:
@@ -196,7 +197,7 @@ class Run:
                 after = machine.counter.line()
                 count, total = (after[n] - before[n] for n in (7, 8))
                 rows.append({"title": title, "interrupts": count, "mean": total / count if count else None,
-                             "least": after[9] if count else None, "worst": after[10] if count else None})
+                             "least": after[9] or None, "worst": after[10] if count else None})
                 say(f"interrupt to WTD: {rows[-1]}")
             self.results["wtd"] = rows
         self.save()

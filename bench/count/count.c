@@ -11,8 +11,9 @@
 // With entry=LOW:HIGH, handler=ADDRESS, other=ADDRESS, post=ADDRESS and work=ADDRESS (hex) it measures spans of
 // instructions: from a block that begins in LOW..HIGH-1 (the entries of interrupts) to work, if handler and then
 // post are executed after it and other, which calls handler by itself, is not. span_least and span_worst are those
-// since the last reading. Without post, a span begins where handler is executed after an entry, anew each time: the
-// last interrupt before work counts.
+// since the last reading; with run=ADDRESS the least is that of a span in which run was executed after post: without it
+// work was about to begin when the interrupt came, and did not begin because of it. Without post, a span begins where
+// handler is executed after an entry, anew each time: the last interrupt before work counts.
 //
 // With profile=/path as well, each connection also writes there how often each block of code ran since
 // the start, a line each: address instructions executions load_bytes (bench/hot adds them up by function).
@@ -69,7 +70,8 @@ static struct block *blocks; // pushed by the translating thread, never removed
 static const char *profile;
 static bool memory = true;
 static struct {
-	uint64_t low, high, handler, other, post, work; // addresses; 0: no spans
+	uint64_t low, high, handler, other, post, run, work; // addresses; 0: no spans
+	bool ran;
 	uint64_t entered, handled, begun, count, sum, least, worst;
 } span;
 static uint64_t instructions, loads, load_bytes, stores, store_bytes, device_loads, device_stores;
@@ -129,17 +131,27 @@ static void on_handler(unsigned vcpu, void *data)
 {
 	(void)vcpu, (void)data;
 	span.handled = span.entered;
-	if (span.handled && !span.post)
+	if (span.handled && !span.post) {
 		span.begun = span.handled;
+		span.ran = !span.run;
+	}
 }
 
 // Without it the interrupt was somebody else's, or the card's before last.
 static void on_post(unsigned vcpu, void *data)
 {
 	(void)vcpu, (void)data;
-	if (span.handled && !span.begun)
+	if (span.handled && !span.begun) {
 		span.begun = span.handled;
+		span.ran = !span.run;
+	}
 	span.handled = 0;
+}
+
+static void on_run(unsigned vcpu, void *data)
+{
+	(void)vcpu, (void)data;
+	span.ran = true;
 }
 
 static void on_work(unsigned vcpu, void *data)
@@ -151,7 +163,7 @@ static void on_work(unsigned vcpu, void *data)
 	span.begun = 0;
 	span.count++;
 	span.sum += length;
-	if (!span.least || length < span.least)
+	if (span.ran && (!span.least || length < span.least))
 		span.least = length;
 	if (length > span.worst)
 		span.worst = length;
@@ -164,6 +176,7 @@ static void measure_spans(struct qemu_plugin_tb *tb)
 		     : address == span.work			  ? on_work
 		     : address == span.other			  ? on_other
 		     : address == span.post			  ? on_post
+		     : address == span.run			  ? on_run
 		     : address >= span.low && address < span.high ? on_entry
 								  : NULL;
 	if (fn)
@@ -270,6 +283,8 @@ qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, char **
 			span.other = strtoul(argv[i] + 6, NULL, 16);
 		if (!strncmp(argv[i], "post=", 5))
 			span.post = strtoul(argv[i] + 5, NULL, 16);
+		if (!strncmp(argv[i], "run=", 4))
+			span.run = strtoul(argv[i] + 4, NULL, 16);
 		if (!strncmp(argv[i], "work=", 5))
 			span.work = strtoul(argv[i] + 5, NULL, 16);
 	}

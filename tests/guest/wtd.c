@@ -294,11 +294,17 @@ KTEST("wtd", delayed, "a-delayed-wtd-joins-its-class-when-due-and-not-before")
 KTEST("wtd", delayed_order, "delayed-wtds-run-in-the-order-they-are-due")
 {
 	static struct wtd a = WTD_INIT(mark_fast, "test"), b = WTD_INIT(mark_sleeping, "test");
+	uint64_t start, between;
+	unsigned tries = 0;
 
-	begin();
-	wtd_post_after(&a, WTD_FAST, 6 * NS_PER_MS);
-	wtd_post_after(&b, WTD_FAST, 3 * NS_PER_MS);
-	thread_sleep_ns(20 * NS_PER_MS);
+	do { // again where the host stood still between the two
+		begin();
+		start = clock_ns();
+		wtd_post_after(&a, WTD_FAST, 6 * NS_PER_MS);
+		wtd_post_after(&b, WTD_FAST, 3 * NS_PER_MS);
+		between = clock_ns() - start;
+		thread_sleep_ns(20 * NS_PER_MS);
+	} while (between >= 3 * NS_PER_MS && ++tries < 10);
 	EXPECT(strcmp(run_log, "WF") == 0);
 }
 
