@@ -9,11 +9,13 @@ NM      := $(CROSS_COMPILE)nm
 NASM    ?= nasm
 B       := build
 
-# -mgeneral-regs-only: no FPU or SSE state in the kernel. -mcmodel=kernel: linked in the top 2 GB.
+# -mgeneral-regs-only: no FPU or SSE state in the kernel, so no stack is aligned for it.
+# -mcmodel=kernel: linked in the top 2 GB.
 CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Wmissing-prototypes -Wstrict-prototypes -Wvla \
-          -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
-          -fno-omit-frame-pointer -momit-leaf-frame-pointer -fno-strict-aliasing -fno-common \
-          -fno-asynchronous-unwind-tables -fstack-protector-strong -mstack-protector-guard=global \
+          -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone \
+          -mgeneral-regs-only -mpreferred-stack-boundary=3 -fno-omit-frame-pointer -momit-leaf-frame-pointer \
+          -fno-strict-aliasing -fno-common -fno-asynchronous-unwind-tables \
+          -fstack-protector-strong -mstack-protector-guard=global \
           '-ffile-prefix-map=$(CURDIR)=.' -Iinclude -I. -MMD -MP
 # No -g: gdb stumbles over what NASM says about code in more than one section. Names come from the symbol table.
 NASMFLAGS := -f elf64
