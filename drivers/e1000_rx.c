@@ -40,8 +40,7 @@ bool e1000_interrupt(void *arg)
 	nic->masked = true;
 	__atomic_fetch_or(&nic->causes, causes, __ATOMIC_RELAXED);
 	e1000_stats.interrupts++;
-	wtd_post_fast(&nic->rx.poll);
-	return true;
+	return wtd_post_interrupt(&nic->rx.poll);
 }
 
 // The second half of a descriptor, as the card wrote it: length, status and errors in one load. The first, the

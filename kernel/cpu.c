@@ -39,7 +39,7 @@ struct table_register {
 
 void syscall_entry(void); // user.asm
 
-static struct cpu cpus[CPU_MAX];
+struct cpu cpus[CPU_MAX];
 static struct tss tss[CPU_MAX];
 static uint64_t gdt[7];
 static char features[160];

@@ -66,10 +66,10 @@ static inline void wrmsr(uint32_t msr, uint64_t value)
 }
 static inline uint64_t rdtsc(void)
 {
-	uint32_t low, high;
+	uint64_t low, high; // 32 bits each, the rest is zeros
 
 	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-	return (uint64_t)high << 32 | low;
+	return high << 32 | low;
 }
 static inline uint64_t read_cr2(void)
 {

@@ -103,9 +103,9 @@ static void unclaimed(struct vector *v)
 // Interrupts off, on whatever stack was interrupted.
 void irq_dispatch(struct vector *v)
 {
-	const struct cpu *cpu;
+	struct cpu *cpu = this_cpu();
 
-	__asm__ volatile("incl %%gs:%c0" ::"i"(offsetof(struct cpu, irq_depth)) : "memory", "cc");
+	cpu->irq_depth++;
 	if (LIKELY(v->handler(v->arg))) {
 		v->claimed++;
 		v->unclaimed = 0;
@@ -113,9 +113,8 @@ void irq_dispatch(struct vector *v)
 		unclaimed(v);
 	}
 	lapic_eoi();
-	__asm__ volatile("decl %%gs:%c0" ::"i"(offsetof(struct cpu, irq_depth)) : "memory", "cc");
-	cpu = this_cpu();
-	if (cpu->irq_depth || cpu->wtd_disabled || cpu->in_fast_wtd)
+	cpu->irq_depth--;
+	if (cpu->busy)
 		return;
 	if (cpu->fast_pending)
 		wtd_run_fast();

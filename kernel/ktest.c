@@ -128,7 +128,8 @@ static void clean_up(void)
 	cpu->wtd_disabled = cpu_before.wtd_disabled;
 	cpu->in_fast_wtd = cpu_before.in_fast_wtd;
 	cpu->fast_owner = cpu_before.fast_owner;
-	cpu->fast_pending = !cpu->in_fast_wtd && sched_self()->queue[WTD_FAST].first;
+	cpu->fast_pending =
+	    !cpu->in_fast_wtd && !sched_self()->slice && wtd_queued(sched_self(), WTD_FAST);
 	panic_thread->mutexes = mutexes_before;
 	irq_restore(interrupts_before);
 }

@@ -31,8 +31,7 @@ void sched_set_rates(void)
 
 bool sched_worker_ready(const struct sched *s)
 {
-	return s->ready[THREAD_WORKER].first ||
-	       (s->queue[WTD_SLEEP].first && s->idle_workers.first);
+	return s->ready[THREAD_WORKER].first || (wtd_queued(s, WTD_SLEEP) && s->idle_workers.first);
 }
 
 bool sched_thread_ready(const struct sched *s)
@@ -62,7 +61,7 @@ static void slice_begin(struct sched *s, enum slice slice)
 void sched_slice_over(struct sched *s)
 {
 	s->slice = SLICE_NONE;
-	this_cpu()->fast_pending = s->queue[WTD_FAST].first != NULL;
+	this_cpu()->fast_pending = wtd_queued(s, WTD_FAST);
 	if (sched_worker_ready(s))
 		sched_consider(s, THREAD_WORKER);
 }
@@ -158,7 +157,7 @@ static bool anybody_ready(const struct sched *s)
 // if WTDs wait and all workers sleep.
 static void settle(struct sched *s)
 {
-	if (s->queue[WTD_SLEEP].first && !sched_worker_ready(s))
+	if (wtd_queued(s, WTD_SLEEP) && !sched_worker_ready(s))
 		worker_wanted(s);
 	if ((s->slice == SLICE_THREAD && !sched_thread_ready(s)) ||
 	    (s->slice == SLICE_WORKER && !sched_worker_ready(s)))

@@ -68,15 +68,22 @@ struct thread {
 
 struct wtd_figures {
 	uint64_t posted, run, hogs;
-	uint32_t depth, depth_high;
-	uint64_t longest; // cycles
+	uint32_t depth_high; // the most that were ever queued
+	int32_t room;	     // how many fewer are queued now
+	uint64_t longest;    // cycles
 	const char *longest_owner;
 	uint64_t latency[WTD_LATENCY_BUCKETS];
 	uint64_t latency_sum; // cycles
 };
 
+static inline uint32_t wtd_depth(const struct wtd_figures *f)
+{
+	return f->depth_high - (uint32_t)f->room;
+}
+
 struct wtd_queue {
-	struct wtd *first, *last;
+	struct wtd
+	    head; // of a ring: next is the first, prev the last, the head itself where there is none
 	struct wtd_figures figures;
 };
 
@@ -113,10 +120,10 @@ static inline struct sched *sched_self(void)
 // clock_cycles without the call, for what runs for every packet.
 static inline uint64_t sched_cycles(void)
 {
-	uint32_t low, high;
+	uint64_t low, high; // 32 bits each, the rest is zeros
 
 	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-	return (uint64_t)high << 32 | low;
+	return high << 32 | low;
 }
 
 // Interrupts are off already; with one processor that alone keeps others out.
@@ -131,6 +138,11 @@ static inline void sched_unlock(struct sched *s)
 		__atomic_store_n(&s->lock, 0, __ATOMIC_RELEASE);
 	else
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline bool wtd_queued(const struct sched *s, enum wtd_class class)
+{
+	return s->queue[class].head.next != &s->queue[class].head;
 }
 
 // Lists of threads through next and prev, all (S).
@@ -188,12 +200,12 @@ void sched_switch(struct sched *s);
 void sched_block(struct sched *s, uint64_t ns);
 bool sched_worker_ready(const struct sched *s); // (S) a worker could run now
 bool sched_thread_ready(const struct sched *s); // (S) one above THREAD_LOW
-// (S) For fast WTDs: whether those below have a turn now, or get one because of the row's length.
+// (S) For fast WTDs: whether those below have a turn now, or get one because of the row's length. No fast WTD is
+// pending while there is a slice, and no row of fast ones is longer than the row that it is part of.
 bool sched_bound_reached(struct sched *s);
 static inline bool sched_bound(struct sched *s)
 {
-	return UNLIKELY(s->row >= WTD_BOUND || s->fast_row >= WTD_BOUND - 1 || s->slice) &&
-	       sched_bound_reached(s);
+	return UNLIKELY(s->row >= WTD_BOUND - 1) && sched_bound_reached(s);
 }
 void sched_slice_over(struct sched *s); // (S) also before its time: its thread sleeps
 extern uint64_t sched_gap_cycles;	// ROW_GAP
@@ -231,6 +243,7 @@ void task_enter(struct thread *next);
 
 // wtd.c
 // --------------------------------------------------------------------------------------------
+void wtd_init_queues(void); // boot, before anything is posted
 void wtd_enqueue(struct sched *s, struct wtd *work, enum wtd_class class); // (S) IDLE node
 struct wtd *wtd_dequeue(struct sched *s, enum wtd_class class);		   // (S) null: none
 // (S) Figures: a WTD of `class` posted at `posted` began at `start` and ran until `end` (cycles).

@@ -227,6 +227,7 @@ void thread_init(void)
 				      .since = clock_cycles(),
 				      .quantum = clock_ns_to_cycles(THREAD_QUANTUM)};
 	wtd_init(&boot_thread.timer, time_is_up, "sleep");
+	wtd_init_queues();
 	mark_boot_stack();
 	enlist(&boot_thread);
 	this_cpu()->current = &boot_thread;

@@ -87,7 +87,7 @@ static void worker_main(void *arg)
 			run_item(s, self, work);
 		else if (!self->leave)
 			park(s, self);
-		if (!s->queue[WTD_SLEEP].first)
+		if (!wtd_queued(s, WTD_SLEEP))
 			s->at_maximum = false;
 	}
 	sched_unlock(s);
@@ -100,7 +100,7 @@ static void worker_main(void *arg)
 // (S)
 static bool starved(const struct sched *s)
 {
-	return s->queue[WTD_SLEEP].first && !sched_worker_ready(s);
+	return wtd_queued(s, WTD_SLEEP) && !sched_worker_ready(s);
 }
 
 void keeper_wake(struct sched *s)
@@ -119,7 +119,7 @@ void worker_wanted(struct sched *s)
 		return;
 	s->at_maximum = true;
 	s->workers_max_hits++;
-	trace(TRACE_WTD_WORKERS_MAX, s->workers, s->queue[WTD_SLEEP].figures.depth, 0);
+	trace(TRACE_WTD_WORKERS_MAX, s->workers, wtd_depth(&s->queue[WTD_SLEEP].figures), 0);
 }
 
 static bool add_worker(struct sched *s)

@@ -27,23 +27,32 @@ void wtd_set_rates(void)
 
 // ---- queues ----
 
+void wtd_init_queues(void)
+{
+	for (struct sched *s = scheds; s < scheds + CPU_MAX; s++)
+		for (struct wtd_queue *q = s->queue; q < s->queue + WTD_CLASSES; q++)
+			q->head.next = q->head.prev = &q->head;
+}
+
 // Every instruction here is on the way from an interrupt to its WTD.
 static inline void append(struct sched *s, struct wtd *work, enum wtd_class class)
 {
 	struct wtd_queue *q = &s->queue[class];
-	struct wtd *last = q->last;
+	struct wtd *last = q->head.prev;
 
 	work->posted = sched_cycles();
 	work->class = class;
 	work->state = WTD_QUEUED;
 	work->cpu = (uint16_t)(s - scheds);
-	work->next = NULL;
+	work->next = &q->head;
 	work->prev = last;
-	*(last ? &last->next : &q->first) = work;
-	q->last = work;
+	last->next = work;
+	q->head.prev = work;
 	q->figures.posted++;
-	if (++q->figures.depth > q->figures.depth_high)
-		q->figures.depth_high = q->figures.depth;
+	if (UNLIKELY(--q->figures.room < 0)) {
+		q->figures.room = 0;
+		q->figures.depth_high++;
+	}
 }
 
 // While a fast WTD runs, whoever runs it looks at the queue itself: locks that are dropped meanwhile
@@ -69,34 +78,27 @@ void wtd_enqueue(struct sched *s, struct wtd *work, enum wtd_class class)
 
 static void unlink_node(struct wtd_queue *q, struct wtd *work)
 {
-	if (work->prev)
-		work->prev->next = work->next;
-	else
-		q->first = work->next;
-	if (work->next)
-		work->next->prev = work->prev;
-	else
-		q->last = work->prev;
-	work->next = work->prev = NULL;
+	work->prev->next = work->next;
+	work->next->prev = work->prev;
 	work->state = WTD_IDLE;
-	q->figures.depth--;
+	q->figures.room++;
 }
 
 // The first of a queue that is not empty.
 static inline struct wtd *take_first(struct wtd_queue *q)
 {
-	struct wtd *work = q->first, *next = work->next;
+	struct wtd *work = q->head.next, *next = work->next;
 
-	q->first = next;
-	*(next ? &next->prev : &q->last) = NULL;
+	q->head.next = next;
+	next->prev = &q->head;
 	work->state = WTD_IDLE;
-	q->figures.depth--;
+	q->figures.room++;
 	return work;
 }
 
 struct wtd *wtd_dequeue(struct sched *s, enum wtd_class class)
 {
-	return s->queue[class].first ? take_first(&s->queue[class]) : NULL;
+	return wtd_queued(s, class) ? take_first(&s->queue[class]) : NULL;
 }
 
 // ---- posting ----
@@ -141,6 +143,21 @@ bool wtd_post_fast(struct wtd *work)
 	append(s, work, WTD_FAST);
 	fast_queued(s);
 	leave(s, on);
+	return true;
+}
+
+bool wtd_post_interrupt(struct wtd *work)
+{
+	struct sched *s = sched_self();
+
+	if (UNLIKELY(work->state != WTD_IDLE)) {
+		post(work, WTD_FAST);
+		return true;
+	}
+	sched_lock(s);
+	append(s, work, WTD_FAST);
+	fast_queued(s);
+	sched_unlock(s);
 	return true;
 }
 
@@ -245,24 +262,22 @@ static inline uint64_t run_one(struct sched *s, struct cpu *cpu, uint64_t start)
 {
 	struct wtd *work = take_first(&s->queue[WTD_FAST]);
 	struct wtd_figures *f = &s->queue[WTD_FAST].figures;
-	const char *owner = work->owner;
-	uint64_t posted = work->posted, end;
+	uint64_t posted = work->posted;
 
-	cpu->fast_owner = owner;
+	cpu->fast_owner = work->owner;
 	sched_unlock(s);
 	irq_restore(true);
 	work->fn(work);
 	irq_off();
 	sched_lock(s);
 	if (UNLIKELY(cpu->locks || cpu->wtd_disabled))
-		leak_panic(cpu, owner);
-	end = sched_cycles();
+		leak_panic(cpu, cpu->fast_owner);
 	sched_row(s, start);
 	s->fast_row++;
+	s->wtd_end = sched_cycles();
 	wtd_account_start(f, posted, start);
-	wtd_account_run(f, owner, start, end);
-	s->wtd_end = end;
-	return end;
+	wtd_account_run(f, cpu->fast_owner, start, s->wtd_end);
+	return s->wtd_end;
 }
 
 // Interrupts are off on entry and on return, on while a function runs.
@@ -276,7 +291,7 @@ void wtd_run_fast(void)
 	cpu->fast_pending = false;
 	sched_lock(s);
 	sched_idle_over(s, now);
-	while (s->queue[WTD_FAST].first && !sched_bound(s))
+	while (wtd_queued(s, WTD_FAST) && !sched_bound(s))
 		now = run_one(s, cpu, now);
 	cpu->fast_pending =
 	    false; // a slice that ended meanwhile: none is left, or others have a turn

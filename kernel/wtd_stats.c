@@ -23,7 +23,7 @@ void wtd_stats(unsigned cpu, enum wtd_class class, struct wtd_stats *out)
 	    .run = f->run,
 	    .hogs = f->hogs,
 	    .slices_given = s->slices_given,
-	    .depth = f->depth,
+	    .depth = wtd_depth(f),
 	    .depth_high = f->depth_high,
 	    .longest_ns = clock_cycles_to_ns(f->longest),
 	    .longest_owner = f->longest_owner,
@@ -73,7 +73,7 @@ static uint64_t shown(const struct wtd_figures *f, enum shown which)
 	case SHOWN_HOGS:
 		return f->hogs;
 	case SHOWN_DEPTH:
-		return f->depth;
+		return wtd_depth(f);
 	default:
 		return f->depth_high;
 	}

@@ -34,9 +34,9 @@ define pw-queues
   set $class = 0
   while $class < 2
     set $queue = &scheds[0].queue[$class]
-    printf "class %u: posted %lu run %lu depth %u high %u hogs %lu\n", $class, $queue->figures.posted, $queue->figures.run, $queue->figures.depth, $queue->figures.depth_high, $queue->figures.hogs
-    set $work = $queue->first
-    while $work
+    printf "class %u: posted %lu run %lu depth %u high %u hogs %lu\n", $class, $queue->figures.posted, $queue->figures.run, $queue->figures.depth_high - $queue->figures.room, $queue->figures.depth_high, $queue->figures.hogs
+    set $work = $queue->head.next
+    while $work != &$queue->head
       printf "  %s ", $work->owner
       info symbol $work->fn
       set $work = $work->next

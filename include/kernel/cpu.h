@@ -16,8 +16,14 @@ struct cpu {
 	uintptr_t user_sp;	// gs:16, the program's stack pointer for a moment at SYSCALL
 	struct thread *current;
 	uint32_t index;
-	uint32_t irq_depth;    // > 0: in an interrupt handler
-	uint32_t wtd_disabled; // > 0: fast WTDs wait (wtd_disable, spin_lock_wtd)
+	union {
+		struct {
+			uint32_t wtd_disabled; // > 0: fast WTDs wait (wtd_disable, spin_lock_wtd)
+			uint16_t irq_depth;    // > 0: in an interrupt handler
+			bool in_fast_wtd;
+		};
+		uint64_t busy; // any of them: what comes due waits
+	};
 	union {
 		struct {
 			bool need_switch;  // a better thread or worker is ready
@@ -26,7 +32,6 @@ struct cpu {
 		};
 		uint16_t kick; // either: sched_kick has something to do
 	};
-	bool in_fast_wtd;
 	const char *fast_owner; // owner of the fast WTD that runs, for panics
 	struct spinlock *locks; // innermost held
 };
@@ -49,9 +54,12 @@ static inline void irq_restore(bool on)
 }
 static inline void cpu_relax(void) {}
 #else
+extern struct cpu cpus[CPU_MAX];
 static inline struct cpu *this_cpu(void)
 {
 	struct cpu *cpu;
+	if (CPU_MAX == 1)
+		return cpus; // an address that the compiler knows
 	__asm__("movq %%gs:0, %0" : "=r"(cpu));
 	return cpu;
 }

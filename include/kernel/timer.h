@@ -15,10 +15,10 @@ uint64_t clock_cycles(void);
 #else
 static inline uint64_t clock_cycles(void)
 {
-	uint32_t low, high;
+	uint64_t low, high; // 32 bits each, the rest is zeros
 
 	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-	return (uint64_t)high << 32 | low;
+	return high << 32 | low;
 }
 #endif
 uint64_t clock_cycles_to_ns(uint64_t cycles); // a difference of two stamps; any context

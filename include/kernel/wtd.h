@@ -63,6 +63,9 @@ void wtd_init(struct wtd *work, wtd_fn fn, const char *owner);
 // ARMED is taken off the timer wheel and queued now.
 bool wtd_post_fast(struct wtd *work);
 bool wtd_post(struct wtd *work);
+// Interrupts off, no lock of the scheduler's users held: wtd_post_fast for the last line of an interrupt handler. It
+// says true in any case, which is what the handler has to say then.
+bool wtd_post_interrupt(struct wtd *work);
 // Any context. Queues the node in `class` once delay_ns have passed; re-arms a node that was ARMED,
 // leaves a QUEUED one alone (false).
 bool wtd_post_after(struct wtd *work, enum wtd_class class, uint64_t delay_ns);

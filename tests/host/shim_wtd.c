@@ -176,6 +176,12 @@ WEAK bool wtd_post_fast(struct wtd *work)
 	return enqueue(work, WTD_FAST);
 }
 
+WEAK bool wtd_post_interrupt(struct wtd *work)
+{
+	enqueue(work, WTD_FAST);
+	return true;
+}
+
 WEAK bool wtd_post(struct wtd *work)
 {
 	return enqueue(work, WTD_SLEEP);
