@@ -77,7 +77,7 @@ void http_decide_head(struct http_exchange *x)
 		http_answer_closing(x, 413,
 				    "No request here needs a body, least of all one so long.");
 	} else if (r->asterisk) {
-		x->status = 204;
+		x->status = 200;
 		x->body = HTTP_BODY_NONE;
 		x->stage = HTTP_STAGE_SEND;
 	} else if ((status = http_path_decode(x->head + r->path.at, r->path.len, x->path_text,

@@ -155,7 +155,7 @@ static void options_found(struct http_exchange *x, int status)
 		x->resource = status				  ? HTTP_ON_ABSENT
 			      : x->inode->type == INODE_DIRECTORY ? HTTP_ON_COLLECTION
 								  : HTTP_ON_FILE;
-	x->status = 204;
+	x->status = 200;
 	x->body = HTTP_BODY_NONE;
 	x->stage = HTTP_STAGE_SEND;
 }

@@ -281,12 +281,14 @@ static void generated_fields(const struct http_exchange *x, struct text *t)
 	field(t, "X-Content-Type-Options", "nosniff");
 }
 
-// RFC 4918 section 10.1; and what makes Microsoft's clients ask for WebDAV rather than FrontPage.
+// RFC 4918 section 10.1; and what makes Microsoft's clients ask for WebDAV rather than FrontPage. A 200 without a body,
+// as other servers give it: some clients take a 204 for a server without WebDAV.
 static void options(const struct http_exchange *x, struct text *t)
 {
 	allow(x, t);
 	field(t, "DAV", rights_writing() ? "1, 2, 3" : "1, 3");
 	field(t, "MS-Author-Via", "DAV");
+	field_u64(t, "Content-Length", 0);
 }
 
 size_t http_response_head(const struct http_exchange *x, struct text *t)

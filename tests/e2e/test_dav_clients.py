@@ -86,7 +86,7 @@ class Client:
 
 def test_windows_explorer(vm):
     c = Client(vm, "Microsoft-WebDAV-MiniRedir/10.0.19045")
-    c("OPTIONS", "/", want=204, translate="f")
+    c("OPTIONS", "/", translate="f")
     assert "2" in c.headers["DAV"] and c.headers["MS-Author-Via"] == "DAV" and "PROPFIND" in c.headers["Allow"]
     root = c.propfind("/", 0, translate="f")
     assert root["/"][D + "resourcetype"].find(D + "collection") is not None
@@ -134,7 +134,7 @@ QUOTA = FINDER.format("<D:quota-available-bytes/>\n<D:quota-used-bytes/>\n<D:quo
 
 def test_macos_finder(vm):
     c = Client(vm, "WebDAVFS/3.0.0 (03008000) Darwin/23.0.0 (arm64)")
-    c("OPTIONS", "/", want=204)
+    c("OPTIONS", "/")
     assert re.search(r"\b2\b", c.headers["DAV"])  # or the volume is mounted read-only
     assert D + "collection" in [e.tag for e in c.propfind("/", 0, STAT)["/"][D + "resourcetype"]]
     quota = c.propfind("/", 0, QUOTA)["/"]
@@ -171,7 +171,7 @@ FREE = ('<?xml version="1.0" encoding="utf-8" ?><D:propfind xmlns:D="DAV:"><D:pr
 
 def test_gnome_files(vm):
     c = Client(vm, "gvfs/1.50.3")
-    c("OPTIONS", "/", want=204)
+    c("OPTIONS", "/")
     assert "PROPFIND" in c.headers["Allow"] and c.headers["DAV"]
     assert c.propfind("/", 0, GVFS)["/"][D + "resourcetype"].find(D + "collection") is not None
     c.propfind("/", 0, FREE)
