@@ -151,7 +151,7 @@ static int must_be_empty(struct change *c, struct inode *dir)
 	return empty > 0 ? 0 : empty ? empty : -ENOTEMPTY;
 }
 
-int name_remove(struct inode *dir, const char *name, size_t len)
+int name_remove_if(struct inode *dir, const char *name, size_t len, const struct inode *expected)
 {
 	struct place place = {.dir = dir, .name = name, .len = len};
 	struct change c;
@@ -164,6 +164,8 @@ int name_remove(struct inode *dir, const char *name, size_t len)
 	error = look(&c, &place);
 	if (!error && !place.inode)
 		error = -ENOENT;
+	if (!error && expected && place.inode != expected)
+		error = -ESTALE;
 	bool is_dir = !error && place.inode->type == INODE_DIRECTORY;
 	if (is_dir)
 		error = must_be_empty(&c, place.inode);
@@ -180,6 +182,11 @@ int name_remove(struct inode *dir, const char *name, size_t len)
 	error = change_end(&c, error);
 	put(place.inode);
 	return error;
+}
+
+int name_remove(struct inode *dir, const char *name, size_t len)
+{
+	return name_remove_if(dir, name, len, NULL);
 }
 
 // ---- rename ----
@@ -209,11 +216,13 @@ static int is_under(struct inode *dir, const struct inode *above)
 
 // 0, an error, or 1: nothing is to be done.
 static int check_rename(struct change *c, const struct place *from, const struct place *to,
-			unsigned mode)
+			unsigned mode, const struct inode *expected)
 {
 	const struct inode *moves = from->inode;
 	if (!moves)
 		return -ENOENT;
+	if (expected && moves != expected)
+		return -ESTALE;
 	if (moves == to->inode)
 		return 1;
 	if (moves->type == INODE_DIRECTORY) {
@@ -264,7 +273,8 @@ static void forget_renamed(const struct place *from, const struct place *to)
 		lost_name(to->inode);
 }
 
-static int try_rename(struct place from, struct place to, unsigned mode)
+static int try_rename(struct place from, struct place to, unsigned mode,
+		      const struct inode *expected)
 {
 	struct change c;
 	int error = change_check_name(from.name, from.len);
@@ -282,7 +292,7 @@ static int try_rename(struct place from, struct place to, unsigned mode)
 	if (!error)
 		error = look(&c, &to);
 	if (!error)
-		error = check_rename(&c, &from, &to, mode);
+		error = check_rename(&c, &from, &to, mode, expected);
 	bool same = error > 0;
 	if (!error)
 		error = rename(&c, &from, &to);
@@ -294,15 +304,22 @@ static int try_rename(struct place from, struct place to, unsigned mode)
 	return error;
 }
 
-int name_rename(struct inode *from_dir, const char *from_name, size_t from_len,
-		struct inode *to_dir, const char *to_name, size_t to_len, unsigned mode)
+int name_rename_if(struct inode *from_dir, const char *from_name, size_t from_len,
+		   struct inode *to_dir, const char *to_name, size_t to_len, unsigned mode,
+		   const struct inode *expected)
 {
 	struct place from = {.dir = from_dir, .name = from_name, .len = from_len};
 	struct place to = {.dir = to_dir, .name = to_name, .len = to_len};
 	unsigned tries = 0;
 	int error;
 	do
-		error = try_rename(from, to, mode);
+		error = try_rename(from, to, mode, expected);
 	while (change_again(from_dir->volume, &error, &tries));
 	return error;
+}
+
+int name_rename(struct inode *from_dir, const char *from, size_t from_len, struct inode *to_dir,
+		const char *to, size_t to_len, unsigned mode)
+{
+	return name_rename_if(from_dir, from, from_len, to_dir, to, to_len, mode, NULL);
 }

@@ -26,6 +26,18 @@ const char *dav_if_field(const struct http_exchange *x, size_t *len)
 	return *len ? x->head + x->request.dav_if.at : NULL;
 }
 
+bool dav_if_has_etag(const struct http_exchange *x)
+{
+	struct dav_if f = {0};
+	enum dav_if_piece piece;
+
+	f.text = dav_if_field(x, &f.len);
+	while (f.text && (piece = dav_if_next(&f)) != DAV_IF_END && piece != DAV_IF_BAD)
+		if (piece == DAV_IF_ETAG)
+			return true;
+	return false;
+}
+
 static void run(struct http_job *job)
 {
 	struct lookup *l = CONTAINER_OF(job, struct lookup, job);

@@ -65,5 +65,7 @@ bool dav_lock_write(const struct dav_lock *lock, struct text *t);
 // dav_if_weigh.c. At admission: 0: go on; 400, 412, 503; -EAGAIN: an entity tag is being looked for, x waits and
 // comes back to HTTP_STAGE_ADMIT.
 int dav_if_weigh(struct http_exchange *x) MUST_CHECK;
+// Whether the If field, which was weighed, names an entity tag.
+bool dav_if_has_etag(const struct http_exchange *x);
 // The request's If field; null: none.
 const char *dav_if_field(const struct http_exchange *x, size_t *len);

@@ -82,6 +82,14 @@ bool http_change_conditions(struct http_exchange *x)
 	return false;
 }
 
+bool http_change_conditional(const struct http_exchange *x)
+{
+	const struct http_request *r = &x->request;
+
+	return r->has_if_match || r->has_if_none_match || r->if_unmodified_since.len ||
+	       dav_if_has_etag(x);
+}
+
 // Who waits for a password to be verified is looked up anew afterwards.
 static bool goes_on(struct http_exchange *x, int why)
 {

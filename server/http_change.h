@@ -38,7 +38,8 @@ struct http_change {
 	struct inode *dir, *file; // references, or null: verb by verb
 	uint64_t expected;	  // the inode that the name must lead to (0: none) ...
 	uint32_t generation;
-	bool conditional; // ... if this is set
+	bool
+	    conditional; // ... if this is set; of DELETE and MOVE: that the source's must lead to `file`
 	bool overwrite, deep, move;
 	bool tree; // it may take long: a collection, or bytes that are copied
 	bool has_mtime;
@@ -69,6 +70,8 @@ bool http_change_unlocked(struct http_exchange *x, const char *path, size_t len,
 			  enum dav_scope scope);
 // The preconditions alone, on x->inode as it is now. False: answered with 412.
 bool http_change_conditions(struct http_exchange *x);
+// Whether the request has any that speak of what the name leads to: then it must lead there still when it is changed.
+bool http_change_conditional(const struct http_exchange *x);
 // Null: no memory, and it was answered.
 struct http_change *http_change_new(struct http_exchange *x, const char *to, size_t to_len);
 void http_change_start(struct http_change *c, struct http_exchange *x,
@@ -91,9 +94,9 @@ bool http_change_hides(const struct inode *inode);
 void http_change_failed(struct http_change *c, const char *path, size_t len, bool collection,
 			uint16_t status);
 
-// http_tree.c. Worker. Everything that the name leads to; what fails is in c->failures, and then it is there
-// still. 0, or an error about the name itself.
-int http_tree_remove(struct http_change *c, const char *path, size_t len);
+// http_tree.c. Worker. Everything that the name leads to, if that is `only` (null: whatever it is; else -ESTALE);
+// what fails is in c->failures, and then it is there still. 0, or an error about the name itself.
+int http_tree_remove(struct http_change *c, const char *path, size_t len, const struct inode *only);
 // c->path, which is `from`, to c->to; mode: enum name_mode, for a file. Members that fail are in c->failures.
 int http_tree_copy(struct http_change *c, struct inode *from, unsigned mode);
 // http_copy.c. Worker. One regular file into another that is new: bytes, on the disk, and properties; the

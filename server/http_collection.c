@@ -84,7 +84,7 @@ static void gone(const struct http_change *c)
 
 static void run_delete(struct http_change *c)
 {
-	c->error = http_tree_remove(c, c->path, c->path_len);
+	c->error = http_tree_remove(c, c->path, c->path_len, c->conditional ? c->file : NULL);
 	c->status = 204;
 	gone(c);
 }
@@ -123,6 +123,9 @@ static void delete_found(struct http_exchange *x, int status)
 	if (!(c = http_change_new(x, NULL, 0)))
 		return;
 	c->tree = collection;
+	c->conditional = http_change_conditional(x);
+	c->file = x->inode;
+	inode_get(c->file);
 	http_change_start(c, x, run_delete, delete_done);
 }
 HTTP_METHOD(DELETE, .on = HTTP_ON_FILE | HTTP_ON_COLLECTION, .changes = true,
@@ -148,8 +151,9 @@ static int rename(struct http_change *c)
 		return error;
 	error = http_change_parent(c->to, c->to_len, &to, &new_name, &new_len);
 	if (error == 0) {
-		error = name_rename(from, name, len, to, new_name, new_len,
-				    c->overwrite ? NAME_REPLACE : NAME_NEW);
+		error = name_rename_if(from, name, len, to, new_name, new_len,
+				       c->overwrite ? NAME_REPLACE : NAME_NEW,
+				       c->conditional ? c->file : NULL);
 		inode_put(to);
 	}
 	// Two names of one file: nothing was renamed, and the old name is to go all the same.
@@ -176,7 +180,7 @@ static void run_act(struct http_change *c)
 	c->error = act(c);
 	c->status = c->expected ? 204 : 201;
 	if (c->overwrite && in_the_way(c->error) && c->expected) {
-		c->error = http_tree_remove(c, c->to, c->to_len);
+		c->error = http_tree_remove(c, c->to, c->to_len, NULL);
 		if (c->error == 0 && !c->failures.count)
 			c->error = act(c);
 	}
@@ -239,6 +243,7 @@ static void looked(struct http_change *seen)
 	c->move = seen->move;
 	c->tree = !c->move || (there && there->type == INODE_DIRECTORY);
 	c->expected = there ? there->number : 0;
+	c->conditional = http_change_conditional(x);
 	c->file = x->inode;
 	inode_get(c->file);
 	http_change_start(c, x, run_act, NULL);

@@ -287,9 +287,8 @@ static void put_new(struct http_exchange *x, int status)
 		return;
 	u->expected = status ? 0 : x->inode->number;
 	u->generation = status ? 0 : x->inode->generation;
-	u->conditional = x->request.has_if_match || x->request.has_if_none_match ||
-			 x->request.if_unmodified_since.len ||
-			 !http_change_either_way(x, x->path_text, x->path.len);
+	u->conditional =
+	    http_change_conditional(x) || !http_change_either_way(x, x->path_text, x->path.len);
 	take_mtime(x, u);
 	c = http_change_new(x, NULL, 0);
 	if (c)

@@ -247,7 +247,7 @@ static void remove_all(struct walk *w)
 	}
 }
 
-int http_tree_remove(struct http_change *c, const char *path, size_t len)
+int http_tree_remove(struct http_change *c, const char *path, size_t len, const struct inode *only)
 {
 	struct inode *parent, *dir;
 	struct walk *w;
@@ -257,7 +257,7 @@ int http_tree_remove(struct http_change *c, const char *path, size_t len)
 
 	if (error)
 		return error;
-	error = name_remove(parent, name, name_len);
+	error = name_remove_if(parent, name, name_len, only);
 	if (error == -ENOTEMPTY) {
 		w = walk_new(c);
 		error = w ? name_find_wait(http_root, path, len, &dir) : -ENOMEM;

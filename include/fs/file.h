@@ -130,6 +130,13 @@ int symlink_create(struct inode *dir, const char *name, size_t len, const char *
 		   size_t target_len, struct inode **out) MUST_CHECK;
 // -ENOENT; -ENOTEMPTY for a directory with entries. Who has the file open keeps reading it.
 int name_remove(struct inode *dir, const char *name, size_t len) MUST_CHECK;
+// name_remove, name_rename, if the (old) name leads to that inode now, of which the caller has a reference (null:
+// whatever it leads to); else -ESTALE.
+int name_remove_if(struct inode *dir, const char *name, size_t len,
+		   const struct inode *expected) MUST_CHECK;
+int name_rename_if(struct inode *from_dir, const char *from, size_t from_len, struct inode *to_dir,
+		   const char *to, size_t to_len, unsigned mode,
+		   const struct inode *expected) MUST_CHECK;
 // -EINVAL when a directory would come under itself; the same inode on both sides: nothing happens.
 int name_rename(struct inode *from_dir, const char *from, size_t from_len, struct inode *to_dir,
 		const char *to, size_t to_len, unsigned mode) MUST_CHECK;

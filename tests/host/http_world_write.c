@@ -315,7 +315,7 @@ static bool has_members(const char *path)
 	return false;
 }
 
-int name_remove(struct inode *dir, const char *name, size_t len)
+int name_remove_if(struct inode *dir, const char *name, size_t len, const struct inode *expected)
 {
 	char path[600];
 	struct inode *there;
@@ -326,6 +326,8 @@ int name_remove(struct inode *dir, const char *name, size_t len)
 	there = world_find(path);
 	if (!there)
 		return -ENOENT;
+	if (expected && there != expected)
+		return -ESTALE;
 	if (has_members(path))
 		return -ENOTEMPTY;
 	if (world.remove_error && strcmp(world.remove_error_path, path) == 0)
@@ -333,6 +335,11 @@ int name_remove(struct inode *dir, const char *name, size_t len)
 	unname(there);
 	changed_name(dir);
 	return 0;
+}
+
+int name_remove(struct inode *dir, const char *name, size_t len)
+{
+	return name_remove_if(dir, name, len, NULL);
 }
 
 // What may stand at the new name.
@@ -349,8 +356,8 @@ static int replaceable(struct inode *what, struct inode *there, unsigned mode)
 	return has_members(world_file_of(there)->path) ? -ENOTEMPTY : 0;
 }
 
-int name_rename(struct inode *from_dir, const char *from, size_t from_len, struct inode *to_dir,
-		const char *to, size_t to_len, unsigned mode)
+int name_rename_if(struct inode *from_dir, const char *from, size_t from_len, struct inode *to_dir,
+		   const char *to, size_t to_len, unsigned mode, const struct inode *expected)
 {
 	char path[600], new[600];
 	struct inode *what, *there;
@@ -364,6 +371,8 @@ int name_rename(struct inode *from_dir, const char *from, size_t from_len, struc
 	there = world_find(new);
 	if (!what)
 		return -ENOENT;
+	if (expected && what != expected)
+		return -ESTALE;
 	error = replaceable(what, there, mode);
 	if (error)
 		return error;

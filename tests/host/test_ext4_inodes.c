@@ -232,6 +232,32 @@ static void orphans_are_finished_by_the_next_mount(void **state)
 	orphans("-b 1024 -O ^orphan_file,^metadata_csum", 40);
 }
 
+// A name that leads to something else by now is left alone by who was sure of what it led to.
+static void a_name_that_leads_elsewhere_stays(void **state)
+{
+	struct inode *was, *is, *found;
+	start("-b 1024", "8m");
+	assert_int_equal(file_create(root, 0600, &was), 0);
+	assert_int_equal(file_create(root, 0600, &is), 0);
+	assert_int_equal(file_link(root, "a", 1, was, NAME_NEW), 0);
+	assert_int_equal(file_link_if(root, "a", 1, is, is->number, is->generation), -ESTALE);
+	assert_int_equal(file_link_if(root, "a", 1, is, was->number, was->generation + 1), -ESTALE);
+	assert_int_equal(file_link_if(root, "a", 1, is, was->number, was->generation), 0);
+	assert_int_equal(name_remove_if(root, "a", 1, was), -ESTALE);
+	assert_int_equal(name_rename_if(root, "a", 1, root, "b", 1, NAME_NEW, was), -ESTALE);
+	assert_int_equal(name_find_wait(bed_volume, "a", 1, &found), 0);
+	assert_ptr_equal(found, is);
+	inode_put(found);
+	assert_int_equal(name_rename_if(root, "a", 1, root, "b", 1, NAME_NEW, is), 0);
+	assert_int_equal(name_remove_if(root, "a", 1, is), -ENOENT);
+	assert_int_equal(name_remove_if(root, "b", 1, is), 0);
+	assert_int_equal(name_find_wait(bed_volume, "b", 1, &found), -ENOENT);
+	inode_put(was);
+	inode_put(is);
+	inode_wait_deleted();
+	finish();
+}
+
 // What was freed and is not committed may not be given out: who needs it waits for that commit.
 static void room_that_waits_for_a_commit_is_waited_for(void **state)
 {
@@ -276,6 +302,7 @@ int main(void)
 	    cmocka_unit_test(every_inode_is_given_out_once_and_comes_back),
 	    cmocka_unit_test(directories_of_the_root_spread_and_others_stay_near),
 	    cmocka_unit_test(what_the_table_says_of_inodes_of_each_size),
+	    cmocka_unit_test(a_name_that_leads_elsewhere_stays),
 	    cmocka_unit_test(room_that_waits_for_a_commit_is_waited_for),
 	    cmocka_unit_test(orphans_are_finished_by_the_next_mount),
 	};

@@ -164,6 +164,39 @@ static void if_unmodified_since_holds_when_the_name_is_taken_too(void **state)
 	assert_int_equal(world_find("old")->size, 3);
 }
 
+// Whichever of the two comes first: what was put is not what the condition allowed to go.
+static void a_condition_holds_when_the_name_goes_too(void **state)
+{
+	static const char *const requests[] = {"DELETE /old" H "If-Match: %s\r\n\r\n",
+					       "MOVE /old" H
+					       "Destination: /moved\r\nIf-Match: %s\r\n\r\n",
+					       "DELETE /old" H "If: ([%s])\r\n\r\n"};
+	unsigned refused = 0, done = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(requests); i++)
+		for (unsigned steps = 0; steps < 30; steps++) {
+			char request[200], tag[80];
+			struct tcp_pcb *pcb = client_ask("HEAD /old" H "\r\n", 200), *other;
+			const char *at = strstr(world_heard(pcb), "ETag: ");
+
+			assert_non_null(at);
+			snprintf(tag, sizeof(tag), "%.*s", (int)strcspn(at + 6, "\r"), at + 6);
+			snprintf(request, sizeof(request), requests[i], tag);
+			pcb = put_half("old", "");
+			world_say_bytes(pcb, client_content + 99, 1, 0);
+			for (unsigned n = 0; n < steps && world_step(); n++)
+				;
+			other = world_connect(2);
+			world_say(other, request, 0);
+			world_settle();
+			assert_in_range(client_status(pcb), 201, 204);
+			client_has_content("old", 100);
+			refused += client_status(other) == 412;
+			done += client_status(other) != 412;
+		}
+	assert_true(refused && done);
+}
+
 #define LOCKINFO                                                                                   \
 	"<lockinfo xmlns='DAV:'><lockscope><exclusive/></lockscope><locktype><write/></locktype>"  \
 	"</lockinfo>"
@@ -318,6 +351,7 @@ int main(void)
 	    TEST(a_head_that_waits_for_memory_says_what_there_is_when_it_goes),
 	    TEST(parts_keep_the_length_that_was_said),
 	    TEST(if_unmodified_since_holds_when_the_name_is_taken_too),
+	    TEST(a_condition_holds_when_the_name_goes_too),
 	    TEST(a_name_locked_while_a_body_comes_is_locked),
 	    TEST(a_collection_that_moves_while_a_body_comes_does_not_take_it_along),
 	    TEST(a_tree_is_not_moved_away_from_what_closes_a_part_of_it),
