@@ -123,13 +123,34 @@ void userfile_unclaim(struct inode *inode, int32_t writes)
 	wtd_enable();
 }
 
-static int file_run(struct stream *s)
+// Of an inode that the caller has a reference to, and has claimed so: both go with the stream, if there is one.
+static int open_inode(struct inode *inode, const struct stream_ops *ops, unsigned flags,
+		      int32_t writes, struct stream **out)
 {
-	struct userfile *f = userfile_of(s);
-	int error = userfile_claim(f->inode, -1);
+	struct userfile *f = pool_alloc(&file_pool);
 
-	if (!error)
-		f->writes = -1;
+	if (!f)
+		return -ENFILE;
+	f->inode = inode;
+	f->writes = writes;
+	stream_init(&f->stream, ops, flags);
+	*out = &f->stream;
+	return 0;
+}
+
+// A stream of its own: whoever has `s` may keep it for longer than the program runs, and start others.
+static int file_run(struct stream *s, struct stream **out)
+{
+	struct inode *inode = userfile_of(s)->inode;
+	int error = userfile_claim(inode, -1);
+
+	if (error)
+		return error;
+	error = open_inode(inode, s->ops, STREAM_RDONLY, -1, out);
+	if (error)
+		userfile_unclaim(inode, -1);
+	else
+		inode_get(inode);
 	return error;
 }
 
@@ -318,7 +339,6 @@ static int volumes_open(const char *path, size_t len, unsigned flags, uint32_t m
 			struct stream **out)
 {
 	struct inode *inode;
-	struct userfile *f = NULL;
 	int32_t writes = flags & STREAM_ACCMODE ? 1 : 0;
 	int error = find_or_create(path, len, flags, mode, &inode);
 
@@ -328,21 +348,16 @@ static int volumes_open(const char *path, size_t len, unsigned flags, uint32_t m
 	if (!error)
 		error = claim_and_cut(inode, flags, writes);
 	if (!error) {
-		f = pool_alloc(&file_pool);
-		error = f ? 0 : -ENFILE;
+		error = open_inode(
+		    inode, inode->type == INODE_FILE ? &file_ops : &dir_ops,
+		    flags & (STREAM_ACCMODE | STREAM_NONBLOCK | STREAM_APPEND | STREAM_DSYNC),
+		    writes, out);
 		if (error && writes)
 			userfile_unclaim(inode, writes);
 	}
-	if (error) {
+	if (error)
 		inode_put(inode);
-		return error;
-	}
-	f->inode = inode;
-	f->writes = writes;
-	stream_init(&f->stream, inode->type == INODE_FILE ? &file_ops : &dir_ops,
-		    flags & (STREAM_ACCMODE | STREAM_NONBLOCK | STREAM_APPEND | STREAM_DSYNC));
-	*out = &f->stream;
-	return 0;
+	return error;
 }
 
 static int volumes_stat(const char *path, size_t len, bool follow, struct stream_stat *out)

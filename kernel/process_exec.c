@@ -237,17 +237,19 @@ static bool parse_script(char *line, size_t len, char **interpreter, char **argu
 static int open_program(const char *path, struct stream **out)
 {
 	struct stream_stat st;
-	int error = path_open(path, strlen(path), STREAM_RDONLY, 0, out);
+	struct stream *named; // may be a descriptor of the program's own (/proc/self/fd)
+	int error = path_open(path, strlen(path), STREAM_RDONLY, 0, &named);
 
 	if (error)
 		return error;
-	error = (*out)->ops->stat ? (*out)->ops->stat(*out, &st) : -EACCES;
-	if (!error && ((*out)->ops->kind != STREAM_FILE || !(st.mode & 0111)))
+	error = named->ops->stat ? named->ops->stat(named, &st) : -EACCES;
+	if (!error && (named->ops->kind != STREAM_FILE || !(st.mode & 0111)))
 		error = -EACCES;
-	if (!error && (*out)->ops->run)
-		error = (*out)->ops->run(*out);
-	if (error)
-		stream_put(*out);
+	*out = named;
+	if (!error && named->ops->run)
+		error = named->ops->run(named, out);
+	if (error || *out != named)
+		stream_put(named);
 	return error;
 }
 

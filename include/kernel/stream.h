@@ -137,9 +137,9 @@ struct stream_ops {
 			void *ctx);
 	// mmap: what program pages come from, with a reference; null: cannot be mapped.
 	struct uspace_backing *(*backing)(struct stream *s);
-	// A program is made of it: until it is closed nobody opens the file for writing. -ETXTBSY: somebody has.
-	// Null: whoever likes writes.
-	int (*run)(struct stream *s);
+	// A program is made of it: *out, the file opened anew for that. Until that is closed nobody opens the file for
+	// writing. -ETXTBSY: somebody has. Null: whoever likes writes.
+	int (*run)(struct stream *s, struct stream **out);
 	// sendfile and splice. Source: the page with byte `offset`, wired, and how many bytes of it from there
 	// on count (0: end). Sink: takes bytes of a page by reference: how many (its own wire reference), -EAGAIN.
 	int64_t (*lend_page)(struct stream *s, uint64_t offset, struct page **page);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// exact DIRECTORY [busy]: what calls leave as it was when they fail, and what they keep others from while they wait.
-// Says "ok" on Linux, too; `busy` (who runs a file and who writes to it keep each other out) not on every release.
+// exact DIRECTORY: what calls leave as it was when they fail, and what they keep others from while they wait. Says "ok"
+// on Linux, too.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -395,84 +395,14 @@ static void unreachable(int flags, int fd)
 	MUST(!munmap(at, 4 * PAGE));
 }
 
-// ---- who runs a file and who writes to it ----
-
-static void copy_self(const char *to)
-{
-	int from = open("/proc/self/exe", O_RDONLY), fd = open(to, O_CREAT | O_WRONLY, 0755);
-	ssize_t n;
-
-	while ((n = read(from, bytes, sizeof(bytes))) > 0)
-		MUST(write(fd, bytes, (size_t)n) == n);
-	MUST(!n && !close(from) && !close(fd));
-}
-
-static int run(const char *path)
-{
-	pid_t child = vfork();
-	int status;
-
-	if (!child) {
-		execl(path, path, "nothing", NULL);
-		_exit(errno);
-	}
-	MUST(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
-
-static void is_busy(const char *path)
-{
-	int fd;
-
-	MUST(FAILS(open(path, O_WRONLY), ETXTBSY) && FAILS(open(path, O_RDWR), ETXTBSY) &&
-	     FAILS(open(path, O_RDONLY | O_TRUNC), ETXTBSY) && FAILS(truncate(path, 0), ETXTBSY));
-	MUST((fd = open(path, O_RDONLY)) >= 0 && !close(fd));
-}
-
-static void busy(void)
-{
-	int ends[2], fd, script;
-	pid_t child;
-	void *at;
-
-	copy_self("program");
-	MUST(!run("program") && !pipe(ends));
-	child = vfork();
-	if (!child) {
-		dup2(ends[0], 0);
-		close(ends[1]);
-		execl("program", "program", "waits", NULL);
-		_exit(errno);
-	}
-	MUST(child > 0);
-	is_busy("program");
-	MUST(!run("program") && !rename("program", "renamed"));
-	is_busy("renamed");
-	MUST(!close(ends[1]) && waitpid(child, NULL, 0) == child);
-	MUST((fd = open("renamed", O_RDWR)) >= 0 && run("renamed") == ETXTBSY);
-	MUST((at = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0)) != MAP_FAILED && !close(fd) &&
-	     run("renamed") == ETXTBSY && !munmap(at, PAGE) && !run("renamed"));
-	MUST((script = open("script", O_CREAT | O_WRONLY, 0755)) >= 0 &&
-	     dprintf(script, "#!./renamed nothing\n") > 0 && run("script") == ETXTBSY &&
-	     !close(script));
-	MUST(!unlink("renamed") && !unlink("script"));
-}
-
 int main(int argc, char **argv)
 {
 	int fd;
 
 	if (argc > 1 && !strcmp(argv[1], "nothing"))
 		return 0;
-	if (argc > 1 && !strcmp(argv[1], "waits"))
-		return (int)read(0, bytes, 1);
 	MUST(argc > 1 && !chdir(argv[1]));
 	alarm(300); // what waits for ever fails
-	if (argc > 2) {
-		busy();
-		puts("ok");
-		return 0;
-	}
 	connections();
 	nothing_is_made();
 	positions();
