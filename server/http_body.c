@@ -4,7 +4,9 @@
 //
 //   SIZE --hex--> SIZE --';'--> EXTENSION --CR--> SIZE_LF --LF--> DATA --> DATA_CR --> DATA_LF --> SIZE
 //     |  CR ------------------------------------------^  size 0 --> TRAILER_START
-//   TRAILER_START --CR--> LAST_LF --LF--> ENDED     TRAILER_START --token--> TRAILER --CR--> TRAILER_LF
+//   TRAILER_START --CR--> LAST_LF --LF--> ENDED
+//        |  ^---------------------------------------------LF--+
+//        +--token--> TRAILER_NAME --':'--> TRAILER --CR--> TRAILER_LF
 #include "server/http_body.h"
 #include "kernel/kstring.h"
 
@@ -17,6 +19,7 @@ enum state {
 	DATA_CR,
 	DATA_LF,
 	TRAILER_START,
+	TRAILER_NAME,
 	TRAILER,
 	TRAILER_LF,
 	LAST_LF,
@@ -86,7 +89,11 @@ static enum state step(struct http_body *body, uint8_t c)
 	case TRAILER_START:
 		if (c == '\r')
 			return LAST_LF;
-		return http_is_tchar(c) && text_byte(body, c) ? TRAILER : REFUSED;
+		return http_is_tchar(c) && text_byte(body, c) ? TRAILER_NAME : REFUSED;
+	case TRAILER_NAME: // without its colon it may be the next request's line
+		if (c == ':')
+			return TRAILER;
+		return http_is_tchar(c) && text_byte(body, c) ? TRAILER_NAME : REFUSED;
 	case TRAILER:
 		if (c == '\r')
 			return TRAILER_LF;

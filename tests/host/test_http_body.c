@@ -102,6 +102,8 @@ static void ambiguous_framing_is_refused(void **state)
 	    {"1;\x01\r\n", "", 2},
 	    {"0\r\n x: y\r\n", "", 3},
 	    {"0\r\nT\n", "", 4},
+	    {"0\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", "", 6},
+	    {"0\r\nT\r\n\r\n", "", 4},
 	    {"0\r\n\r\r", "", 4},
 	    {"ffffffffffffffff\r\n", "", 15},
 	};
