@@ -84,6 +84,32 @@ static void data_of_a_peer_that_took_its_window_back_is_acknowledged(void **stat
 	assert_int_equal(ack.seq, first + 1000);
 }
 
+// RFC 7323, 2.4: a window is told in units of 128 bytes, and may seem to end a few bytes before where it ended. What
+// was sent up to there the peer has, and a number that lies before it would be one from long ago.
+static void a_window_told_in_large_units_hides_nothing(void **state)
+{
+	const uint8_t options[] = {2, 4, MSS >> 8, MSS & 0xff, 1, 3, 3, 7};
+	struct bed_peer *peer = bed_syn(options, sizeof(options), 10 * 128);
+	struct bed_segment segment = bed_next_tcp();
+	uint32_t first = segment.seq + 1;
+
+	if (!segment.packet) // it waited for the peer's address
+		first = bed_next_tcp().seq + 1;
+	peer->window = 10;
+	bed_ack(peer, first);
+	write_bytes(peer, 10 * 128);
+	bed_skip();
+	assert_int_equal(peer->pcb->snd_nxt, first + 1280);
+	peer->ack = first + 100;
+	segment = announce(peer, (1280 - 100) / 128);
+	assert_non_null(segment.packet);
+	assert_int_equal(segment.ack, peer->seq);
+	assert_int_equal(segment.seq, first + 1280);
+	peer->ack = first + 200; // and this is a window of less
+	assert_int_equal(announce(peer, 1).seq, first + 200 + 128);
+	assert_int_equal(announce(peer, 0).seq, first + 200);
+}
+
 static void a_closed_window_takes_a_reset(void **state)
 {
 	uint32_t probe;
@@ -164,6 +190,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(data_of_a_peer_with_a_closed_window_is_acknowledged),
 	    T(data_of_a_peer_that_took_its_window_back_is_acknowledged),
+	    T(a_window_told_in_large_units_hides_nothing),
 	    T(a_closed_window_takes_a_reset),
 	    T(a_window_that_opens_again_is_used_at_once),
 	    T(a_window_that_only_grows_repeats_nothing),
