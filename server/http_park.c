@@ -16,18 +16,28 @@
 #include "net/park.h"
 
 struct http_parked {
-	struct tcp_parked tcp; // must be first
 	struct http_link link; // of its cohort
 	uint32_t since;	       // as in struct http_conn, in CLOCK_SHIFT's unit; wraps, after days
 	uint16_t recall;       // as there
+	bool ipv6;	       // it is the beginning of a struct http_parked6
+	struct tcp_parked tcp; // must be last: IPv6's goes on behind it
+};
+struct http_parked6 {
+	struct http_parked first;
+	char rest[sizeof(struct tcp_parked6) - sizeof(struct tcp_parked)];
 };
 _Static_assert(sizeof(struct http_parked) <= 112, "tens of bytes, not a connection");
+_Static_assert(sizeof(struct http_parked6) <= 136, "and two longer addresses");
+_Static_assert(offsetof(struct http_parked6, rest) ==
+		   offsetof(struct http_parked, tcp) + sizeof(struct tcp_parked),
+	       "one struct tcp_parked6");
 
 #define CLOCK_SHIFT 20	// of clock_cycles: less than a millisecond
 #define COHORTS	    128 // http_idle= and the ticks that a time-out may be late fit in
 
-// One for each of http_connections=: set at start.
-static struct pool records = POOL_INIT_RAW("http_parked", struct http_parked, 0);
+// IPv4's, IPv6's; one for each of http_connections=, and together no more of them are in use: set at start.
+static struct pool records[] = {POOL_INIT_RAW("http_parked", struct http_parked, 0),
+				POOL_INIT_RAW("http_parked6", struct http_parked6, 0)};
 static struct http_link cohorts[COHORTS]; // circular
 static uint64_t cohort_length;		  // in CLOCK_SHIFT's unit
 static uint64_t first;			  // while there are any: no record is in a cohort before it
@@ -71,20 +81,22 @@ enum tcp_park_verdict http_park(struct http_conn *conn)
 	uint64_t cohort = cohort_of(conn->since);
 	uint64_t oldest = http_parked_count ? MIN(first, cohort) : cohort;
 	enum tcp_park_verdict verdict;
+	bool ipv6 = IP_IS_V6_VAL(conn->pcb->remote_ip);
 	struct http_parked *record;
 
 	if (!can_wait(conn) || cohort_of(clock_cycles()) - oldest >= COHORTS)
 		return TCP_PARK_LATER;
-	record = pool_alloc(&records);
+	record = pool_alloc(&records[ipv6]);
 	if (!record)
 		return TCP_PARK_LATER;
 	verdict = tcp_park(conn->pcb, &record->tcp);
 	if (verdict != TCP_PARKED) {
-		pool_free(&records, record);
+		pool_free(&records[ipv6], record);
 		return verdict;
 	}
 	record->since = (uint32_t)(conn->since >> CLOCK_SHIFT);
 	record->recall = conn->recall;
+	record->ipv6 = ipv6;
 	first = oldest;
 	http_link_add(records_of(cohort), &record->link);
 	http_parked_count++;
@@ -96,7 +108,7 @@ static void forget(struct http_parked *record)
 {
 	http_link_remove(&record->link);
 	http_parked_count--;
-	pool_free(&records, record);
+	pool_free(&records[record->ipv6], record);
 }
 
 static struct tcp_pcb *wake(struct tcp_parked *tcp)
@@ -149,7 +161,7 @@ void http_park_start(void)
 	static const struct tcp_park_server server = {wake, gone};
 	uint64_t length_ns = MAX(HTTP_TICK_NS, http_config.idle_ns / (COHORTS - 16));
 
-	records.maximum = http_config.connections_max;
+	records[0].maximum = records[1].maximum = http_config.connections_max;
 	cohort_length = MAX(clock_ns_to_cycles(length_ns) >> CLOCK_SHIFT, 1UL);
 	for (unsigned i = 0; i < COHORTS; i++)
 		cohorts[i].next = cohorts[i].prev = &cohorts[i];

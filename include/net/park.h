@@ -7,16 +7,21 @@
 //                                                        |  '----the server: tcp_unpark----> ESTABLISHED
 //                                                        '----tcp_parked_reset, gone()----> nothing
 //
-// Only connections over IPv4 with another machine. One server in the system parks. Fast WTD context, or WTDs off;
-// whoever parks or wakes ends with stack_flush().
+// Only connections with another machine. One server in the system parks. Fast WTD context, or WTDs off; whoever parks
+// or wakes ends with stack_flush().
 #pragma once
 
 #include "kernel/base.h"
 #include "lwip/tcp.h"
 
-// What is left of one, net/lwip/tcp_park.c's. The server's own facts lie behind it.
+// What is left of one, net/lwip/tcp_park.c's: of one over IPv6 the larger. The server's own facts lie before it, and
+// everybody knows either by its first part.
 struct tcp_parked {
 	uint64_t private[11];
+};
+struct tcp_parked6 {
+	struct tcp_parked first;
+	uint64_t private[3]; // the rest of the addresses
 };
 
 enum tcp_park_verdict {
@@ -34,8 +39,8 @@ struct tcp_park_server {
 };
 void tcp_park_serve(const struct tcp_park_server *server); // the server is static. Start
 
-// The connection is parked in `into`, and the PCB is gone; or neither. Not from a callback of lwIP's. Between two
-// requests: the server waits for nothing but data.
+// The connection is parked in `into`, over IPv6 the first part of a struct tcp_parked6, and the PCB is gone; or
+// neither. Not from a callback of lwIP's. Between two requests: the server waits for nothing but data.
 enum tcp_park_verdict tcp_park(struct tcp_pcb *pcb, struct tcp_parked *into);
 // Its PCB anew, without callbacks; the record is the server's again. Null: there is no memory, it stays parked.
 struct tcp_pcb *tcp_unpark(struct tcp_parked *parked);

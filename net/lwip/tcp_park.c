@@ -16,24 +16,27 @@
 #include "tcp_path.h"
 #include "tcp_rcvbuf.h"
 #include "tcp_sndbuf.h"
+#include "tcp_straight_find.h"
 #include "tcp_timestamp.h"
 
 struct parked {
 	struct tcp_hash_node node; // must be first
-	uint64_t addresses;	   // as in the PCB
-	uint32_t ports;
+	uint32_t ports;		   // as in the PCB
 	uint32_t rcv_nxt, snd_nxt, ts_recent;
 	int32_t srtt, rttvar;
 	uint32_t ssthresh, w_max;
 	// window: how far it was announced, from rcv_nxt; taken: rcv_taken
 	uint32_t window : 19, snd_scale : 4, scaled : 1, times : 1, sack : 1, no_delay : 1,
 	    reo_persist : 5;
-	uint32_t taken : 18, reo_wider : 4, late_by : 8;
+	uint32_t taken : 18, reo_wider : 4, late_by : 8, ipv6 : 1;
 	uint16_t snd_wnd, snd_wnd_max;		 // before they are scaled
 	uint16_t cwnd, mss, path_ms, wl1_behind; // wl1_behind: how far snd_wl1 is behind rcv_nxt
 	int16_t rto;
+	uint8_t local_zone, remote_zone; // IPv6
+	uint64_t addresses[];		 // IPv4: wire_addresses; IPv6: ours, the peer's
 };
-_Static_assert(sizeof(struct parked) <= sizeof(struct tcp_parked), "tens of bytes, not a PCB");
+_Static_assert(sizeof(struct parked) + 8 <= sizeof(struct tcp_parked), "tens of bytes, not a PCB");
+_Static_assert(sizeof(struct parked) + 32 <= sizeof(struct tcp_parked6), "two addresses");
 _Static_assert(TCP_WND < 1U << 19 && TCP_WND / 2 < 1U << 18, "fits");
 _Static_assert(LWIP_TCP_CALC_INITIAL_CWND(TCP_MSS) <= UINT16_MAX, "fits");
 
@@ -65,8 +68,9 @@ void tcp_park_serve(const struct tcp_park_server *its)
 // What only sockets set, and what nobody can do without a struct of its own for.
 static bool is_plain(const struct tcp_pcb *pcb)
 {
-	return pcb->wire_addresses && !pcb->so_options && !pcb->tos && pcb->ttl == TCP_TTL &&
-	       pcb->prio == TCP_PRIO_NORMAL && pcb->netif_idx == NETIF_NO_INDEX && !pcb->poll &&
+	return (pcb->wire_addresses || pcb->flags & TF_WIRE6) && !pcb->so_options && !pcb->tos &&
+	       pcb->ttl == TCP_TTL && pcb->prio == TCP_PRIO_NORMAL &&
+	       pcb->netif_idx == NETIF_NO_INDEX && !pcb->poll &&
 	       pcb->keep_idle == TCP_KEEPIDLE_DEFAULT && pcb->keep_intvl == TCP_KEEPINTVL_DEFAULT &&
 	       pcb->keep_cnt == TCP_KEEPCNT_DEFAULT && !pcb->timers.user_timeout && !pcb->rcvbuf &&
 	       !(pcb->flags & TF_FRAGMENTED);
@@ -95,7 +99,7 @@ static bool nothing_received(const struct tcp_pcb *pcb)
 static bool is_quiet(const struct tcp_pcb *pcb)
 {
 	return pcb->state == ESTABLISHED && tcp_timer_idle(pcb) &&
-	       !(pcb->flags & ~(KEPT_FLAGS | TF_RARE)) && nothing_to_send(pcb) &&
+	       !(pcb->flags & ~(KEPT_FLAGS | TF_RARE | TF_WIRE6)) && nothing_to_send(pcb) &&
 	       nothing_received(pcb) && !pcb->keep_cnt_sent &&
 	       (!pcb->challenged_at || tcp_now() - pcb->challenged_at >= TCP_CHALLENGE_INTERVAL);
 }
@@ -107,6 +111,22 @@ static bool unscale(const struct tcp_pcb *pcb, tcpwnd_size_t window, uint16_t *u
 	return (tcpwnd_size_t)*unscaled << pcb->snd_scale == window;
 }
 
+static void put_addresses(struct parked *p, const struct tcp_pcb *pcb)
+{
+	const ip6_addr_t *local = ip_2_ip6(&pcb->local_ip), *remote = ip_2_ip6(&pcb->remote_ip);
+
+	p->ports = pcb->wire_ports;
+	p->ipv6 = !!(pcb->flags & TF_WIRE6);
+	if (!p->ipv6) {
+		p->addresses[0] = pcb->wire_addresses;
+		return;
+	}
+	memcpy(p->addresses, local->addr, 16);
+	memcpy(p->addresses + 2, remote->addr, 16);
+	p->local_zone = ip6_addr_zone(local);
+	p->remote_zone = ip6_addr_zone(remote);
+}
+
 static bool put(struct parked *p, const struct tcp_pcb *pcb)
 {
 	uint32_t wl1_behind = pcb->rcv_nxt - pcb->snd_wl1;
@@ -115,8 +135,7 @@ static bool put(struct parked *p, const struct tcp_pcb *pcb)
 	    !unscale(pcb, pcb->snd_wnd_max, &p->snd_wnd_max) || wl1_behind > UINT16_MAX)
 		return false;
 	p->wl1_behind = (uint16_t)wl1_behind;
-	p->addresses = pcb->wire_addresses;
-	p->ports = pcb->wire_ports;
+	put_addresses(p, pcb);
 	p->rcv_nxt = pcb->rcv_nxt;
 	p->snd_nxt = pcb->snd_nxt;
 	p->ts_recent = pcb->ts_recent;
@@ -160,22 +179,46 @@ enum tcp_park_verdict tcp_park(struct tcp_pcb *pcb, struct tcp_parked *into)
 
 // ---- and made anew -----------------------------------------------------------------------------------
 
-static void tuple_of(const struct parked *p, struct tcp_tuple *tuple)
+static ip_addr_t address6(const uint64_t *words, uint8_t zone)
 {
-	memset(tuple, 0, sizeof(*tuple));
-	tuple->local[0] = (uint32_t)(p->addresses >> 32);
-	tuple->remote[0] = (uint32_t)p->addresses;
-	tuple->local_port = lwip_ntohs((uint16_t)(p->ports >> 16));
-	tuple->remote_port = lwip_ntohs((uint16_t)p->ports);
+	ip_addr_t ip = {.type = IPADDR_TYPE_V6};
+
+	memcpy(ip_2_ip6(&ip)->addr, words, 16);
+	ip6_addr_set_zone(ip_2_ip6(&ip), zone);
+	return ip;
 }
 
-static void get_ends(struct tcp_pcb *pcb, const struct tcp_tuple *tuple)
+static ip_addr_t address4(uint64_t word)
 {
-	ip_addr_set_ip4_u32_val(pcb->local_ip, tuple->local[0]);
-	ip_addr_set_ip4_u32_val(pcb->remote_ip, tuple->remote[0]);
+	return (ip_addr_t){.u_addr.ip4.addr = (uint32_t)word, .type = IPADDR_TYPE_V4};
+}
+
+static ip_addr_t local_of(const struct parked *p)
+{
+	return p->ipv6 ? address6(p->addresses, p->local_zone) : address4(p->addresses[0] >> 32);
+}
+
+static ip_addr_t remote_of(const struct parked *p)
+{
+	return p->ipv6 ? address6(p->addresses + 2, p->remote_zone) : address4(p->addresses[0]);
+}
+
+static void tuple_of(const struct parked *p, struct tcp_tuple *tuple)
+{
+	const ip_addr_t local = local_of(p), remote = remote_of(p);
+
+	tcp_tuple_fill(tuple, &local, lwip_ntohs((uint16_t)(p->ports >> 16)), &remote,
+		       lwip_ntohs((uint16_t)p->ports));
+}
+
+static void get_ends(struct tcp_pcb *pcb, const struct parked *p, const struct tcp_tuple *tuple)
+{
+	pcb->local_ip = local_of(p);
+	pcb->remote_ip = remote_of(p);
 	pcb->local_port = tuple->local_port;
 	pcb->remote_port = tuple->remote_port;
-	pcb->netif_hints.addr_hint = tcp_bare_neighbour;
+	if (!p->ipv6)
+		pcb->netif_hints.addr_hint = tcp_bare_neighbour;
 }
 
 static void get_receiver(struct tcp_pcb *pcb, const struct parked *p)
@@ -234,7 +277,7 @@ struct tcp_pcb *tcp_unpark(struct tcp_parked *parked)
 		return NULL;
 	tcp_hash_remove(&p->node);
 	tuple_of(p, &tuple);
-	get_ends(pcb, &tuple);
+	get_ends(pcb, p, &tuple);
 	pcb->flags = (tcpflags_t)((p->scaled ? TF_WND_SCALE : 0) | (p->times ? TF_TIMESTAMP : 0) |
 				  (p->sack ? TF_SACK : 0) | (p->no_delay ? TF_NODELAY : 0));
 	get_receiver(pcb, p);
@@ -251,6 +294,14 @@ struct tcp_pcb *tcp_unpark(struct tcp_parked *parked)
 	return pcb;
 }
 
+// The interface by which packets go where no route says so: that of a zone.
+static uint8_t interface_of(const struct parked *p)
+{
+	if (p->ipv6 && (p->local_zone || p->remote_zone))
+		return p->local_zone ? p->local_zone : p->remote_zone;
+	return netif_default ? netif_get_index(netif_default) : NETIF_NO_INDEX;
+}
+
 void tcp_parked_reset(struct tcp_parked *parked)
 {
 	struct parked *p = (struct parked *)parked;
@@ -258,8 +309,7 @@ void tcp_parked_reset(struct tcp_parked *parked)
 				   .ackno = p->rcv_nxt,
 				   .window = TCP_WND >> TCP_RCV_SCALE,
 				   .flags = TCP_RST | TCP_ACK,
-				   .netif_idx = netif_default ? netif_get_index(netif_default)
-							      : NETIF_NO_INDEX,
+				   .netif_idx = interface_of(p),
 				   .timestamps = p->times,
 				   .ts_echo = p->ts_recent};
 	struct tcp_tuple tuple;
@@ -274,8 +324,7 @@ void tcp_parked_reset(struct tcp_parked *parked)
 
 ip_addr_t tcp_parked_peer(const struct tcp_parked *parked)
 {
-	return (ip_addr_t){.u_addr.ip4.addr = (uint32_t)((const struct parked *)parked)->addresses,
-			   .type = IPADDR_TYPE_V4};
+	return remote_of((const struct parked *)parked);
 }
 
 // ---- for lwIP and the straight ways -------------------------------------------------------------------
@@ -284,15 +333,37 @@ bool tcp_park_is_between(const struct tcp_hash_node *node, uint64_t addresses, u
 {
 	const struct parked *p = CONTAINER_OF(node, const struct parked, node);
 
-	return p->addresses == addresses && p->ports == ports;
+	return p->addresses[0] == addresses && p->ports == ports && !p->ipv6;
+}
+
+static bool is_of(uint8_t zone, uint8_t index)
+{
+	return zone == IP6_NO_ZONE || zone == index;
+}
+
+bool tcp_park_is_between6(const struct tcp_hash_node *node, const struct tcp_addresses6 *addresses,
+			  uint32_t ports, uint8_t index)
+{
+	const struct parked *p = CONTAINER_OF(node, const struct parked, node);
+
+	return p->ipv6 && p->ports == ports && !memcmp(p->addresses, addresses->dest, 16) &&
+	       !memcmp(p->addresses + 2, addresses->source, 16) && is_of(p->local_zone, index) &&
+	       is_of(p->remote_zone, index);
 }
 
 bool tcp_park_is(const struct tcp_hash_node *node, const struct tcp_tuple *tuple)
 {
-	return !tuple->ipv6 &&
-	       tcp_park_is_between(node, (uint64_t)tuple->local[0] << 32 | tuple->remote[0],
-				   (uint32_t)lwip_htons(tuple->local_port) << 16 |
-				       lwip_htons(tuple->remote_port));
+	uint32_t ports =
+	    (uint32_t)lwip_htons(tuple->local_port) << 16 | lwip_htons(tuple->remote_port);
+	struct tcp_addresses6 addresses;
+
+	if (!tuple->ipv6)
+		return tcp_park_is_between(node, (uint64_t)tuple->local[0] << 32 | tuple->remote[0],
+					   ports);
+	memcpy(addresses.dest, tuple->local, sizeof(addresses.dest));
+	memcpy(addresses.source, tuple->remote, sizeof(addresses.source));
+	return tcp_park_is_between6(node, &addresses, ports,
+				    netif_get_index(ip_current_input_netif()));
 }
 
 struct tcp_pcb *tcp_park_wake(struct tcp_hash_node *node)
@@ -308,15 +379,18 @@ void tcp_park_address_gone(const ip_addr_t *old)
 {
 	struct tcp_hash_node *node, *next;
 
-	if (IP_IS_V6(old) || !tcp_hash_count(TCP_HASH_PARKED))
+	if (!tcp_hash_count(TCP_HASH_PARKED))
 		return;
 	for (unsigned i = 0; i < ARRAY_SIZE(tcp_hash_table); i++)
 		for (node = tcp_hash_table[i]; node; node = next) {
 			struct parked *p = CONTAINER_OF(node, struct parked, node);
+			ip_addr_t local;
 
 			next = node->next;
-			if (node->kind == TCP_HASH_PARKED &&
-			    (uint32_t)(p->addresses >> 32) == ip_addr_get_ip4_u32(old))
+			if (node->kind != TCP_HASH_PARKED)
+				continue;
+			local = local_of(p);
+			if (ip_addr_eq(&local, old))
 				server->gone((struct tcp_parked *)p);
 		}
 }

@@ -285,18 +285,24 @@ void tcp_path_too_big(const struct tcp_tuple *quoted, uint32_t seq, uint32_t mtu
 			fit_now(pcb, mtu, &by_message);
 }
 
+static uint16_t link_mtu(const struct tcp_pcb *pcb, const struct netif *netif)
+{
+	return IP_IS_V6_VAL(pcb->remote_ip) ? netif_mtu6(netif) : netif->mtu;
+}
+
 void tcp_path_link(const struct netif *netif)
 {
 	for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next)
 		if (ip_route(&pcb->local_ip, &pcb->remote_ip) == netif)
-			fit_now(pcb, IP_IS_V6_VAL(pcb->remote_ip) ? netif_mtu6(netif) : netif->mtu,
-				&by_link);
+			fit_now(pcb, link_mtu(pcb, netif), &by_link);
 }
 
 void tcp_path_woken(struct tcp_pcb *pcb, const struct netif *netif)
 {
+	uint16_t mtu = link_mtu(pcb, netif);
+
 	tcp_path_begin(pcb);
-	if (UNLIKELY(tcp_path_mtu(pcb) > netif->mtu) && fit(pcb, netif->mtu))
+	if (UNLIKELY(tcp_path_mtu(pcb) > mtu) && fit(pcb, mtu))
 		by_link++;
 }
 

@@ -53,6 +53,9 @@ __attribute__((noinline)) struct tcp_pcb *tcp_find_hashed6(const struct tcp_addr
 			tcp_hash_guess_next(node, guess);
 			return pcb;
 		}
+		if (node->kind == TCP_HASH_PARKED &&
+		    tcp_park_is_between6(node, addresses, ports, index))
+			return find_parked(node, guess);
 	}
 	return NULL;
 }

@@ -18,24 +18,29 @@ void tcp_park_serve(const struct tcp_park_server *its)
 	server = its;
 }
 
+// The last word of a record: over IPv6 it is a longer one.
+static uint64_t *last_of(const struct tcp_pcb *pcb, struct tcp_parked *parked)
+{
+	return pcb->remote_ip.v6 ? &CONTAINER_OF(parked, struct tcp_parked6, first)->private[2]
+				 : &parked->private[10];
+}
+
 static struct tcp_pcb *pcb_of(const struct tcp_parked *parked)
 {
 	struct tcp_pcb *pcb = (struct tcp_pcb *)parked->private[0];
 
-	assert_true(pcb->parked == parked && parked->private[10] == 0xabc);
+	assert_true(pcb->parked == parked && *last_of(pcb, pcb->parked) == 0xabc);
 	return pcb;
 }
 
 enum tcp_park_verdict tcp_park(struct tcp_pcb *pcb, struct tcp_parked *into)
 {
 	assert_true(pcb->recv && !pcb->aborted && !pcb->closed);
-	if (pcb->remote_ip.v6)
-		return TCP_PARK_NEVER;
 	if (pcb->first || pcb->refused || pcb->unread || pcb->fin_sent || pcb->fin_received)
 		return TCP_PARK_LATER;
-	memset(into, 0, sizeof(*into));
+	memset(into, 0, pcb->remote_ip.v6 ? sizeof(struct tcp_parked6) : sizeof(*into));
 	into->private[0] = (uintptr_t)pcb;
-	into->private[10] = 0xabc;
+	*last_of(pcb, into) = 0xabc;
 	pcb->parked = into;
 	pcb->arg = NULL;
 	pcb->recv = NULL;

@@ -20,7 +20,7 @@ struct tcp_pcb *bed_park_wake(struct tcp_parked *parked)
 	assert_true(bed_park.parked && parked == &bed_park.record);
 	if (!pcb)
 		return NULL;
-	memset(&bed_park.record, 0x5a, sizeof(bed_park.record));
+	memset(&bed_park.six, 0x5a, sizeof(bed_park.six));
 	bed_park.parked = false;
 	serve_it(pcb);
 	return pcb;

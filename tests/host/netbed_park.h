@@ -6,7 +6,10 @@
 #include "netbed.h"
 
 extern struct bed_park {
-	struct tcp_parked record;
+	union {
+		struct tcp_parked record;
+		struct tcp_parked6 six;
+	};
 	bool parked;   // the record has the connection, and no pcb does
 	unsigned gone; // times the stack said that it cannot stay
 } bed_park;

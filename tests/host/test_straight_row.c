@@ -369,8 +369,7 @@ int main(void)
 	    BOTH(what_acknowledges_no_more_ends_the_row),
 	    BOTH(nothing_is_passed_over_of_a_connection_that_lacks_something),
 	    BOTH(a_row_of_a_connection_is_one_acknowledgement),
-	    cmocka_unit_test_setup_teardown(a_row_that_is_not_sound_wakes_nobody, over_ipv4,
-					    teardown),
+	    BOTH(a_row_that_is_not_sound_wakes_nobody),
 	};
 	return cmocka_run_group_tests_name("straight row", tests, bed_group_setup,
 					   bed_group_teardown);

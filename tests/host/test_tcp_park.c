@@ -2,8 +2,8 @@
 // Parked connections (net/lwip/tcp_park.c): a peer cannot tell. The same dialogue, of requests, answers, losses, old
 // and broken segments, and pauses, once with the connection parked in every pause and once never, must bring the
 // same bytes
-// onto the wire, options and windows and time stamps included, and leave the same state. The rest is
-// test_tcp_park_when.c's.
+// onto the wire, options and windows and time stamps included, and leave the same state. Over IPv4 and over IPv6. The
+// rest is test_tcp_park_when.c's.
 // SOURCES: tests/host/netbed.c tests/host/netbed_peer.c tests/host/netbed_digest.c kernel/netdev_list.c
 // SOURCES: tests/host/netbed_park.c kernel/string.c net/netstat.c net/lwip/memory.c
 // ARCHIVES: build/host/libnet.a
@@ -98,9 +98,11 @@ static void fold_segment(const struct bed_segment *s)
 {
 	const uint8_t *frame = s->packet->frame;
 	const bool reset = s->flags & TCP_RST;
+	const unsigned tcp_at = bed_tcp_at(frame);
 
-	for (unsigned at = 0; at < 24; at++) // but for the identification
-		if (at < 18 || at > 19)
+	// But for the identification; and the flow label, which goes with the ports (bed_check_label).
+	for (unsigned at = 0; at < 24; at++)
+		if (d.peer->ipv6 ? at < 15 || at > 17 : at < 18 || at > 19)
 			bed_fold_value(&d.digest, frame[at]);
 	bed_fold_value(&d.digest, s->flags);
 	bed_fold_value(&d.digest, reset ? 0 : s->seq - d.iss);
@@ -109,7 +111,7 @@ static void fold_segment(const struct bed_segment *s)
 	bed_fold_value(&d.digest, s->len);
 	bed_fold_value(&d.digest, s->times ? s->ts_value - d.ts_base : 1);
 	bed_fold_value(&d.digest, s->ts_echo);
-	for (const uint8_t *o = frame + 54; o < s->data; o++) // SACK blocks
+	for (const uint8_t *o = frame + tcp_at + 20; o < s->data; o++) // SACK blocks
 		if (!s->times && o + 20 > s->data)
 			bed_fold_value(&d.digest, 2);
 	if (s->times)
@@ -386,7 +388,7 @@ static uint64_t dialogue(uint64_t seed)
 	return d.digest;
 }
 
-static void a_peer_sees_no_difference(void **state)
+static void sees_no_difference(void)
 {
 	parkings = tries = 0;
 	parking = true;
@@ -395,10 +397,23 @@ static void a_peer_sees_no_difference(void **state)
 	assert_true(parkings > 1000);
 }
 
+static void a_peer_sees_no_difference(void **state)
+{
+	sees_no_difference();
+}
+
+static void a_peer_over_ipv6_sees_no_difference(void **state)
+{
+	bed.ipv6 = true;
+	sees_no_difference();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(a_peer_sees_no_difference, bed_setup, bed_teardown),
+	    cmocka_unit_test_setup_teardown(a_peer_over_ipv6_sees_no_difference, bed_setup,
+					    bed_teardown),
 	};
 	return cmocka_run_group_tests_name("parked", tests, bed_group_setup, bed_group_teardown);
 }

@@ -30,6 +30,7 @@ typedef struct {
 	bool v6;
 } ip_addr_t;
 #define IP_IS_V6(ip)		(ip)->v6
+#define IP_IS_V6_VAL(ip)	(ip).v6
 #define ip_2_ip6(ip)		(&(ip)->u.ip6)
 #define ip_addr_get_ip4_u32(ip) ((ip)->u.ip4)
 #define IPADDR_TYPE_ANY		46
