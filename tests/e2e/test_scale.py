@@ -20,6 +20,7 @@ FRAME = 4096
 HALF_OPEN_LIFE = 62  # seconds: the SYN-ACK is repeated after 1, 2, 4, 8 and 16, and 32 later the entry goes
 HELD_BYTES = (64 << 20) // 20000  # of memory, a connection: 20,000 in 64 MB
 WAITING_BYTES = 128  # of one that has waited for a while (server/http_park.c), and the rest of its page
+WAITING6_BYTES = 152  # over IPv6
 SPARE_BYTES = 1 << 20  # what all pools keep in reserve, and the receive buffers of a burst
 
 
@@ -57,7 +58,7 @@ def pools(machine):
     return {k: v for k, v in machine.metrics().items() if k.startswith("pagewire_pool_used")}
 
 
-def until_memory_is_back(machine, free, waiting):
+def until_memory_is_back(machine, free, waiting, each=WAITING_BYTES):
     """Until what is taken of `free` frames is no more than so many waiting connections need, and no pool has objects for
     as many that do not wait."""
     end = time.monotonic() + PATIENCE
@@ -65,7 +66,7 @@ def until_memory_is_back(machine, free, waiting):
         values = machine.metrics()
         taken = (free - values["pagewire_pmm_frames_free"]) * FRAME
         pools = [values[f'pagewire_pool_objects{{pool="{pool}"}}'] for pool in ("lwip_TCP_PCB", "http_conn")]
-        if taken <= waiting * WAITING_BYTES + SPARE_BYTES and max(pools) < MANY / 10:
+        if taken <= waiting * each + SPARE_BYTES and max(pools) < MANY / 10:
             return taken
         assert time.monotonic() < end, f"{taken:.0f} bytes are not given back; objects in pools: {pools}"
         time.sleep(0.5)
@@ -107,6 +108,36 @@ def test_5000_idle_connections(machine):
     for s in clients:
         s.close()
     until_memory_is_back(machine, free, 0)
+
+
+def ask(client):
+    client.sendall(request("/size-1.bin"))
+    assert len(read_response(client)[1]) == 1
+
+
+def test_5000_idle_connections_over_ipv6(machine, tap):
+    tap.connect6().close()
+    free = machine.metrics()["pagewire_pmm_frames_free"]
+    clients = []
+    for _ in range(MANY):
+        clients.append(tap.connect6())
+        ask(clients[-1])
+    for _ in range(2):
+        taken = until_memory_is_back(machine, free, MANY, WAITING6_BYTES)
+        print(f"bytes an idle connection holds after a while: {taken / MANY:.0f}")
+        values = machine.metrics()
+        assert values["pagewire_tcp_connections_parked"] >= MANY
+        assert values['pagewire_http_connections{state="parked"}'] >= MANY
+        assert values['pagewire_pool_used{pool="http_parked6"}'] == MANY
+        assert values["pagewire_tcp_connections"] >= MANY and values["pagewire_tcp_connections_established"] >= MANY
+        for client in clients:
+            ask(client)
+        assert machine.metrics()["pagewire_tcp_unparked_total"] >= values["pagewire_tcp_unparked_total"] + MANY
+    assert_quick(machine)
+    for client in clients:
+        client.close()
+    until_memory_is_back(machine, free, 0)
+    assert not machine.metrics()['pagewire_pool_used{pool="http_parked6"}']
 
 
 def test_5000_keepalive_connections_under_load(machine):
