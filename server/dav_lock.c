@@ -162,6 +162,25 @@ const struct dav_lock *dav_lock_check(struct http_exchange *x, const char *path,
 	return by;
 }
 
+uint64_t dav_locks_made(void)
+{
+	return made;
+}
+
+bool dav_lock_since(uint64_t locks_made, const char *path, size_t len, enum dav_scope scope)
+{
+	for (const struct dav_lock *lock = locks; lock && lock->number > locks_made;
+	     lock = lock->next)
+		if (lock->expires > clock_ns() &&
+		    (covers(lock, path, len) ||
+		     (scope != DAV_ITSELF && covers(lock, path, parent_of(path, len))) ||
+		     (scope == DAV_TREE && below(lock->path, lock->path_len, path, len)))) {
+			hindered++;
+			return true;
+		}
+	return false;
+}
+
 void dav_lock_gone(const char *path, size_t len)
 {
 	for (struct dav_lock **at = &locks; *at;) {
@@ -246,7 +265,7 @@ struct dav_lock *dav_lock_new(struct http_exchange *x, const char *path, size_t 
 	locks = lock;
 	dav_lock_refresh(lock, timeout);
 	count++;
-	made++;
+	lock->number = ++made;
 	return lock;
 }
 

@@ -31,12 +31,17 @@ enum dav_scope {
 // Fast WTD context. A lock that stands in the way, because the request did not submit its token; null: none.
 const struct dav_lock *dav_lock_check(struct http_exchange *x, const char *path, size_t len,
 				      enum dav_scope scope);
+// How many locks were made so far; and whether one that was made since, and lasts, stands in the way: for work that
+// began when the locks had been weighed, and takes place later. A worker calls them with WTDs off.
+uint64_t dav_locks_made(void);
+bool dav_lock_since(uint64_t locks_made, const char *path, size_t len, enum dav_scope scope);
 // The resource moved away or was removed: locks on it and below it end.
 void dav_lock_gone(const char *path, size_t len);
 
 struct dav_lock {
 	struct dav_lock *next;
 	uint64_t expires; // clock_ns
+	uint64_t number;  // of dav_locks_made
 	uint32_t timeout; // seconds
 	bool shared, infinite;
 	bool submitted; // by the request that is being weighed: dav_lock_check's

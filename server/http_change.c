@@ -22,6 +22,7 @@ static const struct {
     {-ENOTEMPTY, 409, "The collection is not empty."},
     {-EEXIST, 412, "Something has that name already."},
     {-ESTALE, 412, "The name leads to something else by now."},
+    {-EBUSY, 423, "A lock is in the way."},
     {-EINVAL, 403, "Nothing can have that name there."},
     {-EPERM, 403, "That cannot be done to a collection."},
     {-ENAMETOOLONG, 414, "A name is longer than the volume can hold."},
@@ -174,6 +175,7 @@ struct http_change *http_change_new(struct http_exchange *x, const char *to, siz
 		return NULL;
 	}
 	*c = (struct http_change){.size = size,
+				  .locks_made = dav_locks_made(),
 				  .path_len = x->path.len,
 				  .to_len = (uint16_t)to_len,
 				  .path = c->text,
@@ -261,6 +263,17 @@ bool http_change_may(struct http_change *c, const char *path, size_t len, unsign
 	may = (rights_of(&c->who, path, len) & rights) == rights;
 	wtd_enable();
 	return may;
+}
+
+int http_change_unlocked_still(const struct http_change *c, const char *path, size_t len,
+			       enum dav_scope scope)
+{
+	bool locked;
+
+	wtd_disable();
+	locked = dav_lock_since(c->locks_made, path, len, scope);
+	wtd_enable();
+	return locked ? -EBUSY : 0;
 }
 
 bool http_change_hides(const struct inode *inode)

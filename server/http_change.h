@@ -31,6 +31,7 @@ struct http_change {
 	struct http_job job;   // first
 	size_t size;	       // of this: kpages
 	struct rights_who who; // whose rights hold, also when the client is gone
+	uint64_t locks_made;   // when the locks were weighed
 	int error;	       // of run: 0, or why nothing was changed
 	uint16_t status;       // of run: the answer when error is 0
 	void (*run)(struct http_change *c);
@@ -88,6 +89,9 @@ int http_change_parent(const char *path, size_t len, struct inode **dir, const c
 		       size_t *name_len) MUST_CHECK;
 // Worker: whether who asked may do that below what they asked for, as far as it was asked who they are.
 bool http_change_may(struct http_change *c, const char *path, size_t len, unsigned rights);
+// Worker: -EBUSY: somebody was given a lock there after the locks were weighed.
+int http_change_unlocked_still(const struct http_change *c, const char *path, size_t len,
+			       enum dav_scope scope);
 // Worker: rights_hides, of what a look-up or a directory's entry led to.
 bool http_change_hides(const struct inode *inode);
 // Worker: one more member that failed.

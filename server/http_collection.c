@@ -18,6 +18,8 @@ static void run_mkcol(struct http_change *c)
 
 	c->error = http_change_parent(c->path, c->path_len, &c->dir, &name, &len);
 	if (c->error == 0)
+		c->error = http_change_unlocked_still(c, c->path, c->path_len, DAV_MEMBER);
+	if (c->error == 0)
 		c->error = dir_create(c->dir, name, len, 0755, &made);
 	if (c->error == 0)
 		inode_put(made);
@@ -84,7 +86,10 @@ static void gone(const struct http_change *c)
 
 static void run_delete(struct http_change *c)
 {
-	c->error = http_tree_remove(c, c->path, c->path_len, c->conditional ? c->file : NULL);
+	c->error = http_change_unlocked_still(c, c->path, c->path_len, DAV_MEMBER);
+	if (c->error == 0)
+		c->error =
+		    http_tree_remove(c, c->path, c->path_len, c->conditional ? c->file : NULL);
 	c->status = 204;
 	gone(c);
 }
@@ -169,6 +174,13 @@ static int rename(struct http_change *c)
 
 static int act(struct http_change *c)
 {
+	int error =
+	    http_change_unlocked_still(c, c->to, c->to_len, c->expected ? DAV_ITSELF : DAV_MEMBER);
+
+	if (error == 0 && c->move)
+		error = http_change_unlocked_still(c, c->path, c->path_len, DAV_TREE);
+	if (error)
+		return error;
 	if (c->move)
 		return rename(c);
 	return http_tree_copy(c, c->file, c->overwrite ? NAME_REPLACE : NAME_NEW);
@@ -244,6 +256,7 @@ static void looked(struct http_change *seen)
 	c->tree = !c->move || (there && there->type == INODE_DIRECTORY);
 	c->expected = there ? there->number : 0;
 	c->conditional = http_change_conditional(x);
+	c->locks_made = seen->locks_made; // the source's were weighed then
 	c->file = x->inode;
 	inode_get(c->file);
 	http_change_start(c, x, run_act, NULL);

@@ -139,6 +139,9 @@ static void run_link(struct http_change *c)
 
 	c->error = still_there(c, &name, &len);
 	if (c->error == 0)
+		c->error = http_change_unlocked_still(c, c->path, c->path_len,
+						      c->expected ? DAV_ITSELF : DAV_MEMBER);
+	if (c->error == 0)
 		c->error = keep_properties(c);
 	if (c->error == 0 && c->has_mtime)
 		c->error = inode_set_attributes(c->file, INODE_SET_MTIME, 0, c->mtime, 0);

@@ -177,9 +177,10 @@ static int remove_member(struct walk *w, const struct member *m)
 	w->path_len = len;
 	if (!append(w->path, &w->path_len, m->name, m->len))
 		return -ENAMETOOLONG;
+	error = http_change_unlocked_still(w->c, w->path, w->path_len, DAV_ITSELF);
 	if (!http_change_may(w->c, w->path, w->path_len, RIGHT_ERASE))
 		error = -EPERM;
-	else
+	if (error == 0)
 		error = name_remove(top(w)->dir, m->name, m->len);
 	if (error == -ENOENT) // somebody else was faster
 		error = 0;
@@ -216,7 +217,9 @@ static void leave_removed(struct walk *w)
 	if (!w->depth || w->c->failures.count != failures)
 		return;
 	from = w->path_len ? (uint16_t)(w->path_len + 1) : 0;
-	error = name_remove(top(w)->dir, w->path + from, len - from);
+	error = http_change_unlocked_still(w->c, w->path, len, DAV_ITSELF);
+	if (error == 0)
+		error = name_remove(top(w)->dir, w->path + from, len - from);
 	w->path_len = len;
 	if (error && error != -ENOENT)
 		failed(w, true, error);

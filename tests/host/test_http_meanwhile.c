@@ -217,6 +217,49 @@ static void a_name_locked_while_a_body_comes_is_locked(void **state)
 	client_left_old();
 }
 
+// Somebody is given a lock when the locks in the way of a change were weighed and it is not done yet.
+static void a_lock_that_is_given_before_the_work_is_done_holds_it_off(void **state)
+{
+	static const struct {
+		const char *lock, *request;
+		int status;
+	} cases[] = {
+	    {"/old", "DELETE /old" H "\r\n", 423},
+	    {"/", "DELETE /old" H "\r\n", 423},
+	    {"/old", "MOVE /old" H "Destination: /x\r\n\r\n", 423},
+	    {"/d/deep/two", "MOVE /d" H "Destination: /x\r\n\r\n", 423},
+	    {"/old", "MOVE /d/one" H "Destination: /old\r\n\r\n", 423},
+	    {"/old", "COPY /d/one" H "Destination: /old\r\n\r\n", 423},
+	    {"/d", "MKCOL /d/new" H "\r\n", 423},
+	    {"/old", "PUT /old" H "Content-Length: 3\r\n\r\nabc", 423},
+	    {"/d", "PUT /d/new" H "Content-Length: 3\r\n\r\nabc", 423},
+	    {"/d/deep/two", "DELETE /d" H "\r\n", 207},
+	    {"/d/deep", "DELETE /d" H "\r\n", 207},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char lock[400], unlock[200];
+		struct tcp_pcb *pcb = world_connect(1), *other = world_connect(2);
+
+		world_say(pcb, cases[i].request, 0);
+		snprintf(lock, sizeof(lock),
+			 "LOCK %s" H "Depth: 0\r\nContent-Length: %zu\r\n\r\n%s", cases[i].lock,
+			 strlen(LOCKINFO), LOCKINFO);
+		world_say(other, lock, 0);
+		world_settle();
+		assert_int_equal(client_status(other), 200);
+		assert_int_equal(client_status(pcb), cases[i].status);
+		assert_non_null(world_find("old"));
+		assert_non_null(world_find("d/deep/two"));
+		const char *at = strstr(world_heard(other), "Lock-Token: ");
+		assert_non_null(at);
+		snprintf(unlock, sizeof(unlock), "UNLOCK %s" H "%.*s\r\n\r\n", cases[i].lock,
+			 (int)strcspn(at, "\r"), at);
+		client_ask(unlock, 204);
+	}
+	assert_int_equal(world_find("old")->size, SIZE);
+}
+
 static void a_collection_that_moves_while_a_body_comes_does_not_take_it_along(void **state)
 {
 	struct tcp_pcb *pcb = put_half("d/new", ""), *gone = put_half("empty/new", "");
@@ -353,6 +396,7 @@ int main(void)
 	    TEST(if_unmodified_since_holds_when_the_name_is_taken_too),
 	    TEST(a_condition_holds_when_the_name_goes_too),
 	    TEST(a_name_locked_while_a_body_comes_is_locked),
+	    TEST(a_lock_that_is_given_before_the_work_is_done_holds_it_off),
 	    TEST(a_collection_that_moves_while_a_body_comes_does_not_take_it_along),
 	    TEST(a_tree_is_not_moved_away_from_what_closes_a_part_of_it),
 	    TEST(a_file_with_a_line_of_its_own_keeps_it_in_its_tree),
