@@ -27,10 +27,12 @@ struct iface {
 	struct netif netif;
 	struct netdev *dev;
 	struct txqueue queue;
-	struct wtd room; // drains the queue
-	bool kick;	 // descriptors were written since the last doorbell
-	bool announced;	 // the address hook knows
-	bool rows;	 // a connection acknowledged several times in a row, and may again
+	struct wtd room;     // drains the queue
+	bool kick;	     // descriptors were written since the last doorbell
+	bool announced;	     // the address hook knows
+	bool rows;	     // a connection acknowledged several times in a row, and may again
+	uint16_t advertised; // what a router says that the link takes, over IPv6; 0: none does
+
 	struct longframe arriving;		// of which parts have come
 	struct iface_segment segment, segment6; // over IPv4, IPv6
 	char hostname[32];

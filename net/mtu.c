@@ -47,9 +47,9 @@ uint16_t tcp_mss_offer = MTU_USUAL - IP_HLEN - TCP_HLEN;
 static void use(struct iface *iface, uint32_t mtu)
 {
 	struct netif *netif = &iface->netif;
-	bool advertised = netif->mtu6 < netif->mtu;
+	uint32_t most = iface->advertised ? MIN(iface->advertised, mtu) : mtu;
 
-	netif->mtu6 = (u16_t)MAX(advertised ? MIN(netif->mtu6, mtu) : mtu, IP6_MIN_MTU_LENGTH);
+	netif->mtu6 = (u16_t)MAX(most, IP6_MIN_MTU_LENGTH);
 	netif->mtu = (u16_t)mtu;
 	tcp_mss_offer = (uint16_t)MAX(tcp_mss_offer, mtu - IP_HLEN - TCP_HLEN);
 	if (iface->dev->set_mtu)
@@ -68,6 +68,14 @@ void mtu_begin(struct iface *iface)
 bool mtu_takes_ip6(const struct iface *iface)
 {
 	return iface->netif.mtu >= IP6_MIN_MTU_LENGTH;
+}
+
+void mtu_advertised(struct netif *netif, uint32_t mtu)
+{
+	struct iface *iface = netif->state;
+
+	iface->advertised = (uint16_t)MIN(mtu, UINT16_MAX);
+	tcp_path_link(netif);
 }
 
 void mtu_dhcp_option(struct netif *netif, uint8_t message, uint8_t option, uint8_t bytes,

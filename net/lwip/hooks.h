@@ -41,14 +41,14 @@ int icmp_error_allowed(void);
 // packet, and so is done with. The pbuf stays the caller's.
 int path_mtu_unreachable(struct pbuf *p);
 int path_mtu_too_big(struct pbuf *p, struct netif *arrival);
-// tcp_path.h.
-void tcp_path_link(const struct netif *netif);
 #define LWIP_HOOK_ICMP_UNREACHABLE(p)	  path_mtu_unreachable(p)
 #define LWIP_HOOK_ND6_TOO_BIG(p, arrival) path_mtu_too_big(p, arrival)
-#define LWIP_HOOK_ND6_LINK_MTU(netif)	  tcp_path_link(netif)
 
 // net/mtu.c: TCP_MSS_OFFER.
 extern uint16_t tcp_mss_offer;
+// net/mtu.c: what a router says that its link takes, 1,280 bytes or more; netif->mtu6 follows it already.
+void mtu_advertised(struct netif *netif, uint32_t mtu);
+#define LWIP_HOOK_ND6_LINK_MTU(netif, mtu) mtu_advertised(netif, mtu)
 // net/mtu.c: an option of a DHCP server's message that lwIP does not know; `bytes` of it at `at`.
 void mtu_dhcp_option(struct netif *netif, uint8_t message, uint8_t option, uint8_t bytes,
 		     struct pbuf *p, uint16_t at);

@@ -11,7 +11,9 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "hooks.h"
 #include "lwip/nd6.h"
+#include "lwip/prot/dhcp.h"
 #include "net/iface.h"
 #include "net/stack.h"
 #include "netbed.h"
@@ -314,6 +316,43 @@ static void few_packets_wait_for_a_neighbour(void **state)
 	assert_int_equal(sent, 16);
 }
 
+// RFC 4861, 4.6.4.
+static void router_says_mtu(uint16_t mtu)
+{
+	uint8_t icmp[24] = {ROUTER, [4] = 64, [16] = 5, 1, [22] = mtu >> 8, mtu};
+
+	receive(1, all_nodes, icmp, sizeof(icmp));
+}
+
+static void dhcp_says_mtu(uint16_t mtu)
+{
+	struct pbuf *p = pbuf_alloc(PBUF_RAW, 2, PBUF_RAM);
+
+	bed_put16(p->payload, mtu);
+	mtu_dhcp_option(netif(), DHCP_ACK, DHCP_OPTION_MTU, 2, p, 0);
+	pbuf_free(p);
+}
+
+// Whoever comes first: RFC 2464, 2.
+static void what_a_router_says_of_the_mtu_stays(void **state)
+{
+	router_says_mtu(1500);
+	dhcp_says_mtu(9000);
+	assert_int_equal(netif()->mtu, 9000);
+	assert_int_equal(netif_mtu6(netif()), 1500);
+	dhcp_says_mtu(1400);
+	assert_int_equal(netif_mtu6(netif()), 1400);
+	dhcp_says_mtu(9000);
+	assert_int_equal(netif_mtu6(netif()), 1500);
+	router_says_mtu(9000);
+	assert_int_equal(netif_mtu6(netif()), 9000);
+	dhcp_says_mtu(1500);
+	assert_int_equal(netif_mtu6(netif()), 1500);
+	dhcp_says_mtu(4000);
+	assert_int_equal(netif_mtu6(netif()), 4000);
+	dhcp_says_mtu(1500);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, settled, forgotten)
 int main(void)
 {
@@ -328,6 +367,7 @@ int main(void)
 	    TEST(an_address_in_use_is_not_given_up_for_a_claim),
 	    TEST(an_address_that_others_have_is_not_taken),
 	    TEST(few_packets_wait_for_a_neighbour),
+	    TEST(what_a_router_says_of_the_mtu_stays),
 	};
 	return cmocka_run_group_tests_name("nd_change", tests, bed_group_setup, bed_group_teardown);
 }

@@ -124,7 +124,7 @@ void mtu_dhcp_option(struct netif *netif, uint8_t message, uint8_t option, uint8
 {
 }
 void tcp_path_recall(struct tcp_pcb *pcb) {}
-void tcp_path_link(const struct netif *netif) {}
+void mtu_advertised(struct netif *netif, uint32_t mtu) {}
 void tcp_path_got_through(const struct tcp_pcb *pcb) {}
 void tcp_path_try_again(struct tcp_pcb *pcb, uint16_t mss) {}
 bool tcp_path_silent(struct tcp_pcb *pcb, unsigned timeouts, bool *worth_it)
