@@ -276,6 +276,13 @@ int http_change_unlocked_still(const struct http_change *c, const char *path, si
 	return locked ? -EBUSY : 0;
 }
 
+void http_change_gone(const char *path, size_t len)
+{
+	wtd_disable();
+	dav_lock_gone(path, len);
+	wtd_enable();
+}
+
 bool http_change_hides(const struct inode *inode)
 {
 	bool hides;

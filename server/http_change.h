@@ -92,6 +92,8 @@ bool http_change_may(struct http_change *c, const char *path, size_t len, unsign
 // Worker: -EBUSY: somebody was given a lock there after the locks were weighed.
 int http_change_unlocked_still(const struct http_change *c, const char *path, size_t len,
 			       enum dav_scope scope);
+// Worker: what had that path is not there any more: the locks on it and below it end.
+void http_change_gone(const char *path, size_t len);
 // Worker: rights_hides, of what a look-up or a directory's entry led to.
 bool http_change_hides(const struct inode *inode);
 // Worker: one more member that failed.

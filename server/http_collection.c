@@ -77,11 +77,8 @@ static bool depth_of(const struct http_exchange *x, uint32_t *depth)
 // Worker: the locks on what is gone end, whether the client is there to be told or not.
 static void gone(const struct http_change *c)
 {
-	if (c->error || c->failures.count)
-		return;
-	wtd_disable();
-	dav_lock_gone(c->path, c->path_len);
-	wtd_enable();
+	if (!c->error && !c->failures.count)
+		http_change_gone(c->path, c->path_len);
 }
 
 static void run_delete(struct http_change *c)

@@ -169,6 +169,18 @@ static int enter_to_remove(struct walk *w, uint64_t number)
 	return error ? error : push(w, dir, NULL);
 }
 
+// A name in the innermost directory, whose path is the first `path_len` bytes of w->path.
+static int remove_name(struct walk *w, uint16_t path_len, const char *name, size_t len)
+{
+	int error = http_change_unlocked_still(w->c, w->path, path_len, DAV_ITSELF);
+
+	if (error == 0)
+		error = name_remove(top(w)->dir, name, len);
+	if (error == 0)
+		http_change_gone(w->path, path_len);
+	return error;
+}
+
 static int remove_member(struct walk *w, const struct member *m)
 {
 	uint16_t len = top(w)->path_len;
@@ -177,11 +189,10 @@ static int remove_member(struct walk *w, const struct member *m)
 	w->path_len = len;
 	if (!append(w->path, &w->path_len, m->name, m->len))
 		return -ENAMETOOLONG;
-	error = http_change_unlocked_still(w->c, w->path, w->path_len, DAV_ITSELF);
 	if (!http_change_may(w->c, w->path, w->path_len, RIGHT_ERASE))
 		error = -EPERM;
-	if (error == 0)
-		error = name_remove(top(w)->dir, m->name, m->len);
+	else
+		error = remove_name(w, w->path_len, m->name, m->len);
 	if (error == -ENOENT) // somebody else was faster
 		error = 0;
 	if (error == 0)
@@ -217,9 +228,7 @@ static void leave_removed(struct walk *w)
 	if (!w->depth || w->c->failures.count != failures)
 		return;
 	from = w->path_len ? (uint16_t)(w->path_len + 1) : 0;
-	error = http_change_unlocked_still(w->c, w->path, len, DAV_ITSELF);
-	if (error == 0)
-		error = name_remove(top(w)->dir, w->path + from, len - from);
+	error = remove_name(w, len, w->path + from, len - from);
 	w->path_len = len;
 	if (error && error != -ENOENT)
 		failed(w, true, error);

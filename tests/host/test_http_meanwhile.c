@@ -260,6 +260,27 @@ static void a_lock_that_is_given_before_the_work_is_done_holds_it_off(void **sta
 	assert_int_equal(world_find("old")->size, SIZE);
 }
 
+// RFC 4918 section 9.6, also where something else of the collection had to stay.
+static void the_lock_on_a_member_that_is_gone_ends(void **state)
+{
+	char request[400], token[80];
+	struct tcp_pcb *pcb;
+
+	snprintf(request, sizeof(request), "LOCK /d/one" H "Content-Length: %zu\r\n\r\n%s",
+		 strlen(LOCKINFO), LOCKINFO);
+	pcb = client_ask(request, 200);
+	const char *at = strstr(world_heard(pcb), "Lock-Token: ");
+	assert_non_null(at);
+	snprintf(token, sizeof(token), "%.*s", (int)strcspn(at + 12, "\r"), at + 12);
+	snprintf(request, sizeof(request), "DELETE /d" H "If: </d/one> (%s)\r\n\r\n", token);
+	world.remove_error = -EIO;
+	world.remove_error_path = "d/deep/two";
+	client_ask(request, 207);
+	world.remove_error = 0;
+	assert_null(world_find("d/one"));
+	client_ask("PUT /d/one" H "Content-Length: 3\r\n\r\nabc", 201);
+}
+
 static void a_collection_that_moves_while_a_body_comes_does_not_take_it_along(void **state)
 {
 	struct tcp_pcb *pcb = put_half("d/new", ""), *gone = put_half("empty/new", "");
@@ -397,6 +418,7 @@ int main(void)
 	    TEST(a_condition_holds_when_the_name_goes_too),
 	    TEST(a_name_locked_while_a_body_comes_is_locked),
 	    TEST(a_lock_that_is_given_before_the_work_is_done_holds_it_off),
+	    TEST(the_lock_on_a_member_that_is_gone_ends),
 	    TEST(a_collection_that_moves_while_a_body_comes_does_not_take_it_along),
 	    TEST(a_tree_is_not_moved_away_from_what_closes_a_part_of_it),
 	    TEST(a_file_with_a_line_of_its_own_keeps_it_in_its_tree),
